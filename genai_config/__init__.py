@@ -1,0 +1,53 @@
+"""Configuration for google-generativeai that merges, and routes every request.
+
+    from genai_config import safe_configure
+
+    safe_configure(api_key="…")         # like genai.configure(), but
+    safe_configure(transport="rest")    # this merges: the key is still there
+
+Importing this loads neither the SDK nor grpc nor pydantic: they come with the first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from genai_config import exceptions
+from genai_config._api import (
+    generative_model,
+    get_config,
+    is_configured,
+    reset,
+    safe_configure,
+    uninstall,
+)
+from genai_config._patches import UNSET
+from genai_config._scopes import base_models, bind, override, tuned_models
+
+if TYPE_CHECKING:
+    from genai_config._config import GenAIConfig
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "UNSET",
+    "GenAIConfig",
+    "base_models",
+    "bind",
+    "exceptions",
+    "generative_model",
+    "get_config",
+    "is_configured",
+    "override",
+    "reset",
+    "safe_configure",
+    "tuned_models",
+    "uninstall",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GenAIConfig":
+        from genai_config._config import GenAIConfig
+
+        globals()[name] = GenAIConfig
+        return GenAIConfig
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,91 @@
+"""Every environment variable that has a say, in one table.
+
+The rows with a ``setting`` are read by this library, in the order in which they stand: the first
+variable that is not empty gives the value. The others are read by google-auth, gRPC or requests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Variable(NamedTuple):
+    """An environment variable: its name, the setting it gives (if any), and what it does."""
+
+    name: str
+    setting: str | None
+    meaning: str
+
+
+VARIABLES = (
+    Variable(
+        "GEMINI_API_KEY", "api_key", "The API key; taken before GOOGLE_API_KEY, as in the SDK."
+    ),
+    Variable("GOOGLE_API_KEY", "api_key", "The API key, if GEMINI_API_KEY is not set."),
+    Variable(
+        "GOOGLE_CLOUD_QUOTA_PROJECT",
+        "quota_project",
+        "The project that OAuth requests are billed to; taken before the one in the ADC file, "
+        "as in google-auth.",
+    ),
+    Variable("GOOGLE_CLOUD_PROJECT", "project", "The project of the Vertex AI clients."),
+    Variable("GOOGLE_CLOUD_LOCATION", "location", "The location of the Vertex AI clients."),
+    Variable("GOOGLE_APPLICATION_CREDENTIALS", None, "The ADC file, looked for first."),
+    Variable("CLOUDSDK_CONFIG", None, "The folder of gcloud's own ADC file, looked for second."),
+    Variable("NO_GCE_CHECK", None, '"true": the metadata server is not asked for credentials.'),
+    Variable("GCE_METADATA_HOST", None, "The metadata server, looked for last."),
+    Variable("COLAB_RELEASE_TAG", None, "Set by Colab, whose metadata server is not used."),
+    Variable(
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+        None,
+        "Certificate authorities for gRPC, read once; `ca_certs` is for these clients alone.",
+    ),
+    Variable(
+        "REQUESTS_CA_BUNDLE",
+        None,
+        "Certificate authorities for REST and for token endpoints; `ca_certs` goes before it.",
+    ),
+    Variable("GOOGLE_CLOUD_UNIVERSE_DOMAIN", None, "The universe domain of the API endpoint."),
+    Variable("GOOGLE_API_USE_CLIENT_CERTIFICATE", None, '"true": client certificates are used.'),
+    Variable("GOOGLE_API_USE_MTLS_ENDPOINT", None, '"always", "never" or "auto".'),
+)
+
+_READ = tuple((v.name, v.setting) for v in VARIABLES if v.setting is not None)
+
+
+AT_IMPORT = frozenset(
+    value.strip()
+    for value in (os.environ.get(v.name) for v in VARIABLES if v.setting == "api_key")
+    if value
+)
+"""The keys that the environment held when this library was imported: one that the SDK has picked
+up at its own import is told from one that the user configured."""
+
+
+class Found(NamedTuple):
+    """A value found in the environment, and the variable that gave it."""
+
+    variable: str
+    value: str
+
+
+def fingerprint(environ: Mapping[str, str]) -> tuple[str | None, ...]:
+    """The values of the variables this library reads: two equal ones mean nothing has changed."""
+    return tuple([environ.get(name) for name, _ in _READ])
+
+
+def read(environ: Mapping[str, str]) -> dict[str, list[Found]]:
+    """For each setting, what the environment says about it, the winner first.
+
+    A variable that is empty or holds white space alone counts as not set, as in the SDK.
+    """
+    found: dict[str, list[Found]] = {}
+    for name, setting in _READ:
+        value = environ.get(name, "").strip()
+        if value:
+            found.setdefault(setting, []).append(Found(name, value))
+    return found

@@ -1,0 +1,61 @@
+"""Bounded pools of things that are costly to make; the least recently used one goes first."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+T = TypeVar("T")
+
+
+class Pool(Generic[T]):
+    """Makes each thing once, whoever asks at the same time, and keeps the `size` last used.
+
+    What falls out is not closed: others may hold it still, and all that is pooled here closes
+    with its last reference. A forked child starts with empty pools: connections and threads stay
+    with the parent, and a lock may have been held by a thread that the child does not have.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.clear()
+        _POOLS.add(self)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The thing for a key, made if there is none."""
+        with self._lock:
+            try:
+                thing = self._things[key]
+            except KeyError:
+                thing = self._things[key] = make()
+                if len(self._things) > self._size:
+                    self._things.popitem(last=False)
+            else:
+                self._things.move_to_end(key)
+            return thing
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._lock = threading.RLock()
+        self._things: OrderedDict[Hashable, T] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+
+_POOLS: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+
+
+def _clear_all() -> None:
+    for pool in list(_POOLS):
+        pool.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
+    os.register_at_fork(after_in_child=_clear_all)

@@ -1,0 +1,156 @@
+"""Values that are never shown: they print, dump and log as asterisks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from genai_config.exceptions import ConfigurationError, SecretPicklingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MASK = "**********"
+
+
+class Secret:
+    """A secret string and, if it came from there, the environment variable that gave it.
+
+    Equal and hashed by the string. A secret with a variable pickles as a reference to that
+    variable and is read again where it is unpickled; a literal one is not pickled at all.
+    """
+
+    __slots__ = ("_value", "variable")
+
+    def __init__(self, value: str, variable: str | None = None) -> None:
+        self._value = value
+        self.variable = variable
+
+    def get_secret_value(self) -> str:
+        """The string itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret('{MASK}')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.variable is None:
+            refuse_pickling("a literal secret")
+        return _from_environment, (self.variable,)
+
+
+class SecretMapping(Mapping[str, Any]):
+    """The content of a key file: an immutable mapping that shows no value.
+
+    Equal and hashed by content; not pickled.
+    """
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = {key: _frozen(value) for key, value in content.items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._content.items()))
+
+    def __repr__(self) -> str:
+        return f"SecretMapping({MASK})"
+
+    def __copy__(self) -> SecretMapping:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SecretMapping:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        refuse_pickling("the content of a key file")
+
+    def plain(self) -> dict[str, Any]:
+        """A new dict with the content, for google-auth's loaders."""
+        return {key: _plain(value) for key, value in self._content.items()}
+
+
+def refuse_pickling(what: str) -> NoReturn:
+    """Raises the error that says how to carry a configuration to another process.
+
+    Raises:
+        SecretPicklingError: Always.
+    """
+    raise SecretPicklingError(
+        f"This configuration holds {what}, and a pickle would carry it in the clear.",
+        "let each process read it from where it is kept: export GEMINI_API_KEY (or put "
+        "credentials=PATH or GOOGLE_APPLICATION_CREDENTIALS), and the pickle holds the reference; "
+        "or call safe_configure() in the worker's initializer.",
+    )
+
+
+def _from_environment(variable: str) -> Secret:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise ConfigurationError(
+            f"The pickled configuration takes its API key from {variable}, "
+            "which is not set in this process.",
+            f"export {variable} for the process that unpickles it.",
+        )
+    return Secret(value, variable)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return SecretMapping(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(item) for item in value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretMapping):
+        return value.plain()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+# What Google's keys, tokens and private keys look like, and what follows a telling name.
+_LOOKS_SECRET = re.compile(
+    r"AIza[\w-]{10,}|ya29\.[\w.-]+|eyJ[\w-]+\.[\w.-]+|1//[\w-]{10,}"
+    r"|-----BEGIN [\s\S]*?-----END [^-]*-----"
+    r"|(?i:(?<=bearer )[^\s'\"&,}]+)"
+    r"|(?i:(?<=key=)[^\s'\"&,}]+)"
+    r"|(?i:(?:access_token|id_token|refresh_token|assertion|client_secret|private_key|password)"
+    r"['\"]?\s*[:=]\s*['\"]?[^\s'\"&,}]+)"
+)
+
+
+def scrub(text: str) -> str:
+    """Somebody else's message in one line of at most 300 characters, without what looks secret."""
+    line = " ".join(_LOOKS_SECRET.sub(MASK, text).split())
+    return line if len(line) <= 300 else f"{line[:299]}…"  # noqa: PLR2004 -- the bound above

@@ -1,0 +1,84 @@
+"""Every error and warning of this library.
+
+Each error says what was asked and what was found (``problem``), and what to type next (``remedy``).
+Where the SDK or google-auth would have raised an exception of its own, ours is also of that type,
+so an ``except`` clause written for the SDK goes on working.
+"""
+
+from __future__ import annotations
+
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
+
+
+class GenAIConfigError(Exception):
+    """Base of every error raised by genai_config.
+
+    Args:
+        problem: What was asked and what was found; never holds a secret.
+        remedy: What to do next, ready to type where that is possible.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        # Both go to `args`, so that the error survives a trip between processes.
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  Remedy: {self.remedy}" if self.remedy else self.problem
+
+
+class ConfigurationError(GenAIConfigError, ValueError):
+    """A setting was refused; nothing has been changed."""
+
+
+class UnknownSettingError(ConfigurationError, TypeError):
+    """A setting of that name does not exist."""
+
+
+class CredentialsError(GenAIConfigError):
+    """Base of the errors about credentials."""
+
+
+class APIKeyRequiredError(CredentialsError, ValueError):
+    """The request needs an API key and none is configured, or its use was ruled out."""
+
+
+class OAuthRequiredError(CredentialsError):
+    """The request needs OAuth credentials and ``auth="api_key"`` rules them out."""
+
+
+class CredentialsNotFoundError(CredentialsError, DefaultCredentialsError):
+    """No OAuth credentials were found where they were looked for."""
+
+
+class InvalidCredentialsError(CredentialsNotFoundError):
+    """Credentials were found, but what was found cannot be used."""
+
+
+class TokenRefreshError(CredentialsError, RefreshError):
+    """The token endpoint did not give an access token."""
+
+
+class CredentialsTimeoutError(TokenRefreshError, TimeoutError):
+    """Finding credentials or fetching a token took longer than ``auth_timeout``."""
+
+
+class RawConfigureError(GenAIConfigError, RuntimeError):
+    """``genai.configure()`` was called although ``raw_configure="error"``."""
+
+
+class SecretPicklingError(GenAIConfigError, TypeError):
+    """A configuration that holds a literal secret was to be pickled."""
+
+
+class GenAIConfigWarning(UserWarning):
+    """Base of every warning of genai_config."""
+
+
+class EnvironmentConflictWarning(GenAIConfigWarning):
+    """Two environment variables give different values for one setting."""
+
+
+class RawConfigureWarning(GenAIConfigWarning):
+    """A raw ``genai.configure()`` dropped settings."""

@@ -1,0 +1,35 @@
+"""Tests without a Google account: a local Gemini server with the service's real rules.
+
+Importing this package loads nothing of the server: that comes with the first use of a name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genai_config.testing.recording import RecordedRequest
+    from genai_config.testing.server import GeminiServer
+
+__all__ = ["GeminiServer", "RecordedRequest"]
+
+_LAZY = {
+    "GeminiServer": "genai_config.testing.server",
+    "RecordedRequest": "genai_config.testing.recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _LAZY[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{name} needs {error.name}, which is not installed: "
+            "pip install 'genai-config[testing]'",
+            name=error.name,
+        ) from error

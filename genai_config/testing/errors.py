@@ -1,0 +1,87 @@
+"""How the service says no: one error, and its two encodings, gRPC status and JSON body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVICE = "generativelanguage.googleapis.com"
+
+# https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto ("HTTP Mapping")
+HTTP_STATUS = {
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+
+
+@dataclass
+class ServiceError(Exception):
+    """An error of the service.
+
+    Attributes:
+        status: The name of the canonical code, such as "PERMISSION_DENIED".
+        message: The text.
+        reason: The reason of the ErrorInfo detail; empty for an error without details.
+        metadata: The ErrorInfo's metadata.
+    """
+
+    status: str
+    message: str
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def http_status(self) -> int:
+        """The status code over REST."""
+        return HTTP_STATUS[self.status]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON body over REST."""
+        error: dict[str, Any] = {
+            "code": self.http_status,
+            "message": self.message,
+            "status": self.status,
+        }
+        if self.reason:
+            error["details"] = [
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": self.reason,
+                    "domain": "googleapis.com",
+                    "metadata": dict(self.metadata),
+                }
+            ]
+        return {"error": error}
+
+    def to_status(self) -> bytes:
+        """The serialized google.rpc.Status over gRPC."""
+        status = status_pb2.Status(code=code_pb2.Code.Value(self.status), message=self.message)
+        if self.reason:
+            detail = any_pb2.Any()
+            detail.Pack(
+                error_details_pb2.ErrorInfo(
+                    reason=self.reason, domain="googleapis.com", metadata=self.metadata
+                )
+            )
+            status.details.append(detail)
+        return bytes(status.SerializeToString())

@@ -1,0 +1,99 @@
+"""The service over gRPC with TLS."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+
+from genai_config.testing import recording
+from genai_config.testing.core import Call, Service
+from genai_config.testing.errors import ServiceError
+from genai_config.testing.methods import Method, methods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import ThreadPoolExecutor
+
+    from genai_config.testing.certificates import Certificate
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+
+
+_GRACE = 0.1
+
+
+class GrpcSide:
+    """A gRPC server on a free port.
+
+    Attributes:
+        port: The port.
+    """
+
+    def __init__(
+        self, service: Service, certificate: Certificate, pool: ThreadPoolExecutor
+    ) -> None:
+        self._server = grpc.server(pool, handlers=(_Handlers(service),), options=_OPTIONS)
+        credentials = grpc.ssl_server_credentials(((certificate.key, certificate.chain),))
+        self.port: int = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stops; what is under way has a moment to end."""
+        self._server.stop(_GRACE).wait()
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no type information
+    def __init__(self, service: Service) -> None:
+        self._by_path = {
+            path: (_stream_handler if method.streams else _unary_handler)(service, method)
+            for path, method in methods().items()
+        }
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._by_path.get(handler_call_details.method)
+
+
+def _unary_handler(service: Service, method: Method) -> Any:
+    return grpc.unary_unary_rpc_method_handler(
+        functools.partial(_unary, service, method),
+        request_deserializer=method.request.FromString,
+        response_serializer=method.response.SerializeToString,
+    )
+
+
+def _stream_handler(service: Service, method: Method) -> Any:
+    return grpc.unary_stream_rpc_method_handler(
+        functools.partial(_stream, service, method),
+        request_deserializer=method.request.FromString,
+        response_serializer=method.response.SerializeToString,
+    )
+
+
+def _unary(service: Service, method: Method, request: Any, context: Any) -> Any:
+    try:
+        return next(service.answer(method, request, _call(context)))
+    except ServiceError as error:
+        _abort(context, error)
+
+
+def _stream(service: Service, method: Method, request: Any, context: Any) -> Iterator[Any]:
+    try:
+        yield from service.answer(method, request, _call(context))
+    except ServiceError as error:
+        _abort(context, error)
+
+
+def _call(context: Any) -> Call:
+    return Call("grpc", recording.join(context.invocation_metadata()), context.peer())
+
+
+def _abort(context: Any, error: ServiceError) -> NoReturn:
+    context.set_trailing_metadata((("grpc-status-details-bin", error.to_status()),))
+    context.abort(grpc.StatusCode[error.status], error.message)
+    raise AssertionError  # pragma: no cover  # abort() has raised

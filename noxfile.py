@@ -1,0 +1,96 @@
+"""One way to do each development task: `nox -s tests`, `lint`, `types`, `bench`, `lowest`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+TEST_TOOLS = ["coverage[toml]>=7.6", "hypothesis>=6.100", "pytest>=8.2", "pytest-asyncio>=0.24"]
+
+
+def _run_tests(session: nox.Session, *arguments: str) -> None:
+    env = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+    session.run("coverage", "combine", "--quiet", env=env)
+    if not session.posargs:
+        session.run("coverage", "report", env=env)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Runs the tests with branch coverage, on the Python that nox itself runs on."""
+    session.install("-e", ".[all]", *TEST_TOOLS)
+    _run_tests(session)
+
+
+@nox.session(python="3.10")
+def lowest(session: nox.Session) -> None:
+    """Runs the tests against the built wheel, on the oldest Python with the oldest dependencies."""
+    session.install("build")
+    wheels = Path(session.create_tmp()) / "wheels"
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(wheels), silent=True)
+    wheel = max(wheels.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("\n".join(_lower_bounds()), encoding="utf-8")
+    # The tools of the tests are as new as can be: they are not what is tested.
+    session.install(f"{wheel}[all]", *TEST_TOOLS, "-c", str(constraints))
+    # Where the checkout is no part of sys.path, `import genai_config` can mean the wheel alone.
+    session.chdir(ROOT / "tests")
+    session.run(
+        "python", "-I", "-c", "import genai_config; assert 'site-packages' in genai_config.__file__"
+    )
+    session.run("python", "-I", "-m", "pytest", "-c", "../pyproject.toml", "--rootdir=..", ".")
+
+
+def _lower_bounds() -> list[str]:
+    """Each dependency of pyproject.toml pinned to the lower bound that it declares."""
+    from packaging.requirements import Requirement
+
+    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
+    declared = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        declared += extra
+    pins = []
+    for line in declared:
+        requirement = Requirement(line)
+        pins += [
+            f"{requirement.name}=={specifier.version}"
+            for specifier in requirement.specifier
+            if specifier.operator == ">="
+        ]
+    return pins
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Checks style and format."""
+    session.install("ruff>=0.17")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Checks types: mypy strict over everything, pyright over what users import."""
+    session.install("-e", ".[all]", *TEST_TOOLS, "mypy>=2", "nox", "types-requests")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measures against the bare SDK and writes the table of ratios to docs/benchmarks.md."""
+    session.install("-e", ".[all]")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+if __name__ == "__main__":
+    os.execv(sys.executable, [sys.executable, "-m", "nox", *sys.argv[1:]])  # noqa: S606 -- nox itself

@@ -1,0 +1,67 @@
+"""What all tests share: no configuration, variable or credential of the machine is seen."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import genai_config
+from genai_config import _environ
+from genai_config.testing import GeminiServer
+from genai_config.testing.certificates import certificate
+
+# The bare SDK takes gRPC's own roots, which gRPC reads once per process: the servers' CA is put
+# there before anything is sent. This library needs none of it, it has `ca_certs`.
+with tempfile.NamedTemporaryFile(suffix=".pem", delete=False) as _roots:
+    _roots.write(certificate().ca)
+atexit.register(os.unlink, _roots.name)
+os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = _roots.name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genai_config import GenAIConfig
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No variable and no ADC file of the machine, and nothing left for the next test."""
+    for variable in _environ.VARIABLES:
+        if variable.name != "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH":
+            monkeypatch.delenv(variable.name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", os.fspath(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    genai_config.reset()
+    yield
+    genai_config.reset()
+    genai_config.uninstall()
+
+
+@pytest.fixture
+def server() -> Iterator[GeminiServer]:
+    """A local Gemini server of this test's own."""
+    with GeminiServer() as running:
+        yield running
+
+
+@pytest.fixture
+def adc(server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Application Default Credentials: a service account that the server knows."""
+    path = Path(server.service_account_file())
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", os.fspath(path))
+    return path
+
+
+@pytest.fixture
+def configured(server: GeminiServer) -> GenAIConfig:
+    """A configuration with a key of the server, over gRPC."""
+    return genai_config.safe_configure(
+        api_key=server.api_key(),
+        ca_certs=server.ca_file,
+        client_options={"api_endpoint": server.grpc_endpoint},
+    )
