@@ -89,7 +89,7 @@ def types(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measures against the bare SDK and writes the table of ratios to docs/benchmarks.md."""
     session.install("-e", ".[all]")
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.run", *session.posargs)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -79,7 +80,8 @@ class TokenHeaders:
     def __init__(self, source: _tokens.TokenSource, quota_project: str | None) -> None:
         self._source = source
         self._quota_project = quota_project
-        self._last = ""
+        # By thread: with one for all, each refused request would forget the others' new token.
+        self._last = threading.local()
 
     def headers(self) -> Headers:
         """The headers with a token that is valid now."""
@@ -91,11 +93,11 @@ class TokenHeaders:
         return self._of(token, (await self._source.found_async()).quota_project)
 
     def refused(self) -> None:
-        """Forgets the token that was sent last."""
-        self._source.invalidate(self._last)
+        """Forgets the token that this thread was given last."""
+        self._source.invalidate(getattr(self._last, "token", ""))
 
     def _of(self, token: str, own_quota_project: str | None) -> Headers:
-        self._last = token
+        self._last.token = token
         quota = self._quota_project or own_quota_project
         headers = (("authorization", f"Bearer {token}"),) if token else ()
         return (*headers, ("x-goog-user-project", quota)) if quota else headers

@@ -6,6 +6,7 @@ This is the only module that imports google.generativeai.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 import os
@@ -152,8 +153,13 @@ class RoutingClient:
         kind = "async " if self._asynchronous else ""
         return f"<genai_config {kind}client for the {self._service} service>"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> RoutingClient:
+        return self  # it holds nothing that changes
+
     def __getattr__(self, name: str) -> Any:
-        if name not in _PRIVATE and (name.startswith("_") or not hasattr(self._class, name)):
+        if name.startswith("_") and name not in _PRIVATE:
+            raise AttributeError(f"A genai_config client has no attribute {name!r}")
+        if not (name in _PRIVATE or hasattr(self._class, name)):
             raise AttributeError(f"{self._class.__name__!r} has no attribute {name!r}")
         method = getattr(self._class, name, None)
         if not _is_request(self._service, name, method):
@@ -386,9 +392,9 @@ def _adopted(manager: Any) -> Mapping[str, Any]:
             name: value for name, value in options.items() if value is not None
         }
     info = settings.pop("client_info", None)
-    agent = (info.user_agent or "").removesuffix(_USER_AGENT).strip() if info else ""
-    if agent:
-        settings["client_info"] = info
+    if info is not None and info.user_agent != _USER_AGENT:
+        settings["client_info"] = copied = copy.copy(info)
+        copied.user_agent = (info.user_agent or "").removesuffix(_USER_AGENT).strip() or None
     return settings
 
 

@@ -37,6 +37,9 @@ _MARGIN = 225.0
 # ... or, when it is short-lived, for the last tenth of its life.
 _MARGIN_FRACTION = 0.1
 
+# The error of a wait in vain is there when auth_timeout ends, not after.
+_WAITED_FRACTION = 0.95
+
 
 class Token(NamedTuple):
     """An access token.
@@ -77,6 +80,7 @@ class TokenSource:
         self._lock = threading.Lock()
         self._found: Found | None = None
         self._token: Token | None = None
+        self._given = ""
         self._flights: dict[Callable[[], Any], Future[Any]] = {}
 
     def found(self) -> Found:
@@ -118,20 +122,22 @@ class TokenSource:
 
     def _usable(self) -> Token | None:
         token = self._token
-        if token is None or token.usable_until is None or self._clock() < token.usable_until:
-            return token
-        return None
+        return token if token is not None and self._is_usable(token) else None
+
+    def _is_usable(self, token: Token) -> bool:
+        return token.usable_until is None or self._clock() < token.usable_until
 
     def _wait(self, work: Callable[[], T]) -> T:
         try:
-            return self._join(work).result(self._auth_timeout)
+            return self._join(work).result(self._auth_timeout * _WAITED_FRACTION)
         except FutureTimeoutError as error:
             raise self._as_timeout(error) from None
 
     async def _wait_async(self, work: Callable[[], T]) -> T:
+        # Whoever is cancelled lets go of the flight alone: a future that runs is not cancelled.
         flight = asyncio.wrap_future(self._join(work))
         try:
-            return await asyncio.wait_for(asyncio.shield(flight), self._auth_timeout)
+            return await asyncio.wait_for(flight, self._auth_timeout)
         except (asyncio.TimeoutError, FutureTimeoutError) as error:
             raise self._as_timeout(error) from None
 
@@ -143,10 +149,11 @@ class TokenSource:
                 return flight
             flight = Future()
             flight.set_running_or_notify_cancel()
+            threading.Thread(
+                target=self._fly, args=(work, flight), name="genai-config credentials", daemon=True
+            ).start()
+            # Only now: where no thread can be started, nobody is to wait for one.
             self._flights[work] = flight
-        threading.Thread(
-            target=self._fly, args=(work, flight), name="genai-config credentials", daemon=True
-        ).start()
         return flight
 
     def _fly(self, work: Callable[[], T], flight: Future[T]) -> None:
@@ -173,18 +180,26 @@ class TokenSource:
             # Another flight has landed between our caller's look and our start.
             return token
         found = self._locate()
-        credentials = found.credentials
+        token = self._token_of(found.credentials)
+        if token.value in ("", self._given) or not self._is_usable(token):
+            # Else they were given with a token, which may be all they have.
+            self._refresh(found)
+            token = self._token_of(found.credentials)
+        self._given = token.value
+        self._token = token
+        return token
+
+    def _refresh(self, found: Found) -> None:
+        if _is_anonymous(found.credentials):
+            return
         try:
-            if not _is_anonymous(credentials):
-                credentials.refresh(self._request())
+            found.credentials.refresh(self._request())
         except GenAIConfigError:
             raise
         except Exception as error:  # noqa: BLE001 -- each kind of credentials has its own
             # What was found may have been replaced on disk since: it is looked for again.
             self._found = None
             raise _refresh_error(found, error) from None
-        token = self._token = self._token_of(credentials)
-        return token
 
     def _token_of(self, credentials: Any) -> Token:
         value = getattr(credentials, "token", None) or ""

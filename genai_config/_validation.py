@@ -219,6 +219,12 @@ def _split(setting: str, text: str) -> SplitResult:
     return parts
 
 
+def _with_plain_scheme(address: str) -> str:
+    """The address with its scheme in lower case: gRPC and the SDK compare it as it stands."""
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme.lower()}://{rest}" if separator else address
+
+
 def _is_ip(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -259,9 +265,7 @@ def api_endpoint(value: object) -> str | None:
         raise ConfigurationError(
             "The endpoint holds a query or a fragment.", f"give {parts.netloc!r}."
         )
-    # gRPC and the SDK compare the scheme as it stands.
-    scheme, separator, rest = text.rpartition("://")
-    return f"{scheme.lower()}{separator}{rest.rstrip('/')}"
+    return _with_plain_scheme(text).rstrip("/")
 
 
 def proxy(value: object) -> Secret | None:
@@ -276,7 +280,7 @@ def proxy(value: object) -> Secret | None:
         raise ConfigurationError(
             "proxy is not the address of an HTTP proxy.", "give proxy='http://host:port'."
         )
-    return Secret(text)
+    return Secret(_with_plain_scheme(text))
 
 
 def client_info(value: object) -> ClientInfo:

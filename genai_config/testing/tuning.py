@@ -51,6 +51,8 @@ class Tuning:
         wanted = type(request.tuned_model)()
         wanted.CopyFrom(request.tuned_model)
         wanted.state = int(glm.TunedModel.State.CREATING)
+        # The training data is input only: the service never shows it again.
+        wanted.tuning_task.ClearField("training_data")
         label = re.sub(r"[^a-z0-9]+", "-", wanted.display_name.lower()).strip("-")
         taken = f"tunedModels/{label}" in self._store.items
         model = self._store.add(

@@ -103,7 +103,7 @@ def test_trap_4_a_key_exported_after_the_import(
     server: GeminiServer, bare: Bare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that dotenv loads later is unknown to the SDK until the next configure()."""
-    genai.configure(**bare(credentials=AnonymousCredentials()))  # type: ignore[no-untyped-call] # google-auth's own
+    genai.configure(**bare(credentials=AnonymousCredentials()))
     monkeypatch.setenv("GEMINI_API_KEY", server.api_key("late"))
     with pytest.raises(api_exceptions.PermissionDenied):
         ask()
@@ -130,7 +130,7 @@ def test_trap_4_the_environments_key_is_not_adopted_as_the_users(
 
 def test_trap_5_the_callers_objects_are_written_to(server: GeminiServer, bare: Bare) -> None:
     """The SDK writes into ClientOptions and ClientInfo; ours are copies."""
-    options, info = ClientOptions(api_endpoint=server.grpc_endpoint), ClientInfo(user_agent="me")  # type: ignore[no-untyped-call] # google-api-core's own
+    options, info = ClientOptions(api_endpoint=server.grpc_endpoint), ClientInfo(user_agent="me")
     bare()
     genai.configure(api_key="one", client_options=options, client_info=info)
     with pytest.raises(ValueError, match="not both"):
@@ -138,7 +138,7 @@ def test_trap_5_the_callers_objects_are_written_to(server: GeminiServer, bare: B
     genai.configure(client_options=options, client_info=info)
     assert info.user_agent.count("genai-py") == 2
 
-    options, info = ClientOptions(api_endpoint=server.grpc_endpoint), ClientInfo(user_agent="me")  # type: ignore[no-untyped-call] # google-api-core's own
+    options, info = ClientOptions(api_endpoint=server.grpc_endpoint), ClientInfo(user_agent="me")
     key = server.api_key()
     for _ in range(2):
         safe_configure(
@@ -261,7 +261,7 @@ def test_trap_11_eight_threads_make_eight_clients(
     """The SDK makes a client per thread that comes first; here all share one connection."""
     made = []
     barrier = threading.Barrier(8)
-    real = client_lib._ClientManager.make_client
+    real: Any = client_lib._ClientManager.make_client
 
     def make(self: Any, name: str) -> Any:
         barrier.wait()
@@ -384,8 +384,8 @@ def test_trap_17_a_key_and_a_transport_go_together(server: GeminiServer, bare: B
     transport = glm.GenerativeServiceClient.get_transport_class("grpc")
     with pytest.raises(ValueError, match="transport instance"):
         glm.GenerativeServiceClient(
-            transport=transport(credentials=AnonymousCredentials()),  # type: ignore[no-untyped-call] # google-auth's own
-            client_options=ClientOptions(api_key="k"),  # type: ignore[no-untyped-call] # google-api-core's own
+            transport=transport(credentials=AnonymousCredentials()),
+            client_options=ClientOptions(api_key="k"),
         )
 
     key = server.api_key()
