@@ -5,17 +5,30 @@ Loaded at first use: importing the package costs no pydantic.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from genai_config import _validation
-from genai_config._patches import UNSET, Patch, combine, make_patch
+from genai_config import _environ, _validation
+from genai_config._patches import UNSET, Patch, combine, environment_value, make_patch
 from genai_config._secrets import MASK, Secret, SecretMapping, refuse_pickling
 from genai_config._validation import ClientInfo
+from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_AUTH_TIMEOUT = 30.0
 """Seconds that finding credentials and fetching a token may take, unless configured."""
@@ -23,15 +36,41 @@ DEFAULT_AUTH_TIMEOUT = 30.0
 # Header names whose values are credentials: a configuration that holds one is not pickled.
 _CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie|passw|credential|session|signature")
 
-_MODEL = ConfigDict(
-    frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
-)
+
+class _Model(BaseModel):
+    """A frozen model whose errors hold nothing of what they refuse."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_input(cls, value: Any, validate: Any) -> Any:
+        # hide_input_in_errors is about str() alone: errors() and json() would show it.
+        try:
+            return validate(value)
+        except ValidationError as error:
+            lines = [
+                InitErrorDetails(
+                    type=PydanticCustomError(line["type"], line["msg"]),
+                    loc=line["loc"],
+                    input=MASK,
+                )
+                for line in error.errors(include_url=False, include_input=False)
+            ]
+            refused = ValidationError.from_exception_data(error.title, lines, hide_input=True)
+        raise refused
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # pydantic's own error would show the value.
+        raise ConfigurationError(
+            f"A configuration is frozen, {name} too.", f"config.merge({name}=…) makes a new one."
+        )
 
 
-class ClientOptions(BaseModel):
+class ClientOptions(_Model):
     """The client options in force; those with a setting of their own are found there."""
-
-    model_config = _MODEL
 
     api_endpoint: str | None = None
     client_cert_source: Any = None
@@ -44,8 +83,13 @@ class ClientOptions(BaseModel):
     def _check(cls, value: Any, info: ValidationInfo) -> Any:
         return None if value is None else _validation.CLIENT_OPTIONS[str(info.field_name)](value)
 
+    def __repr_args__(self) -> Any:
+        for name, value in self:
+            if value is not None:
+                yield name, _Shown(_shown(value))
 
-class GenAIConfig(BaseModel):
+
+class GenAIConfig(_Model):
     """Everything that decides how a request is sent, frozen; equal and hashed by content.
 
     Attributes:
@@ -70,8 +114,6 @@ class GenAIConfig(BaseModel):
         raw_configure: What a raw ``genai.configure()`` does: "warn", "merge" or "error".
     """
 
-    model_config = _MODEL
-
     api_key: Secret | None = None
     credentials: Any = None
     transport: Literal["grpc", "grpc_asyncio", "rest"] | None = None
@@ -91,6 +133,10 @@ class GenAIConfig(BaseModel):
     endpoint: str | None = None
     raw_configure: Literal["warn", "merge", "error"] = "warn"
 
+    if TYPE_CHECKING:
+        # What is given is wider than what is kept: a key may be a plain string.
+        def __init__(self, **settings: Any) -> None: ...
+
     @field_validator("*", mode="before")
     @classmethod
     def _check(cls, value: Any, info: ValidationInfo) -> Any:
@@ -109,6 +155,21 @@ class GenAIConfig(BaseModel):
         if info.field_name == "default_metadata":
             return [(header, MASK) for header, _ in value]
         return None if value is None else _shown(value)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> GenAIConfig:
+        """The configuration that the environment alone makes.
+
+        Args:
+            environ: The variables; None: those of this process.
+
+        Raises:
+            ConfigurationError: A variable holds a value that cannot be; it is named.
+        """
+        found = _environ.read(os.environ if environ is None else environ)
+        return build(
+            Patch({name: environment_value(name, *values[0]) for name, values in found.items()})
+        )
 
     def merge(self, **settings: Any) -> GenAIConfig:
         """This configuration with settings changed: a new object, both stay as they are.

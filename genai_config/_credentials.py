@@ -138,12 +138,18 @@ def _from_file(path: Path, origin: str, scopes: tuple[str, ...]) -> Found:
     return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
 
 
+def _shown(path: str | Path) -> str:
+    """A path as errors name it; a key file's content, given in its place, is not shown."""
+    text = str(path)
+    return "'{…}' (content where a path belongs)" if text.lstrip().startswith("{") else text
+
+
 def _read_key_file(path: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidCredentialsError(
-            f"The key file {path} cannot be read: {error.strerror}.",
+            f"The key file {_shown(path)} cannot be read: {error.strerror}.",
             "give the path of a file this process may read.",
         ) from None
     except ValueError:
@@ -241,10 +247,11 @@ def _find_default(scopes: tuple[str, ...]) -> Found:
     """
     explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     path = Path(explicit) if explicit else adc_path()
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 -- Path's raises if the name is too long or not ours
         return _from_file(path, f"ADC, {path}", scopes)
-    if explicit or "COLAB_RELEASE_TAG" in os.environ:
+    if explicit or "COLAB_RELEASE_TAG" in os.environ or _no_gce_check():
         # Colab's metadata server belongs to Colab, not to the user; the SDK leaves it out too.
+        # google-auth looks at NO_GCE_CHECK when it is imported, and never again.
         raise _not_found(scopes)
     import google.auth
     from google.auth.exceptions import GoogleAuthError
@@ -256,17 +263,22 @@ def _find_default(scopes: tuple[str, ...]) -> Found:
     return _found(credentials, "ADC, the metadata server", scopes, project)
 
 
+def _no_gce_check() -> bool:
+    return os.environ.get("NO_GCE_CHECK", "").lower() == "true"
+
+
 def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
     explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     looked = ["credentials= (not given)"]
     if explicit:
-        looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {explicit}, which is no file)")
+        named = _shown(explicit)
+        looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {named}, which is no file)")
     else:
         looked.append("GOOGLE_APPLICATION_CREDENTIALS (not set)")
         looked.append(f"{adc_path()} (does not exist)")
-        asked = os.environ.get("NO_GCE_CHECK", "").lower() != "true"
         in_colab = "COLAB_RELEASE_TAG" in os.environ
-        state = "Colab's own, not used" if in_colab else "no answer" if asked else "NO_GCE_CHECK"
+        not_asked = "NO_GCE_CHECK" if _no_gce_check() else "no answer"
+        state = "Colab's own, not used" if in_colab else not_asked
         looked.append(f"the metadata server ({state})")
     return CredentialsNotFoundError(
         f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from genai_config import _validation
+from genai_config._secrets import Secret
 from genai_config.exceptions import ConfigurationError
 
 _GROUPS = ("client_options", "default_metadata")
@@ -115,3 +116,23 @@ def combine(lower: Patch, upper: Patch) -> Patch:
     # A name that is set again moves to the end: headers are sent in the order they were given.
     kept = {name: value for name, value in kept.items() if name not in upper.values}
     return Patch({**kept, **upper.values})
+
+
+def raw_value(setting: str, variable: str, text: str) -> Any:
+    """What a variable says, unchecked; a key is a secret that remembers the variable."""
+    return Secret(text, variable) if setting == "api_key" else text
+
+
+def environment_value(setting: str, variable: str, text: str) -> Any:
+    """What a variable says, checked.
+
+    Raises:
+        ConfigurationError: It cannot be used; the error names the variable.
+    """
+    try:
+        return _validation.SETTINGS[setting](raw_value(setting, variable, text))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"The environment variable {variable} cannot be used: {error.problem}",
+            f"mend {variable}, or unset it; {error.remedy}",
+        ) from None

@@ -59,7 +59,7 @@ RULES = (
     Rule("model", ("get_tuned_model", "list_tuned_models", "create_tuned_model",
                    "update_tuned_model", "delete_tuned_model"), (), "tuned", _TUNED),
     Rule("operations", ("get_operation", "list_operations", "delete_operation",
-                        "cancel_operation", "wait_operation"), (), "tuned",
+                        "cancel_operation"), (), "tuned",
          "[S] operations.py: the SDK's operations are those of create_tuned_model"),
     Rule("file", ("create_file",), (), "api_key",
          "[S] client.py: FileServiceClient.create_file signs its upload with the key alone"),

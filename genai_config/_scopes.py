@@ -48,7 +48,7 @@ class Scope:
 
     def _prepare(self) -> Layer:
         """The layer to put in force, after the checks that belong to entering."""
-        _install()
+        _install(self._layer)
         return self._layer
 
     async def _prepare_async(self) -> Layer:
@@ -149,10 +149,12 @@ def _keys_looked_for() -> str:
     return "; ".join(["api_key= (not given)", *(f"{name} (not set)" for name in names)])
 
 
-def _install() -> None:
+def _install(layer: Layer) -> None:
+    """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
     from genai_config import _sdk
 
-    _sdk.install()
+    with _entered(layer):
+        _sdk.install()
 
 
 def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
@@ -176,13 +178,22 @@ def _entered(layer: Layer) -> Iterator[None]:
         state.leave(layer)
 
 
-@contextlib.contextmanager
-def _exchanged(scopes: tuple[Layer, ...]) -> Iterator[None]:
-    before = state.exchange_scopes(scopes)
-    try:
-        yield
-    finally:
-        state.exchange_scopes(before)
+def _exchanged(scopes: tuple[Layer, ...]) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """What puts these scopes in force, and the next time those that were there at its end.
+
+    So a generator that is suspended inside a scope of its own finds it again.
+    """
+
+    @contextlib.contextmanager
+    def exchanged() -> Iterator[None]:
+        nonlocal scopes
+        before = state.exchange_scopes(scopes)
+        try:
+            yield
+        finally:
+            scopes = state.exchange_scopes(before)
+
+    return exchanged
 
 
 def override(**settings: Any) -> Scope:
@@ -238,7 +249,7 @@ def bind(function: F) -> F:
     scopes = state.scopes()
 
     def prepare() -> Callable[[], contextlib.AbstractContextManager[None]]:
-        return lambda: _exchanged(scopes)
+        return _exchanged(scopes)
 
     async def prepare_async() -> Callable[[], contextlib.AbstractContextManager[None]]:
         return prepare()

@@ -14,10 +14,16 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from genai_config import _environ, _validation
-from genai_config._patches import EMPTY, UNSET, Patch, combine
-from genai_config._secrets import Secret
-from genai_config.exceptions import ConfigurationError, EnvironmentConflictWarning
+from genai_config import _environ
+from genai_config._patches import (
+    EMPTY,
+    UNSET,
+    Patch,
+    combine,
+    environment_value,
+    raw_value,
+)
+from genai_config.exceptions import EnvironmentConflictWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,11 +110,11 @@ class State:
         """Replaces the process-wide layers by what `change` makes of them.
 
         Raises:
-            ConfigurationError: The layers do not go together; nothing has changed.
+            ConfigurationError: In this context they could not be in force; nothing has changed.
         """
         with self._lock:
             layers = tuple(layer for layer in change(self._published) if layer.patch.values)
-            self._snapshot(layers, ())
+            self._snapshot(layers, self.scopes())
             self._published = layers
 
     def clear(self) -> None:
@@ -144,7 +150,7 @@ class State:
         not there needs no taking out.
         """
         layers = self.scopes()
-        for i in reversed(range(len(layers))):
+        for i in range(len(layers)):
             if layers[i] in either:
                 self._scopes.set(_Scopes(layers[:i] + layers[i + 1 :]))
                 return
@@ -182,9 +188,9 @@ class State:
             if setting not in decided:
                 self._warn_of_conflict(setting, found)
             for i, (variable, text) in reversed(list(enumerate(found))):
-                value = Secret(text, variable) if setting == "api_key" else text
+                value = raw_value(setting, variable, text)
                 if i == 0 and setting not in decided:
-                    value = _checked(setting, variable, value)
+                    value = environment_value(setting, variable, text)
                 layers.append(Layer(Patch({setting: value}), Origin("environment", variable)))
         return layers
 
@@ -206,16 +212,6 @@ def _decided(explicit: Patch) -> set[str]:
     if explicit.values.get("credentials", UNSET) is not UNSET:
         decided.add("api_key")
     return decided
-
-
-def _checked(setting: str, variable: str, value: Any) -> Any:
-    try:
-        return _validation.SETTINGS[setting](value)
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f"The environment variable {variable} cannot be used: {error.problem}",
-            f"mend {variable}, or unset it; {error.remedy}",
-        ) from None
 
 
 def _repeats(new: Layer, old: Layer) -> bool:

@@ -194,6 +194,8 @@ class TokenSource:
             return
         try:
             found.credentials.refresh(self._request())
+            if not getattr(found.credentials, "token", None):
+                raise ValueError("no token in the answer")  # noqa: TRY301 -- told like the others
         except GenAIConfigError:
             raise
         except Exception as error:  # noqa: BLE001 -- each kind of credentials has its own
@@ -249,7 +251,13 @@ def token_endpoint(credentials: Any) -> str:
 
 
 def _refresh_error(found: Found, error: Exception) -> TokenRefreshError:
-    reason = scrub(str(error.args[0]) if error.args else type(error).__name__)
+    from google.auth.exceptions import GoogleAuthError
+
+    if isinstance(error, GoogleAuthError):
+        # What follows the first argument is the body of an answer.
+        reason = scrub(str(error.args[0]) if error.args else type(error).__name__)
+    else:
+        reason = scrub(f"{type(error).__name__}: {error}")
     remedy = (
         "log in again: gcloud auth application-default login; for a service account, create a new "
         "key."

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import google.ai.generativelanguage as glm
 import google.generativeai as genai
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
@@ -34,9 +35,19 @@ if TYPE_CHECKING:
 BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
 HELLO = "Hello from models/gemini-1.5-flash"
 
-# (service, method) for all but the upload, which is the SDK's own HTTP code.
+# (service, method) for all but the upload, which is the SDK's own HTTP code. Older versions of the
+# SDK's clients have fewer services and methods.
 METHODS = sorted(
-    {(rule.service, method) for rule in RULES for method in rule.methods if rule.need != "api_key"}
+    {
+        (rule.service, method)
+        for rule in RULES
+        for method in rule.methods
+        if rule.service == "operations"
+        or (
+            rule.need != "api_key"
+            and hasattr(getattr(glm, f"{rule.service.title()}ServiceClient", None), method)
+        )
+    }
 )
 
 
@@ -79,8 +90,6 @@ def test_each_method_carries_what_its_row_says(
     """With a key and ADC at hand, each request leaves with the credentials of its rule."""
     client = RoutingClient(service, asynchronous=False)
     for request, auth in requests_for(service, method):
-        if not hasattr(client._class, method):
-            continue  # older versions of the SDK's clients have fewer methods
         server.clear()
         with contextlib.suppress(GoogleAPICallError):
             answer = call(client, method, request)
@@ -107,8 +116,6 @@ def test_each_async_method_carries_what_its_row_says(
 
     client = RoutingClient(service, asynchronous=True)
     for request, auth in requests_for(service, method):
-        if not hasattr(client._class, method):
-            continue
         server.clear()
         asyncio.run(send(request))
         assert [r.auth for r in server.requests] == [auth]
