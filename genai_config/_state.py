@@ -117,6 +117,12 @@ class State:
             self._snapshot(layers, self.scopes())
             self._published = layers
 
+    def exchange(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Puts other process-wide layers in force; returns those that were."""
+        with self._lock:
+            before, self._published = self._published, layers
+        return before
+
     def clear(self) -> None:
         """Drops the process-wide layers. The scopes belong to those who entered them."""
         with self._lock:
@@ -150,7 +156,7 @@ class State:
         not there needs no taking out.
         """
         layers = self.scopes()
-        for i in range(len(layers)):
+        for i in reversed(range(len(layers))):
             if layers[i] in either:
                 self._scopes.set(_Scopes(layers[:i] + layers[i + 1 :]))
                 return
