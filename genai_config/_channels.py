@@ -21,6 +21,7 @@ from grpc import aio
 
 from genai_config import _http, _tokens
 from genai_config._pool import Pool
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,9 +132,20 @@ class Address(NamedTuple):
         return urlsplit(self.host).netloc if "://" in self.host else self.host
 
     def options(self) -> list[tuple[str, Any]]:
-        """The arguments of a channel."""
-        proxy = [("grpc.http_proxy", self.proxy.get_secret_value())] if self.proxy else []
-        return [*_OPTIONS, *proxy]
+        """The arguments of a channel.
+
+        Raises:
+            ConfigurationError: gRPC cannot use the proxy, and would go past it without a word.
+        """
+        if self.proxy is None:
+            return [*_OPTIONS]
+        url = self.proxy.get_secret_value()
+        if not url.startswith("http://"):
+            raise ConfigurationError(
+                "gRPC cannot speak TLS to a proxy.",
+                "give proxy='http://…', or transport='rest' and tuned_transport='rest'.",
+            )
+        return [*_OPTIONS, ("grpc.http_proxy", url)]
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """The TLS credentials of a channel; None where there is no TLS."""
@@ -368,5 +380,5 @@ class RestCredentials(Credentials):
 
 def prepare_session(session: Any, address: Address) -> None:
     """Makes a `requests` session go the way of an address, and replay once on 401."""
-    _http.mount(session, address.ca_certs, address.proxy)
+    _http.mount(session, address.ca_certs, address.proxy, address.client_cert)
     session._max_refresh_attempts = 1  # noqa: SLF001 -- the transports do not pass it on

@@ -47,6 +47,8 @@ class _Model(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _without_input(cls, value: Any, validate: Any) -> Any:
+        if isinstance(value, dict):
+            value = {name: given for name, given in value.items() if given is not None}
         # hide_input_in_errors is about str() alone: errors() and json() would show it.
         try:
             return validate(value)

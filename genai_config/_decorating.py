@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
     from contextlib import AbstractContextManager
 
-    Inside = Callable[[], AbstractContextManager[None]]
+    Inside = AbstractContextManager[None]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -22,7 +22,8 @@ def decorated(
 
     Args:
         function: A function, a coroutine function, or a generator function of either kind.
-        prepare: Called once per call; gives what makes a context manager to run inside.
+        prepare: Called once per call; gives the context manager to run inside, which is entered
+            again for each step of a generator.
         prepare_async: The same for coroutine functions and asynchronous generators.
     """
     wrapper: Any
@@ -30,7 +31,9 @@ def decorated(
         wrapper = _async_generator(function, prepare_async)
     elif inspect.isgeneratorfunction(function):
         wrapper = _generator(function, prepare)
-    elif inspect.iscoroutinefunction(function):
+    elif inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 -- an object may be called and awaited
+    ):
         wrapper = _coroutine(function, prepare_async)
     else:
         wrapper = _plain(function, prepare)
@@ -40,7 +43,7 @@ def decorated(
 def _plain(function: Callable[..., Any], prepare: Callable[[], Inside]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         inside = prepare()
-        with inside():
+        with inside:
             return function(*args, **kwargs)
 
     return wrapper
@@ -51,7 +54,7 @@ def _coroutine(
 ) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         inside = await prepare()
-        with inside():
+        with inside:
             return await function(*args, **kwargs)
 
     return wrapper
@@ -66,7 +69,7 @@ def _generator(function: Callable[..., Any], prepare: Callable[[], Inside]) -> C
         inside, generator = prepare(), function(*args, **kwargs)
         step, given = generator.send, None
         while True:
-            with inside():
+            with inside:
                 try:
                     item = step(given)
                 except StopIteration as stop:
@@ -74,7 +77,7 @@ def _generator(function: Callable[..., Any], prepare: Callable[[], Inside]) -> C
             try:
                 step, given = generator.send, (yield item)
             except GeneratorExit:
-                with inside():
+                with inside:
                     generator.close()
                 raise
             except BaseException as error:  # noqa: BLE001 -- handed to the generator
@@ -90,7 +93,7 @@ def _async_generator(
         inside, generator = await prepare(), function(*args, **kwargs)
         step, given = generator.asend, None
         while True:
-            with inside():
+            with inside:
                 try:
                     item = await step(given)
                 except StopAsyncIteration:
@@ -98,7 +101,7 @@ def _async_generator(
             try:
                 step, given = generator.asend, (yield item)
             except GeneratorExit:
-                with inside():
+                with inside:
                     await generator.aclose()
                 raise
             except BaseException as error:  # noqa: BLE001 -- handed to the generator

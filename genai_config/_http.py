@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
+from urllib3.util.ssl_ import create_urllib3_context
 
 from genai_config._pool import Pool
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import ssl
 
     import requests
 
@@ -19,12 +22,20 @@ _CONNECTIONS_PER_HOST = 100
 
 
 class _Adapter(HTTPAdapter):
-    """Sends with the configured authorities and proxy.
+    """Sends with the configured authorities, proxy and client certificate.
 
     Set on a session they would lose to REQUESTS_CA_BUNDLE and HTTPS_PROXY of the environment.
     """
 
-    def __init__(self, ca_certs: Path | None, proxy: Secret | None) -> None:
+    def __init__(
+        self,
+        ca_certs: Path | None,
+        proxy: Secret | None,
+        client_cert: tuple[bytes, bytes] | None,
+    ) -> None:
+        self._tls: dict[str, Any] = {}
+        if client_cert is not None:
+            self._tls["ssl_context"] = _presenting(*client_cert)
         super().__init__(pool_maxsize=_CONNECTIONS_PER_HOST)
         self._settings: dict[str, Any] = {}
         if ca_certs is not None:
@@ -33,26 +44,56 @@ class _Adapter(HTTPAdapter):
             url = proxy.get_secret_value()
             self._settings["proxies"] = {"http": url, "https": url}
 
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **{**kwargs, **self._tls})
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(*args, **{**kwargs, **self._tls})
+
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
         return super().send(request, *args, **{**kwargs, **self._settings})
 
 
+def _presenting(chain: bytes, key: bytes) -> ssl.SSLContext:
+    """TLS with a client certificate, which Python takes from files alone."""
+    context = create_urllib3_context()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "client.pem"
+        file.touch(mode=0o600)
+        file.write_bytes(chain + b"\n" + key)
+        context.load_cert_chain(file)
+    return context
+
+
 _ADAPTERS: Pool[_Adapter] = Pool(16)
 
 
-def mount(session: requests.Session, ca_certs: Path | None, proxy: Secret | None) -> None:
+def mount(
+    session: requests.Session,
+    ca_certs: Path | None,
+    proxy: Secret | None,
+    client_cert: tuple[bytes, bytes] | None = None,
+) -> None:
     """Makes a session use the shared connections of a trust and a proxy.
 
     Args:
         session: A `requests.Session`; its own adapters are replaced.
         ca_certs: PEM file of certificate authorities; None: those of requests.
         proxy: URL of an HTTP proxy; None: the environment's.
+        client_cert: Client certificate chain and key, PEM; None: none.
     """
-    adapter = _ADAPTERS.get((ca_certs, proxy), lambda: _Adapter(ca_certs, proxy))
+    key = (ca_certs, proxy, client_cert)
+    adapter = _ADAPTERS.get(key, lambda: _Adapter(*key))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
+    session.auth = _as_it_is
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from putting a password of ~/.netrc beside the key or over the token."""
+    return request
 
 
 def close_all() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genai_config import _environ, _state
@@ -13,7 +12,7 @@ from genai_config._state import Layer, Origin, state
 from genai_config.exceptions import APIKeyRequiredError, CredentialsNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from genai_config._config import GenAIConfig
     from genai_config._tokens import TokenSource
@@ -73,15 +72,37 @@ class Scope:
     def __call__(self, function: F) -> F:
         """Decorates a function, a coroutine function or a generator of either kind."""
 
-        def prepare() -> Callable[[], contextlib.AbstractContextManager[None]]:
-            layer = self._prepare()
-            return lambda: _entered(layer)
+        def prepare() -> _Inside:
+            return _Inside(self._prepare())
 
-        async def prepare_async() -> Callable[[], contextlib.AbstractContextManager[None]]:
-            layer = await self._prepare_async()
-            return lambda: _entered(layer)
+        async def prepare_async() -> _Inside:
+            return _Inside(await self._prepare_async())
 
         return decorated(function, prepare, prepare_async)
+
+
+class _Inside:
+    """Runs a function's code in scopes of its own, and gives the caller his back.
+
+    A generator enters it for each step: what its code has entered by itself between two steps is
+    in force again at the next, and nowhere else.
+
+    Args:
+        *layers: The scopes of the function.
+        alone: Whether the caller's scopes are out of force meanwhile.
+    """
+
+    def __init__(self, *layers: Layer, alone: bool = False) -> None:
+        self._own = layers
+        self._alone = alone
+
+    def __enter__(self) -> None:
+        self._callers = state.scopes()
+        self._below = () if self._alone else self._callers
+        state.exchange_scopes((*self._below, *self._own))
+
+    def __exit__(self, *error: object) -> None:
+        self._own = state.exchange_scopes(self._callers)[len(self._below) :]
 
 
 class _Checked(Scope):
@@ -153,7 +174,7 @@ def _install(layer: Layer) -> None:
     """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
     from genai_config import _sdk
 
-    with _entered(layer):
+    with _Inside(layer):
         _sdk.install()
 
 
@@ -165,35 +186,8 @@ def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
 
 def _config_with(layer: Layer) -> GenAIConfig:
     """The configuration that would be in force with one more scope."""
-    with _entered(layer):
+    with _Inside(layer):
         return state.current().config
-
-
-@contextlib.contextmanager
-def _entered(layer: Layer) -> Iterator[None]:
-    state.enter(layer)
-    try:
-        yield
-    finally:
-        state.leave(layer)
-
-
-def _exchanged(scopes: tuple[Layer, ...]) -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """What puts these scopes in force, and the next time those that were there at its end.
-
-    So a generator that is suspended inside a scope of its own finds it again.
-    """
-
-    @contextlib.contextmanager
-    def exchanged() -> Iterator[None]:
-        nonlocal scopes
-        before = state.exchange_scopes(scopes)
-        try:
-            yield
-        finally:
-            scopes = state.exchange_scopes(before)
-
-    return exchanged
 
 
 def override(**settings: Any) -> Scope:
@@ -248,10 +242,10 @@ def bind(function: F) -> F:
     """
     scopes = state.scopes()
 
-    def prepare() -> Callable[[], contextlib.AbstractContextManager[None]]:
-        return _exchanged(scopes)
+    def prepare() -> _Inside:
+        return _Inside(*scopes, alone=True)
 
-    async def prepare_async() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    async def prepare_async() -> _Inside:
         return prepare()
 
     return decorated(function, prepare, prepare_async)

@@ -78,7 +78,6 @@ def _transport_factory(
             host=host,
             credentials=_channels.RestCredentials(bound),
             client_info=client_info,
-            client_cert_source_for_mtls=source,
         )
         _channels.prepare_session(made._session, address)
         if hasattr(type(made), "operations_client"):

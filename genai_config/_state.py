@@ -23,7 +23,11 @@ from genai_config._patches import (
     environment_value,
     raw_value,
 )
-from genai_config.exceptions import EnvironmentConflictWarning
+from genai_config.exceptions import (
+    ConfigurationError,
+    EnvironmentConflictWarning,
+    EnvironmentValueWarning,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +95,7 @@ class State:
         self._published: tuple[Layer, ...] = ()
         self._scopes: ContextVar[_Scopes] = ContextVar("genai_config scopes")
         self._no_scopes = _Scopes(())
-        self._warned: set[tuple[str, ...]] = set()
+        self._warned: set[str] = set()
 
     @property
     def published(self) -> tuple[Layer, ...]:
@@ -196,20 +200,32 @@ class State:
             for i, (variable, text) in reversed(list(enumerate(found))):
                 value = raw_value(setting, variable, text)
                 if i == 0 and setting not in decided:
-                    value = environment_value(setting, variable, text)
+                    try:
+                        value = environment_value(setting, variable, text)
+                    except ConfigurationError as error:
+                        if setting == "api_key":
+                            raise
+                        # The variable is there for other programs as well, and most requests
+                        # need none of it.
+                        self._warn_once(variable, str(error), EnvironmentValueWarning)
+                        continue
                 layers.append(Layer(Patch({setting: value}), Origin("environment", variable)))
         return layers
 
     def _warn_of_conflict(self, setting: str, found: list[_environ.Found]) -> None:
-        names = tuple(variable for variable, _ in found)
-        if len({value for _, value in found}) > 1 and names not in self._warned:
-            self._warned.add(names)
-            warn(
-                f"{' and '.join(names)} give different values for {setting}; "
-                f"{names[0]} is taken, as in the SDK. Unset the other.",
+        if len({value for _, value in found}) > 1:
+            names = " and ".join(variable for variable, _ in found)
+            self._warn_once(
+                names,
+                f"{names} give different values for {setting}; {found[0].variable} is taken, "
+                "as in the SDK. Unset the other.",
                 EnvironmentConflictWarning,
-                call_site(),
             )
+
+    def _warn_once(self, about: str, message: str, category: type[Warning]) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            warn(message, category, call_site())
 
 
 def _decided(explicit: Patch) -> set[str]:

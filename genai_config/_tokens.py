@@ -79,6 +79,7 @@ class TokenSource:
         self._clock = clock
         self._lock = threading.Lock()
         self._found: Found | None = None
+        self._tried: Found | None = None
         self._token: Token | None = None
         self._given = ""
         self._flights: dict[Callable[[], Any], Future[Any]] = {}
@@ -171,7 +172,8 @@ class TokenSource:
     def _locate(self) -> Found:
         found = self._found
         if found is None:
-            found = self._found = self._find()
+            self._tried = None
+            found = self._found = self._tried = self._find()
         return found
 
     def _renew(self) -> Token:
@@ -201,6 +203,9 @@ class TokenSource:
         except Exception as error:  # noqa: BLE001 -- each kind of credentials has its own
             # What was found may have been replaced on disk since: it is looked for again.
             self._found = None
+            if _is_timeout(error):
+                # The transport's bound is ours: who came late hears of it before their own.
+                raise self._as_timeout(error) from None
             raise _refresh_error(found, error) from None
 
     def _token_of(self, credentials: Any) -> Token:
@@ -218,7 +223,7 @@ class TokenSource:
     def _as_timeout(self, error: BaseException) -> BaseException:
         if isinstance(error, CredentialsTimeoutError):
             return error
-        found = self._found
+        found = self._tried
         what = (
             f"The token endpoint {token_endpoint(found.credentials)} has given no token for "
             f"{found.description}"
@@ -239,6 +244,13 @@ def _is_anonymous(credentials: Any) -> bool:
     from google.auth.credentials import AnonymousCredentials
 
     return isinstance(credentials, AnonymousCredentials)
+
+
+def _is_timeout(error: Exception) -> bool:
+    import requests
+
+    reason = error.args[0] if error.args else None
+    return isinstance(error, TimeoutError) or isinstance(reason, requests.Timeout)
 
 
 def token_endpoint(credentials: Any) -> str:

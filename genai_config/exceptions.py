@@ -80,5 +80,9 @@ class EnvironmentConflictWarning(GenAIConfigWarning):
     """Two environment variables give different values for one setting."""
 
 
+class EnvironmentValueWarning(GenAIConfigWarning):
+    """An environment variable holds a value that cannot be, and is left out."""
+
+
 class RawConfigureWarning(GenAIConfigWarning):
     """A raw ``genai.configure()`` dropped settings."""

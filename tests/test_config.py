@@ -349,3 +349,8 @@ def test_from_env_reads_what_it_is_given() -> None:
     assert GenAIConfig.from_env() == GenAIConfig()
     with pytest.raises(ConfigurationError, match="GEMINI_API_KEY"):
         GenAIConfig.from_env({"GEMINI_API_KEY": "a b"})
+
+
+def test_none_means_not_given_to_the_model_too() -> None:
+    """As everywhere else, also for what has another default."""
+    assert GenAIConfig(auth=None, default_metadata=None, client_options=None) == GenAIConfig()

@@ -30,7 +30,7 @@ from genai_config._state import state
 from genai_config.exceptions import APIKeyRequiredError, CredentialsNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
     from genai_config._scopes import Scope
 
@@ -602,3 +602,28 @@ class TestVerbs:
         uninstall()
         assert state.published == safe == ()
         assert "genai_config._sdk" not in sys.modules
+
+
+def test_a_generators_own_scope_is_suspended_with_it() -> None:
+    """What it has entered by itself stays with it, above the decorator's, step after step."""
+
+    @override(timeout=1)
+    def generator() -> Iterator[float | None]:
+        with override(timeout=2):
+            yield get_config().timeout
+            yield get_config().timeout
+        yield get_config().timeout
+
+    seen = [(inside, get_config().timeout) for inside in generator()]
+    assert seen == [(2, None), (2, None), (1, None)]
+
+
+async def test_an_object_that_is_called_and_awaited_is_a_coroutine_function() -> None:
+    """Its scope lasts until it has been awaited."""
+
+    class Called:
+        async def __call__(self) -> float | None:
+            await asyncio.sleep(0)
+            return get_config().timeout
+
+    assert await override(timeout=1)(Called())() == 1

@@ -14,12 +14,22 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 
 import genai_config
-from genai_config import UNSET, _state, get_config, is_configured, override, reset, safe_configure
+from genai_config import (
+    UNSET,
+    GenAIConfig,
+    _state,
+    get_config,
+    is_configured,
+    override,
+    reset,
+    safe_configure,
+)
 from genai_config._patches import make_patch
 from genai_config._state import Layer, Origin, State, state
 from genai_config.exceptions import (
     ConfigurationError,
     EnvironmentConflictWarning,
+    EnvironmentValueWarning,
     GenAIConfigWarning,
     RawConfigureWarning,
 )
@@ -192,12 +202,9 @@ class TestEnvironment:
             ("GEMINI_API_KEY", "made up", {"api_key": "k"}),
             ("GEMINI_API_KEY", "'made-up'", {"credentials": AnonymousCredentials()}),
             ("GOOGLE_API_KEY", "made\tup", {"api_key": UNSET}),
-            ("GOOGLE_CLOUD_LOCATION", "evil.com/", {"location": "us"}),
-            ("GOOGLE_CLOUD_PROJECT", "../x", {"project": "my-project"}),
-            ("GOOGLE_CLOUD_QUOTA_PROJECT", "a b", {"quota_project": UNSET}),
         ],
     )
-    def test_a_malformed_variable_is_an_error_only_when_it_matters(
+    def test_a_malformed_key_is_an_error_only_when_it_matters(
         self,
         variable: str,
         value: str,
@@ -212,9 +219,32 @@ class TestEnvironment:
         with override(**setting):
             assert get_config() is not None
 
-    def test_a_malformed_variable_stops_a_publication(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("variable", "value", "setting"),
+        [
+            ("GOOGLE_CLOUD_LOCATION", "evil.com/", {"location": "us"}),
+            ("GOOGLE_CLOUD_PROJECT", "my_project", {"project": "my-project"}),
+            ("GOOGLE_CLOUD_QUOTA_PROJECT", "a b", {"quota_project": UNSET}),
+        ],
+    )
+    def test_another_malformed_variable_is_left_out_with_a_warning(
+        self,
+        variable: str,
+        value: str,
+        setting: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        """It may be there for another program, and most requests need none of it."""
+        monkeypatch.setenv(variable, value)
+        with override(**setting), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            get_config()
+        with pytest.warns(EnvironmentValueWarning, match=f"{variable} cannot be used"):
+            assert get_config() == GenAIConfig()
+        monkeypatch.setenv("GEMINI_API_KEY", "k")
+        assert get_config() == GenAIConfig(api_key="k")  # and it was said once
+
+    def test_a_malformed_key_stops_a_publication(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What could not be in force is not published."""
         safe_configure(transport="rest")
         published = state.published

@@ -1,0 +1,458 @@
+"""Connections: shared by all, with the credentials of one client on each of its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import ssl
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import google.generativeai as genai
+import grpc
+import pytest
+import trustme
+from google.ai import generativelanguage_v1beta as glm
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.transport.requests import Request
+
+from genai_config import _channels, override, reset, safe_configure
+from genai_config._channels import AsyncBoundChannel, KeyHeaders, RestCredentials, TokenHeaders
+from genai_config._config import GenAIConfig
+from genai_config._credentials import Found
+from genai_config._routing import TUNED_SCOPES, Route
+from genai_config._secrets import Secret
+from genai_config._tokens import TokenSource
+from genai_config.exceptions import CredentialsNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from genai_config.testing import GeminiServer
+
+BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+
+
+def point(server: GeminiServer, transport: str = "grpc", **settings: Any) -> None:
+    """Points every request at the server, over one transport."""
+    endpoint = server.rest_endpoint if transport == "rest" else server.grpc_endpoint
+    safe_configure(
+        transport=transport,
+        tuned_transport=transport,
+        ca_certs=server.ca_file,
+        client_options={"api_endpoint": endpoint},
+        **settings,
+    )
+
+
+def ask(model: str = BASE) -> str:
+    """One request."""
+    text: str = genai.GenerativeModel(model).generate_content("hi").text
+    return text
+
+
+async def ask_async(model: str = BASE) -> str:
+    """One request that is awaited."""
+    text: str = (await genai.GenerativeModel(model).generate_content_async("hi")).text
+    return text
+
+
+async def ask_for_a_stream(model: str = BASE) -> str:
+    """One request that is awaited, and whose answer comes in chunks."""
+    response = await genai.GenerativeModel(model).generate_content_async("hi", stream=True)
+    return "".join([chunk.text async for chunk in response])
+
+
+class TestSharing:
+    async def test_all_share_one_connection(self, server: GeminiServer) -> None:
+        """Services, tenants and credentials go over one connection per calling mode."""
+        point(server, credentials=server.external_account_file())
+        for key in (server.api_key("a"), server.api_key("b")):
+            with override(api_key=key):
+                await asyncio.to_thread(ask)
+                await asyncio.to_thread(lambda: list(genai.list_models()))
+                await ask_async()
+                await ask_for_a_stream()
+        await asyncio.to_thread(ask, TUNED)
+        await ask_async(TUNED)
+        assert {request.status for request in server.requests} == {"OK"}
+        assert {request.identity for request in server.requests} == {"a", "b", "workload-1"}
+        assert len({request.connection for request in server.requests}) == 2
+
+    def test_tasks_that_alternate_keep_their_keys(self, server: GeminiServer) -> None:
+        """On one connection, at the same time, every call carries its own client's key."""
+        point(server)
+
+        async def tenant(name: str) -> None:
+            key, model = server.api_key(name), genai.GenerativeModel(BASE)
+            for i in range(10):
+                with override(api_key=key, default_metadata=[("x-tenant", name)]):
+                    await model.generate_content_async("hi", stream=bool(i % 2))
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*(tenant(f"tenant-{i}") for i in range(8)))
+
+        asyncio.run(all_of_them())
+        assert len(server.requests) == 80
+        for request in server.requests:
+            assert request.identity == request.headers["x-tenant"]
+
+    def test_closing_all(self, server: GeminiServer) -> None:
+        """After a reset everything connects anew."""
+        for _ in range(2):
+            point(server, api_key=server.api_key())
+            ask()
+            reset()
+        first, second = (request.connection for request in server.requests)
+        assert first != second
+
+
+class TestLoops:
+    def test_the_connections_of_closed_loops_are_forgotten(self, server: GeminiServer) -> None:
+        """A loop that is over is no longer held once another one connects."""
+        point(server, api_key=server.api_key())
+        loops = []
+
+        async def call() -> None:
+            loops.append(asyncio.get_running_loop())
+            await ask_async()
+            await ask_async()
+
+        for _ in range(3):
+            asyncio.run(call())
+        assert list(_channels._LOOPS) == loops[-1:]
+        assert len({request.connection for request in server.requests}) == 3
+
+    def test_a_loop_that_runs_is_kept(self, server: GeminiServer) -> None:
+        """Loops beside one another keep their connections."""
+        point(server, api_key=server.api_key())
+        barrier = threading.Barrier(2)
+
+        async def call() -> None:
+            await ask_async()
+            await asyncio.to_thread(barrier.wait)
+            await ask_async()
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: asyncio.run(call()), range(2)))
+        assert len({request.connection for request in server.requests}) == 2
+
+
+class TestAsyncBoundChannel:
+    @pytest.fixture
+    def shared(self, server: GeminiServer) -> _channels.Address:
+        """The address of the server."""
+        return _channels.Address(server.grpc_endpoint, server.ca_file, None, None)
+
+    async def test_it_is_a_channel(self, server: GeminiServer, shared: _channels.Address) -> None:
+        """It has the state of the shared channel, and makes calls with its own credentials."""
+        channel = _channels.loop_connections().async_channel(shared)
+        bound = KeyHeaders(Secret(server.api_key("mine")))
+        async with AsyncBoundChannel(channel, bound) as mine:
+            state = mine.get_state(try_to_connect=True)
+            assert state is grpc.ChannelConnectivity.IDLE
+            await mine.wait_for_state_change(state)
+            await mine.channel_ready()
+            assert mine.get_state() is grpc.ChannelConnectivity.READY
+            call = mine.unary_unary(
+                "/google.ai.generativelanguage.v1beta.ModelService/ListModels",
+                request_serializer=glm.ListModelsRequest.serialize,
+                response_deserializer=glm.ListModelsResponse.deserialize,
+            )
+            assert (await call(glm.ListModelsRequest())).models
+        assert [request.identity for request in server.requests] == ["mine"]
+
+    async def test_closing_it_leaves_the_shared_one_open(self, shared: _channels.Address) -> None:
+        """Others are using that one."""
+        channel = _channels.loop_connections().async_channel(shared)
+        mine = AsyncBoundChannel(channel, KeyHeaders(Secret("k")))
+        await mine.close(grace=1)
+        await channel.channel_ready()
+        assert _channels.loop_connections().async_channel(shared) is channel
+
+    async def test_what_no_service_has(self, shared: _channels.Address) -> None:
+        """There is no client streaming in the SDK, nor here."""
+        channel = _channels.loop_connections().async_channel(shared)
+        mine = AsyncBoundChannel(channel, KeyHeaders(Secret("k")))
+        for method in (mine.stream_unary, mine.stream_stream):
+            with pytest.raises(NotImplementedError):
+                method("/service/method")
+
+
+class TestRefusedToken:
+    def test_rest_replays_once_with_a_new_token(self, server: GeminiServer) -> None:
+        """A token that the service refuses before its time is replaced, and nobody notices."""
+        point(server, "rest", credentials=server.external_account_file())
+        ask(TUNED)
+        server.expire_tokens()
+        ask(TUNED)
+        assert [request.status for request in server.requests] == ["OK", "UNAUTHENTICATED", "OK"]
+        assert server.tokens.count == 2
+
+    def test_rest_replays_no_more_than_once(self, server: GeminiServer) -> None:
+        """A service that refuses new tokens as well is believed."""
+        point(server, "rest", credentials=server.external_account_file("workload"))
+        ask(TUNED)
+        server.clear()
+        server.fail(10, status="UNAUTHENTICATED")
+        with pytest.raises(GoogleAPICallError, match="401"):
+            ask(TUNED)
+        assert [request.status for request in server.requests] == ["UNAUTHENTICATED"] * 2
+        assert server.tokens.count == 2
+
+    def test_many_at_once_lead_to_one_refresh(self, server: GeminiServer) -> None:
+        """Threads whose requests were all refused with one token do not refuse each other's."""
+        point(server, "rest", credentials=server.external_account_file())
+        ask(TUNED)
+        server.expire_tokens()
+        server.clear()
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda _: ask(TUNED), range(16)))
+        assert sum(request.status == "OK" for request in server.requests) == 16
+        assert server.tokens.count == 2
+
+    def test_only_the_token_that_was_refused_is_forgotten(self, server: GeminiServer) -> None:
+        """Whoever was refused late, with the old token, leaves the new one to the others."""
+        user = server.user_credentials()
+        bound = RestCredentials(TokenHeaders(source_of(user), None))
+        sent: dict[str, str] = {}
+        bound.before_request(None, "POST", "", sent)
+
+        def another() -> str:
+            mine: dict[str, str] = {}
+            bound.before_request(None, "POST", "", mine)
+            assert mine == sent
+            bound.refresh(None)
+            bound.before_request(None, "POST", "", mine)
+            return mine["authorization"]
+
+        with ThreadPoolExecutor(1) as threads:
+            new = threads.submit(another).result()
+        assert new != sent["authorization"]
+        bound.refresh(None)
+        bound.before_request(None, "POST", "", sent)
+        assert sent["authorization"] == new
+        assert server.tokens.count == 2
+
+    def test_a_key_is_what_it_is(self, server: GeminiServer) -> None:
+        """A key that was refused is sent once more: there is no other."""
+        point(server, "rest", api_key=server.api_key())
+        server.fail(1, status="UNAUTHENTICATED")
+        ask()
+        assert [request.status for request in server.requests] == ["UNAUTHENTICATED", "OK"]
+
+
+def source_of(credentials: Any) -> TokenSource:
+    """The source of an object's tokens."""
+    found = Found(credentials, "these", None, None)
+    return TokenSource(lambda: found, Request, 30)
+
+
+class TestAttached:
+    async def test_a_key(self) -> None:
+        """It is one header, for both calling modes."""
+        route = Route("api_key", "grpc", (), ())
+        bound = _channels.attached(GenAIConfig(api_key=Secret("k")), route)
+        assert bound.headers() == await bound.headers_async() == (("x-goog-api-key", "k"),)
+
+    async def test_a_token(self, server: GeminiServer) -> None:
+        """It comes with the quota project, for both calling modes."""
+        user = server.user_credentials(quota_project="user-project")
+        route = Route("oauth", "grpc", TUNED_SCOPES, ())
+        bound = _channels.attached(GenAIConfig(credentials=user), route)
+        headers = await bound.headers_async()
+        assert headers == bound.headers()
+        assert headers == (
+            ("authorization", f"Bearer {user.token}"),
+            ("x-goog-user-project", "user-project"),
+        )
+
+    async def test_none(self) -> None:
+        """What cannot be found is an error before anything is sent."""
+        route = Route("oauth", "grpc", TUNED_SCOPES, ())
+        bound = _channels.attached(GenAIConfig(), route)
+        with pytest.raises(CredentialsNotFoundError):
+            bound.headers()
+        with pytest.raises(CredentialsNotFoundError):
+            await bound.headers_async()
+
+    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    def test_the_sdks_own_log_shows_neither(
+        self, server: GeminiServer, caplog: pytest.LogCaptureFixture, transport: str
+    ) -> None:
+        """The SDK logs what it sends; keys and tokens are put there behind its back."""
+        key, user = server.api_key(), server.user_credentials(quota_project="my-project")
+        point(server, transport, api_key=key, credentials=user)
+        with caplog.at_level(logging.DEBUG):
+            for model in (BASE, TUNED):
+                ask(model)
+                asyncio.run(ask_async(model))
+        logged = "".join(str(vars(record)) for record in caplog.records)
+        assert "GenerateContent" in logged
+        assert key not in logged
+        assert user.token not in logged
+
+
+class Plain:
+    """A gRPC server of its own kind: it answers everybody, and remembers how they came."""
+
+    def __init__(self, credentials: Any = None) -> None:
+        self.seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._pool = ThreadPoolExecutor(4)
+        self._server = grpc.server(self._pool, options=(("grpc.so_reuseport", 0),))
+        handlers = {
+            "GenerateContent": grpc.unary_unary_rpc_method_handler(self._answer),
+            "StreamGenerateContent": grpc.unary_stream_rpc_method_handler(self._stream),
+        }
+        service = "google.ai.generativelanguage.v1beta.GenerativeService"
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, handlers),)
+        )
+        if credentials is None:
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self._server.start()
+
+    def _answer(self, request: bytes, context: Any) -> bytes:
+        del request
+        self.seen.append((dict(context.invocation_metadata()), context.auth_context()))
+        content = {"parts": [{"text": "plain"}], "role": "model"}
+        response = glm.GenerateContentResponse(candidates=[{"content": content}])
+        return bytes(glm.GenerateContentResponse.serialize(response))
+
+    def _stream(self, request: bytes, context: Any) -> Iterator[bytes]:
+        yield self._answer(request, context)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._server.stop(None).wait()
+        self._pool.shutdown()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers everybody with the name in their certificate."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        certificate: Any = self.connection
+        ((_, name),) = certificate.getpeercert()["subjectAltName"]
+        content = {"parts": [{"text": name}], "role": "model"}
+        body = json.dumps({"candidates": [{"content": content}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Authority(NamedTuple):
+    """Who signed the certificates of both ends.
+
+    Attributes:
+        file: Its own certificate.
+        server: The server's.
+        client: The client's.
+    """
+
+    file: Path
+    server: trustme.LeafCert
+    client: trustme.LeafCert
+
+    @staticmethod
+    def chain(leaf: trustme.LeafCert) -> bytes:
+        """A certificate as PEM."""
+        return b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+
+    def configure(self, port: int, **settings: Any) -> None:
+        """Points every request at a server of this machine, with the client's certificate."""
+        pair = (self.chain(self.client), self.client.private_key_pem.bytes())
+        safe_configure(
+            api_key="k",
+            ca_certs=self.file,
+            client_options={
+                "api_endpoint": f"https://localhost:{port}",
+                "client_cert_source": lambda: pair,
+            },
+            **settings,
+        )
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A new one, that has signed one certificate for each end."""
+    ca = trustme.CA()
+    file = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(os.fspath(file))
+    return Authority(file, ca.issue_cert("localhost"), ca.issue_cert("client.example.com"))
+
+
+class TestAddresses:
+    @pytest.mark.parametrize("scheme", ["http://", "HTTP://"])
+    def test_plain_http_on_this_machine(self, scheme: str) -> None:
+        """An http:// address is spoken to without TLS, sync, awaited and streamed."""
+        server = Plain()
+        try:
+            safe_configure(
+                api_key="k", client_options={"api_endpoint": f"{scheme}localhost:{server.port}"}
+            )
+            assert ask() == asyncio.run(ask_async()) == asyncio.run(ask_for_a_stream()) == "plain"
+        finally:
+            server.stop()
+        assert [metadata["x-goog-api-key"] for metadata, _ in server.seen] == ["k"] * 3
+
+    def test_a_client_certificate(
+        self, monkeypatch: pytest.MonkeyPatch, authority: Authority
+    ) -> None:
+        """The SDK's option for one works: the server knows who connects."""
+        monkeypatch.setenv("GOOGLE_API_USE_CLIENT_CERTIFICATE", "true")
+        server = Plain(
+            grpc.ssl_server_credentials(
+                ((authority.server.private_key_pem.bytes(), authority.chain(authority.server)),),
+                root_certificates=authority.file.read_bytes(),
+                require_client_auth=True,
+            )
+        )
+        try:
+            authority.configure(server.port)
+            assert ask() == asyncio.run(ask_async()) == "plain"
+        finally:
+            server.stop()
+        for _, who in server.seen:
+            assert who["x509_subject_alternative_name"] == [b"client.example.com"]
+
+    def test_a_client_certificate_over_rest(
+        self, monkeypatch: pytest.MonkeyPatch, authority: Authority
+    ) -> None:
+        """It works over REST as well, where it is presented in another way."""
+        monkeypatch.setenv("GOOGLE_API_USE_CLIENT_CERTIFICATE", "true")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.file)
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.server.configure_cert(context)
+        with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            try:
+                authority.configure(server.server_port, transport="rest")
+                assert ask() == "client.example.com"
+            finally:
+                server.shutdown()
+
+
+def test_channels_that_nobody_holds_are_closed(server: GeminiServer) -> None:
+    """Forgetting a channel is enough to hang up: nothing else holds it."""
+    address = _channels.Address(server.grpc_endpoint, server.ca_file, None, None)
+    channel = weakref.ref(_channels.connections().channel(address))
+    assert channel() is not None
+    _channels.close_all()
+    gc.collect()
+    assert channel() is None
