@@ -21,7 +21,8 @@ from genai_config._state import Layer, Origin, state
 from genai_config.exceptions import ConfigurationError, RawConfigureError, RawConfigureWarning
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::genai_config.exceptions.EnvironmentConflictWarning"
+    "ignore::genai_config.exceptions.EnvironmentConflictWarning",
+    "ignore::genai_config.exceptions.EnvironmentValueWarning",
 )
 
 CREDENTIALS = AnonymousCredentials()
@@ -111,7 +112,7 @@ class Model:
         return held
 
     def effective(self, *, scopes: bool = True) -> dict[str, Any] | None:
-        """What is in force; None: a variable that matters is malformed."""
+        """What is in force; None: the key that matters is malformed."""
         held = self.explicit(scopes=scopes)
         chosen = held.get("credentials", UNSET) is not UNSET
         if "api_key" not in held and not chosen:
@@ -119,9 +120,10 @@ class Model:
                 if self.environ.get(variable, "").strip():
                     held["api_key"] = self.environ[variable]
                     break
-        if "location" not in held and "GOOGLE_CLOUD_LOCATION" in self.environ:
-            held["location"] = self.environ["GOOGLE_CLOUD_LOCATION"]
-        if held.get("api_key") in BAD or held.get("location") in BAD:
+        location = self.environ.get("GOOGLE_CLOUD_LOCATION", "")
+        if "location" not in held and location not in ("", *BAD):
+            held["location"] = location
+        if held.get("api_key") in BAD:
             return None
         return {name: value for name, value in held.items() if value is not UNSET}
 
