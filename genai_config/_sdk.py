@@ -342,8 +342,6 @@ def install(layer: Layer | None = None) -> None:
     Raises:
         ConfigurationError: The layers do not go together; nothing has changed.
     """
-    if layer is None and isinstance(client_lib._client_manager, ClientManager):
-        return
     with _install_lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):

@@ -138,7 +138,7 @@ class TokenSource:
         # Whoever is cancelled lets go of the flight alone: a future that runs is not cancelled.
         flight = asyncio.wrap_future(self._join(work))
         try:
-            return await asyncio.wait_for(flight, self._auth_timeout)
+            return await asyncio.wait_for(flight, self._auth_timeout * _WAITED_FRACTION)
         except (asyncio.TimeoutError, FutureTimeoutError) as error:
             raise self._as_timeout(error) from None
 
