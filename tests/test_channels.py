@@ -137,7 +137,7 @@ class TestLoops:
 
         async def call() -> None:
             await ask_async()
-            await asyncio.to_thread(barrier.wait)
+            await asyncio.to_thread(barrier.wait, 10)
             await ask_async()
 
         with ThreadPoolExecutor(2) as threads:

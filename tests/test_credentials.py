@@ -316,6 +316,10 @@ class TestWhatCannotBeUsed:
             ({n: v for n, v in LOGIN.items() if n != "client_id"}, "missing fields client_id"),
             (EXTERNAL | {"credential_source": None}, "external_account key file"),
             (EXTERNAL | {"credential_source": 7}, "external_account key file"),
+            (
+                EXTERNAL | {"credential_source": {"file": "f", "format": {"type": "GOCSPX-x"}}},
+                "cannot be used: ",
+            ),
             (WORKFORCE | {"token_url": None}, "external_account_authorized_user key file"),
             (IMPERSONATED | {"source_credentials": {}}, "impersonated_service_account key file"),
         ],
@@ -427,10 +431,17 @@ class TestIdentity:
     def test_each_variable_counts(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Whatever decides which credentials ADC finds makes them others."""
         seen = {_credentials.identity(None)}
-        for name in _credentials._ADC_VARIABLES:
+        for name in (
+            "CLOUDSDK_CONFIG",
+            "COLAB_RELEASE_TAG",
+            "GCE_METADATA_HOST",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GOOGLE_CLOUD_QUOTA_PROJECT",
+            "NO_GCE_CHECK",
+        ):
             monkeypatch.setenv(name, os.fspath(tmp_path / name))
             seen.add(_credentials.identity(None))
-        assert len(seen) == 1 + len(_credentials._ADC_VARIABLES)
+        assert len(seen) == 7
 
     @pytest.mark.parametrize("explicit", [True, False])
     def test_the_files_content_counts(

@@ -367,7 +367,7 @@ TUNED = "tunedModels/mine"
             ["tunedModels/m/permissions/p"],
         ),
         ("permission", "list_permissions", {"parent": "corpora/c"}, {}, ["corpora/c"]),
-        ("prediction", "predict", glm.PredictRequest(model=TUNED), {}, [TUNED]),
+        ("prediction", "predict", {"model": TUNED}, {}, [TUNED]),
     ],
 )
 def test_names_are_found_wherever_a_request_keeps_them(

@@ -68,7 +68,7 @@ class Endpoint:
         self.flight = threading.current_thread()
         self._session = requests.Session()
 
-    def source(self, auth_timeout: float = 30) -> TokenSource:
+    def source(self, auth_timeout: float = 10) -> TokenSource:
         """A new source."""
         return TokenSource(self._find, self._request, auth_timeout, self.clock)
 
@@ -97,7 +97,7 @@ def endpoint(server: GeminiServer) -> Iterator[Endpoint]:
 
 async def started(endpoint: Endpoint) -> None:
     """Waits until a flight has left."""
-    await asyncio.to_thread(endpoint.started.wait)
+    assert await asyncio.to_thread(endpoint.started.wait, 10)
 
 
 class Given(Credentials):
@@ -127,13 +127,13 @@ class TestOneForAll:
         barrier = threading.Barrier(65)
 
         def token(_: int) -> str:
-            barrier.wait()
+            barrier.wait(10)
             return source.token()
 
         with ThreadPoolExecutor(64) as threads:
             tokens = threads.map(token, range(64))
-            barrier.wait()
-            endpoint.started.wait()
+            barrier.wait(10)
+            assert endpoint.started.wait(10)
             endpoint.tokens.release()
             assert len(set(tokens)) == 1
         assert (endpoint.tokens.count, endpoint.found) == (1, 1)
@@ -169,7 +169,7 @@ class TestOneForAll:
         endpoint.started.clear()
         with ThreadPoolExecutor(4) as threads:
             others = [threads.submit(lambda: asyncio.run(source.token_async())) for _ in range(4)]
-            endpoint.started.wait()
+            assert endpoint.started.wait(10)
             endpoint.tokens.release()
             second = {other.result() for other in others}
         assert (len(first), len(second), endpoint.tokens.count) == (1, 1, 2)
@@ -356,7 +356,7 @@ class TestFailure:
         self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is the caller's error at once, and leaves no flight for others to wait for."""
-        source = endpoint.source(auth_timeout=30)
+        source = endpoint.source()
 
         def start(_: object) -> None:
             raise RuntimeError("can't start new thread")
@@ -411,7 +411,7 @@ class TestTimeout:
         found, given_up = Found(AnonymousCredentials(), "these", None, None), threading.Event()
 
         def find() -> Found:
-            given_up.wait()
+            given_up.wait(10)
             return found
 
         source = TokenSource(find, lambda: None, 0.05)
@@ -430,7 +430,7 @@ class TestTimeout:
 
         def find() -> Found:
             if hang.is_set():
-                given_up.wait()
+                given_up.wait(10)
             return found
 
         source = TokenSource(find, lambda: None, 0.2)
@@ -472,7 +472,7 @@ class TestTimeout:
         with pytest.raises(CredentialsTimeoutError):
             source.token()
         endpoint.tokens.release()
-        endpoint.flight.join()
+        endpoint.flight.join(10)
         assert source.token()
         assert endpoint.tokens.count == 1
 
@@ -485,7 +485,7 @@ class TestTimeout:
         with pytest.raises(CredentialsTimeoutError):
             asyncio.run(source.token_async())
         endpoint.tokens.release()
-        endpoint.flight.join()
+        endpoint.flight.join(10)
         assert not caplog.records
 
     def test_the_process_ends_all_the_same(self) -> None:

@@ -407,7 +407,7 @@ class BareCall:
     def end(self) -> None:
         """Closes its connection: nothing else keeps the SDK from trying again."""
         self._client.transport.close()  # type: ignore[no-untyped-call] # the SDK's own
-        self.thread.join()
+        self.thread.join(10)
 
 
 class TestDeadTokenEndpoint:
