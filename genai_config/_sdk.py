@@ -263,7 +263,15 @@ async def _fetched_in_a_thread(items: Iterator[Any]) -> AsyncIterator[Any]:
 
 
 class ClientManager(client_lib._ClientManager):
-    """The SDK's client manager, handing out routing clients and following `raw_configure`."""
+    """The SDK's client manager, handing out routing clients and following `raw_configure`.
+
+    Args:
+        replaced: The manager that was in its place.
+    """
+
+    def __init__(self, replaced: client_lib._ClientManager) -> None:
+        super().__init__()
+        self.replaced = replaced
 
     def __repr__(self) -> str:
         return "<genai_config client manager>"
@@ -330,7 +338,6 @@ def _without_sdk_settings(layer: Layer) -> Layer:
 
 
 _install_lock = threading.Lock()
-_replaced: list[Any] = []
 
 
 def install(layer: Layer | None = None) -> None:
@@ -352,7 +359,7 @@ def install(layer: Layer | None = None) -> None:
             make_patch(_adopted(current)),
             Origin("genai.configure", "before genai_config was installed"),
         )
-        ours = ClientManager()
+        ours = ClientManager(current)
         ours.clients.update(_planted(current))
         state.replace(
             lambda layers: (
@@ -361,15 +368,15 @@ def install(layer: Layer | None = None) -> None:
                 *([layer] if layer else []),
             )
         )
-        _replaced[:] = [current]
         client_lib._client_manager = ours
 
 
 def uninstall() -> None:
     """Puts the SDK's own manager back, as it was."""
     with _install_lock:
-        if isinstance(client_lib._client_manager, ClientManager):
-            client_lib._client_manager = _replaced.pop()
+        current = client_lib._client_manager
+        if isinstance(current, ClientManager):
+            client_lib._client_manager = current.replaced
 
 
 def _adopted(manager: Any) -> Mapping[str, Any]:

@@ -285,6 +285,13 @@ def _refresh_error(found: Found, error: Exception) -> TokenRefreshError:
 
 _SOURCES: Pool[TokenSource] = Pool(256)
 
+clock: Callable[[], float] = time.time
+"""The time in seconds since the epoch that tokens expire by."""
+
+
+def _now() -> float:
+    return clock()  # looked up at each call: a test may have put another in its place
+
 
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
@@ -302,6 +309,7 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
             lambda: _credentials.find(credentials, scopes),
             lambda: _request(config),
             config.auth_timeout,
+            _now,
         ),
     )
 

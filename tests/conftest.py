@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from genai_config import GenAIConfig
 
 
+pytest_plugins = ["pytester"]
+
+
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No variable and no ADC file of the machine, and nothing left for the next test."""

@@ -9,14 +9,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_config.testing.assertions import assert_auth, assert_requests
+    from genai_config.testing.clock import FakeClock
+    from genai_config.testing.fixtures import GeminiTestMixin, serving
+    from genai_config.testing.isolation import NetworkBlockedError, isolated
     from genai_config.testing.recording import RecordedRequest
     from genai_config.testing.server import GeminiServer
 
-__all__ = ["GeminiServer", "RecordedRequest"]
+__all__ = [
+    "FakeClock",
+    "GeminiServer",
+    "GeminiTestMixin",
+    "NetworkBlockedError",
+    "RecordedRequest",
+    "assert_auth",
+    "assert_requests",
+    "isolated",
+    "serving",
+]
 
 _LAZY = {
+    "FakeClock": "genai_config.testing.clock",
     "GeminiServer": "genai_config.testing.server",
+    "GeminiTestMixin": "genai_config.testing.fixtures",
+    "NetworkBlockedError": "genai_config.testing.isolation",
     "RecordedRequest": "genai_config.testing.recording",
+    "assert_auth": "genai_config.testing.assertions",
+    "assert_requests": "genai_config.testing.assertions",
+    "isolated": "genai_config.testing.isolation",
+    "serving": "genai_config.testing.fixtures",
 }
 
 

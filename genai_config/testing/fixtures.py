@@ -1,0 +1,86 @@
+"""The same without pytest: a context manager, and a mixin for `unittest`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from genai_config import safe_configure
+from genai_config.testing.isolation import environment, isolated
+from genai_config.testing.server import GeminiServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def serving(
+    *,
+    transport: Literal["grpc", "rest"] = "grpc",
+    token_lifetime: float | None = None,
+    tuning_polls: int = 2,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[GeminiServer]:
+    """Starts a local server and points the configuration of this process at it.
+
+    Use it inside `isolated`. A raw ``genai.configure()`` of the code under test merges, so that it
+    does not drop where the server is.
+
+    Args:
+        transport: What requests go by, tuned models' too.
+        token_lifetime: Seconds that access tokens are valid; None: an hour.
+        tuning_polls: How often an operation must be looked at until the tuned model is done.
+        clock: The server's time in seconds since the epoch.
+    """
+    with contextlib.ExitStack() as undo:
+        server = undo.enter_context(GeminiServer(clock=clock, tuning_polls=tuning_polls))
+        if token_lifetime is not None:
+            server.tokens.lifetime = token_lifetime
+        # For the parts of the SDK that take no configuration, such as its upload.
+        undo.enter_context(environment({"HTTPLIB2_CA_CERTS": os.fspath(server.ca_file)}))
+        rest = transport == "rest"
+        safe_configure(
+            transport=transport,
+            tuned_transport=transport,
+            ca_certs=server.ca_file,
+            client_options={"api_endpoint": server.rest_endpoint if rest else server.grpc_endpoint},
+            raw_configure="merge",
+        )
+        yield server
+
+
+class GeminiTestMixin:
+    """A mixin for `unittest.TestCase`: each test is isolated and has a server of its own.
+
+    Attributes:
+        gemini_options: Keyword arguments of `serving`, for all tests of the class.
+        gemini_server: The server of the running test.
+    """
+
+    gemini_options: dict[str, Any] = {}  # noqa: RUF012 -- to be replaced as a whole
+    gemini_server: GeminiServer
+
+    def setUp(self) -> None:
+        """Isolates the test and starts the server."""
+        super().setUp()  # type: ignore[misc] # that of the TestCase beside it
+        undo = contextlib.ExitStack()
+        undo.enter_context(isolated())
+        self.gemini_server = undo.enter_context(serving(**self.gemini_options))
+        self._variables = undo
+        self.addCleanup(undo.close)  # type: ignore[attr-defined] # that of the TestCase beside it
+
+    def gemini_api_key(self) -> str:
+        """A valid API key of the server, exported as GEMINI_API_KEY until the test ends."""
+        key = self.gemini_server.api_key("test-key")
+        self._variables.enter_context(environment({"GEMINI_API_KEY": key}))
+        return key
+
+    def gemini_adc(self) -> Path:
+        """A service account of the server, as ADC until the test ends."""
+        path = self.gemini_server.service_account_file("test-account")
+        variables = {"GOOGLE_APPLICATION_CREDENTIALS": os.fspath(path)}
+        self._variables.enter_context(environment(variables))
+        return path

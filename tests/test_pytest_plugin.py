@@ -1,0 +1,162 @@
+"""The fixtures, used as a reader would use them: in test files of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import unittest
+from typing import TYPE_CHECKING
+
+import google.generativeai as genai
+import pytest
+
+from genai_config import get_config
+from genai_config.testing import (
+    GeminiServer,
+    GeminiTestMixin,
+    RecordedRequest,
+    assert_auth,
+    assert_requests,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genai_config.testing import FakeClock
+
+MODEL, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+
+
+def ask(model: str = MODEL) -> str:
+    """Code under test."""
+    text: str = genai.GenerativeModel(model).generate_content("hi").text
+    return text
+
+
+@pytest.mark.usefixtures("gemini_api_key")
+def test_a_key(gemini_server: GeminiServer) -> None:
+    """A key in the environment, and nothing else, is what the code under test needs."""
+    gemini_server.respond("*", "Hello!")
+    assert ask() == "Hello!"
+    assert_auth(gemini_server, "api_key", identity="test-key", transport="grpc", count=1)
+
+
+@pytest.mark.usefixtures("gemini_adc")
+def test_adc(gemini_server: GeminiServer) -> None:
+    """A tuned model finds the service account."""
+    ask(TUNED)
+    assert_auth(
+        gemini_server,
+        "oauth",
+        scopes=["https://www.googleapis.com/auth/generative-language.tuning"],
+    )
+
+
+def test_code_that_configures_by_itself(gemini_server: GeminiServer) -> None:
+    """A raw configure() in the code under test does not lose the server."""
+    genai.configure(api_key=gemini_server.api_key("mine"))
+    ask()
+    assert_auth(gemini_server, "api_key", identity="mine")
+
+
+@pytest.mark.gemini(transport="rest")
+@pytest.mark.usefixtures("gemini_api_key", "gemini_adc")
+def test_the_marker_chooses_the_transport(gemini_server: GeminiServer) -> None:
+    """Both kinds of models go by REST."""
+    ask()
+    ask(TUNED)
+    assert_requests(gemini_server, transport="rest", count=2)
+
+
+@pytest.mark.gemini(token_lifetime=60)
+def test_tokens_expire_by_the_fake_clock(
+    fake_clock: FakeClock, gemini_server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three lifetimes, three tokens, and not one refused."""
+    path = gemini_server.external_account_file()
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    for _ in range(3):
+        ask(TUNED)
+        ask(TUNED)
+        fake_clock.advance(60)
+    assert gemini_server.tokens.count == 3
+    assert_auth(gemini_server, "oauth", status="OK", count=6)
+
+
+@pytest.mark.usefixtures("isolated_config")
+def test_isolated_config_alone() -> None:
+    """No server is started for it."""
+    assert get_config().api_key is None
+
+
+def test_an_assertion_shows_the_requests(gemini_server: GeminiServer) -> None:
+    """What was expected, and a table of what there was."""
+    with pytest.raises(AssertionError, match="No request was recorded"):
+        assert_auth(gemini_server, "oauth")
+    genai.configure(api_key=gemini_server.api_key("mine"))
+    ask()
+    with pytest.raises(AssertionError) as caught:
+        assert_auth(gemini_server, "oauth")
+    message = str(caught.value)
+    assert "1 of 1 requests are not auth='oauth'" in message
+    assert "GenerativeService.GenerateContent" in message
+    with pytest.raises(AssertionError, match="1 requests were recorded, not 2"):
+        assert_requests(gemini_server, 2)
+    with pytest.raises(TypeError, match="no field 'who'; it has method"):
+        assert_requests(gemini_server, who="me")
+    assert_requests(gemini_server.requests, method="GenerativeService.GenerateContent")
+    assert isinstance(gemini_server.requests[0], RecordedRequest)
+
+
+def test_an_unknown_option_of_the_marker_is_an_error(pytester: pytest.Pytester) -> None:
+    """It names the options that there are."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.gemini(transprot="rest")
+        def test_it(gemini_server):
+            pass
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:asyncio", "--strict-markers")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*no option 'transprot'; it has network, token_lifetime*"])
+
+
+def test_a_suite_that_uses_no_fixture_loads_nothing(tmp_path: Path) -> None:
+    """The plugin costs an import of pytest, which is there."""
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "import sys\n"
+        "def test_it():\n"
+        "    loaded = {'genai_config.testing', 'google.generativeai', 'grpc', 'pydantic'}\n"
+        "    assert not loaded & set(sys.modules)\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    subprocess.run(command, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)  # noqa: S603 -- our own
+
+
+class Case(GeminiTestMixin, unittest.TestCase):
+    """Run by unittest below; pytest runs it as well."""
+
+    gemini_options = {"transport": "rest"}  # noqa: RUF012 -- as the mixin has it
+
+    def test_with_unittest(self) -> None:
+        """A key and ADC until the test ends."""
+        self.gemini_api_key()
+        self.gemini_adc()
+        ask()
+        ask(TUNED)
+        assert [r.auth for r in self.gemini_server.requests] == ["api_key", "oauth"]
+        assert_requests(self.gemini_server, transport="rest")
+
+
+def test_the_mixin_without_pytest() -> None:
+    """The standard library runs it, and nothing is left behind."""
+    before = get_config()
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
+    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
+    assert get_config() == before
