@@ -28,7 +28,7 @@ def _run_tests(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Runs the tests with branch coverage, on the Python that nox itself runs on."""
-    session.install("-e", ".[all]", *TEST_TOOLS)
+    session.install("-e", ".[all]", *TEST_TOOLS, "google-genai")
     _run_tests(session)
 
 

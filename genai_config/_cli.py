@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import textwrap
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +17,9 @@ import genai_config
 from genai_config import _demo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from genai_config.testing import GeminiServer
 
 _WIDTH = 80
 _LABEL = 12
@@ -80,6 +85,51 @@ def demo() -> None:
         )
     )
     raise typer.Exit(1 if wrong else 0)
+
+
+@app.command(
+    help="Run the local Gemini server until Ctrl-C or SIGTERM, for programs in any language.\n\n"
+    "Prints what to export, as lines for a shell; the keys and accounts are made up and known to "
+    "this server alone.\n\n"
+    "Example: genai-config serve --port 8443 --rest-port 8444"
+)
+def serve(
+    *,
+    port: Annotated[int, typer.Option(help="Port for gRPC; 0: a free one.")] = 0,
+    rest_port: Annotated[int, typer.Option(help="Port for REST; 0: a free one.")] = 0,
+) -> None:
+    """Serves in this process; all it prints is for ``source <(…)`` or a file."""
+    from genai_config.testing import GeminiServer
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server = GeminiServer(port=port, rest_port=rest_port)
+        server.start()
+    except OSError as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(2) from None
+    try:
+        for line in _exports(server):
+            typer.echo(line)
+        stop.wait()
+    finally:
+        server.stop()
+
+
+def _exports(server: GeminiServer) -> Iterator[str]:
+    """What a program needs to reach the server, as a shell reads it."""
+    yield f"# gRPC: {server.grpc_endpoint}   REST: https://{server.rest_endpoint}   (TLS)"
+    variables = {
+        "GEMINI_API_KEY": server.api_key("serve-key"),
+        "GEMINI_GRPC_ENDPOINT": server.grpc_endpoint,
+        "GEMINI_REST_ENDPOINT": server.rest_endpoint,
+        **server.environ(adc="service_account"),
+    }
+    for name, value in variables.items():
+        yield f"export {name}={shlex.quote(value)}"
+    yield "# Stop with Ctrl-C."
 
 
 _INTRODUCTION = """\

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import genai_config
-from genai_config import _environ
 from genai_config._secrets import scrub
+from genai_config.testing.isolation import environment, isolated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from genai_config.testing import GeminiServer, RecordedRequest
 
@@ -28,8 +28,6 @@ KEY, TENANT_KEY, NEW_KEY, ACCOUNT = "demo-key", "tenant-key", "new-key", "demo-a
 
 _BOUND = 10.0
 """Seconds for a call: the SDK by itself tries for ten minutes to reach what is not there."""
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
 
 
 @dataclass(frozen=True)
@@ -232,42 +230,30 @@ def stage() -> Iterator[Stage]:
         ImportError: A package is missing; `name` says which.
     """
     with contextlib.ExitStack() as undo:
-        removed = [variable.name for variable in _environ.VARIABLES]
-        removed += [change(name) for name in _PROXIES for change in (str.lower, str.upper)]
         log = {"GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR")}  # read at its import
-        undo.enter_context(_environment(log, removed))
+        undo.enter_context(environment(log))
         with warnings.catch_warnings():
             # The SDK and its neighbours announce the end of their support on import.
             warnings.simplefilter("ignore", FutureWarning)
             import grpc  # noqa: F401 -- first: without it the SDK fails and does not say why
-            from google.generativeai import client as client_lib
+            from google.generativeai import client as _sdk  # noqa: F401 -- now, while it may warn
 
             from genai_config.testing import GeminiServer
+        undo.enter_context(isolated())
         server = undo.enter_context(GeminiServer())
-        found = {
-            **server.environ(),  # the server's authority: gRPC, and so the bare SDK, has no other
-            "GOOGLE_APPLICATION_CREDENTIALS": str(server.service_account_file(ACCOUNT)),
-            "CLOUDSDK_CONFIG": str(server.ca_file.parent),
-            "NO_GCE_CHECK": "true",
-            "no_proxy": "localhost",  # some systems have proxies outside of the environment
-        }
-        undo.enter_context(_environment(found))
-        _forget()
-        undo.callback(setattr, client_lib, "_client_manager", client_lib._client_manager)  # noqa: SLF001 -- no public name
-        undo.callback(_forget)
+        account = str(server.service_account_file(ACCOUNT))
+        # The server's authority too: gRPC, and so the bare SDK, knows no other way.
+        found = {**server.environ(), "GOOGLE_APPLICATION_CREDENTIALS": account}
+        undo.enter_context(environment(found))
         yield Stage(server)
-
-
-def _forget() -> None:
-    genai_config.uninstall()
-    genai_config.reset()
 
 
 def _start_over() -> None:
     """Makes the SDK as after its import: what one scene configured, the next does not adopt."""
     from google.generativeai import client as client_lib
 
-    _forget()
+    genai_config.uninstall()
+    genai_config.reset()
     client_lib._client_manager = client_lib._ClientManager()  # noqa: SLF001 -- no public name
 
 
@@ -279,21 +265,3 @@ def _impatient_model(name: str) -> Any:
     options = {"retry": None, "timeout": _BOUND}
     model.generate_content = functools.partial(model.generate_content, request_options=options)
     return model
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str], removed: Iterable[str] = ()) -> Iterator[None]:
-    """Sets and removes variables of this process, and puts back what was there."""
-    names = {*values, *removed}
-    before = {name: os.environ[name] for name in names if name in os.environ}
-
-    def put(values: Mapping[str, str]) -> None:
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(values)
-
-    put(values)
-    try:
-        yield
-    finally:
-        put(before)

@@ -110,6 +110,12 @@ def credentials(value: object) -> object:
             )
         return SecretMapping(value)
     if isinstance(value, (str, os.PathLike)):
+        if isinstance(value, str) and value.lstrip().startswith(("{", "-----BEGIN")):
+            # Taken for a path, the key would be shown wherever paths are.
+            raise ConfigurationError(
+                "credentials is the text of a key file, not its path.",
+                "give its path, or its content as a dict: credentials=json.loads(text).",
+            )
         return _path("credentials", value)
     if callable(getattr(value, "before_request", None)) and callable(
         getattr(value, "refresh", None)

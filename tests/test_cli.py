@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import runpy
+import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -18,7 +19,10 @@ from genai_config import _cli, _demo, _environ
 from genai_config.__main__ import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from genai_config.testing import GeminiServer
 
 TOTALS = r"(\d+) steps as told, (\d+) not as told; (\d+) calls on (\d+) connections\."
 ANSI = "\x1b["
@@ -210,6 +214,15 @@ def test_a_missing_package(
     assert "pip install 'genai-config[all]'" in output.err
 
 
+def test_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It reads the arguments of the process."""
+    monkeypatch.setattr(sys, "argv", ["genai-config", "--version"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"genai-config {genai_config.__version__}\n"
+
+
 def test_a_mistake_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of this library that is not there is no matter of what is installed."""
     monkeypatch.delattr(genai_config, "_cli")
@@ -218,11 +231,31 @@ def test_a_mistake_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> 
         main()
 
 
-def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m genai_config` is the program."""
-    monkeypatch.delitem(sys.modules, "genai_config.__main__")
-    monkeypatch.setattr(sys, "argv", ["genai_config", "--version"])
-    with pytest.raises(SystemExit) as exit_:
-        runpy.run_module("genai_config", run_name="__main__")
-    assert exit_.value.code == 0
-    assert capsys.readouterr().out == f"genai-config {genai_config.__version__}\n"
+def test_serve_prints_what_to_export_and_stops_on_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here the signal comes when all has been printed."""
+    exports = _cli._exports
+
+    def then_stop(server: GeminiServer) -> Iterator[str]:
+        yield from exports(server)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(_cli, "_exports", then_stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        result = run("serve")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert result.exit_code == 0
+    for name in ("GEMINI_API_KEY", "GEMINI_GRPC_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS"):
+        assert f"export {name}=" in result.stdout
+
+
+def test_serve_on_a_port_that_is_taken() -> None:
+    """One sentence that says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("serve", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "port" in result.output

@@ -165,18 +165,19 @@ def test_grpc_keeps_quiet_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scene", [BARE, OURS], ids=lambda scene: scene.title)
 def test_the_sdk_is_put_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK's manager is the one from before, untouched; this library is not configured."""
-    manager: Any = client_lib._ClientManager()
-    monkeypatch.setattr(client_lib, "_client_manager", manager)
+    """The SDK's manager is the one from before, untouched; so is the configuration."""
+    bare: Any = client_lib._ClientManager()
+    monkeypatch.setattr(client_lib, "_client_manager", bare)
     genai.configure(api_key="my-own")
-    genai_config.safe_configure(transport="grpc")
+    before = genai_config.safe_configure(transport="grpc")
+    manager = client_lib._client_manager
     threads = set(threading.enumerate())
     with _demo.stage() as stage:
         stage.enter(scene)
         play(stage, CALL)
     assert client_lib._client_manager is manager
-    assert manager.client_config["client_options"].api_key == "my-own"
-    assert not genai_config.is_configured()
+    assert bare.client_config["client_options"].api_key == "my-own"
+    assert genai_config.get_config() == before
     for thread in set(threading.enumerate()) - threads:  # pragma: no cover -- a race: grpc's own
         thread.join(5)
     assert set(threading.enumerate()) <= threads

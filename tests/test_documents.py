@@ -1,8 +1,15 @@
-"""What the documents show is run: every Python block of the README, in order, in one program."""
+"""What the documents show is run: Python blocks as programs, console blocks in a shell."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +21,14 @@ from genai_config import safe_configure
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, TESTING = ROOT / "README.md", ROOT / "docs" / "testing.md"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.mark.usefixtures("adc")
@@ -25,9 +39,9 @@ def test_the_readmes_python_blocks_run(
     """On the local server, with keys of its own in the place of the reader's."""
     safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.grpc_endpoint})
     names = {"MY_KEY": server.api_key("mine"), "TENANT_KEY": server.api_key("tenant")}
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
-    for number, block in enumerate(blocks):
+    shown = blocks(README, "python")
+    assert len(shown) == 5
+    for number, block in enumerate(shown):
         with warnings.catch_warnings():
             exec(compile(block, f"README block {number}", "exec"), names)  # noqa: S102 -- our own
         if number == 0:
@@ -44,3 +58,58 @@ def test_the_readmes_python_blocks_run(
 def test_the_readme_is_short() -> None:
     """Under 200 lines, so that it is read."""
     assert len(README.read_text(encoding="utf-8").splitlines()) < 200
+
+
+def test_the_first_test_of_a_reader_is_green(tmp_path: Path) -> None:
+    """The files of the page, and the command as printed."""
+    app, test, _ = blocks(TESTING, "python")
+    (tmp_path / "app.py").write_text(app, encoding="utf-8")
+    (tmp_path / "test_app.py").write_text(test, encoding="utf-8")
+    transcript = blocks(TESTING, "console")[0]
+    command, _, expected = transcript.removeprefix("$ ").partition("\n")
+    assert command == "pytest -q"
+    done = subprocess.run(  # noqa: S603 -- our own
+        [sys.executable, "-m", *command.split(), "-p", "no:cacheprovider", "-W", "ignore"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.sub(r" in [\d.]+s", "", done.stdout) == expected
+
+
+def test_the_pages_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programming the server, and reading it."""
+    exec(compile(blocks(TESTING, "python")[2], "testing page", "exec"), {})  # noqa: S102 -- our own
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("bash")), reason="the page shows curl in a shell"
+)
+def test_the_servers_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
+    """The server in a process of its own, and each command of the page with its output."""
+    start, session, bare = blocks(TESTING, "console")[1:]
+    assert start == "$ genai-config serve > server.env\n"
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    program = [sys.executable, "-m", "genai_config", "serve"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as served:  # noqa: S603 -- our own
+        assert served.stdout is not None
+        exports = itertools.takewhile(lambda line: not line.startswith("# Stop"), served.stdout)
+        (tmp_path / "server.env").write_text("".join(exports), encoding="utf-8")
+        for transcript in (session, ". ./server.env\n" + bare):
+            lines = transcript.splitlines()
+            commands = [re.sub(r"^[$>] ", "", x) for x in lines if x[:2] in ("$ ", "> ", ". ")]
+            expected = [line for line in lines if line[:2] not in ("$ ", "> ", ". ")]
+            done = subprocess.run(  # noqa: S603 -- our own
+                ["bash", "-e", "-c", "\n".join(commands)],  # noqa: S607 -- the reader's
+                cwd=tmp_path,
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            shown = re.sub(r'": *"', '": "', done.stdout)
+            assert shown.splitlines() == expected, done.stderr
+        served.send_signal(signal.SIGTERM)
+    assert served.returncode == 0

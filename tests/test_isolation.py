@@ -93,6 +93,14 @@ with isolated():
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 -- our own
 
 
+def test_a_program_without_the_sdk_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not imported, isolation does not import it."""
+    monkeypatch.delitem(sys.modules, "google.generativeai.client")
+    with isolated():
+        assert not is_configured()
+    assert "google.generativeai.client" not in sys.modules
+
+
 @pytest.mark.parametrize(
     "connect",
     [

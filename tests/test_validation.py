@@ -64,6 +64,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"api_key": "AIza\u200b"}, "not ASCII"),
     ({"api_key": f'"{KEY}"'}, "wrapped in quotation marks"),
     ({"api_key": f"'{KEY}'"}, "wrapped in quotation marks"),
+    ({"credentials": ' {"type": "service_account"}'}, "the text of a key file"),
+    ({"credentials": "-----BEGIN PRIVATE KEY-----"}, "the text of a key file"),
     ({"api_key": '"'}, "wrapped in quotation marks"),
     ({"api_key": KEY.encode()}, "api_key must be a string, not bytes"),
     ({"api_key": 1}, "api_key must be a string, not int"),

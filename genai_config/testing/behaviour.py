@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.ai import generativelanguage_v1beta as glm
-from google.api_core.exceptions import GoogleAPICallError
 
-from genai_config.testing.errors import HTTP_STATUS, ServiceError
+from genai_config.testing.errors import ServiceError
+from genai_config.testing.programming import to_service_error
+from genai_config.testing.retrieval import Retrieval
 from genai_config.testing.stores import Store
 from genai_config.testing.tuning import Tuning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from genai_config.testing.methods import Method
-
-logger = logging.getLogger(__name__)
-
-Text = str | Sequence[str | Exception]
-Answer = Text | Exception | Callable[[Any], Text]
-"""A text, the chunks of a stream, an error, or a function of the request that returns these."""
+    from genai_config.testing.programming import Programming
 
 _GENERATE = ("generateContent", "countTokens", "createCachedContent")
 BASE_MODELS = {
@@ -35,21 +29,21 @@ BASE_MODELS = {
     "models/aqa": ("generateAnswer",),
 }
 _EMBEDDING_SIZE = 16
-_CHUNKS = 3
 
 
 class Behaviour:
     """The service behind its rules: answers a request with an iterator of messages.
 
     Args:
+        programming: What the test has told the server to do.
         clock: The time, for the resources' own times.
         polls: How often an operation must be looked at until it is done.
     """
 
-    def __init__(self, clock: Callable[[], float], polls: int) -> None:
-        self._answers: dict[str, Answer] = {}
-        self._lock = threading.Lock()
+    def __init__(self, programming: Programming, clock: Callable[[], float], polls: int) -> None:
+        self._programming = programming
         self.store = Store(clock)
+        self._retrieval = Retrieval(self.store)
         self._handlers: dict[str, Callable[[Any], Any]] = {
             "GenerativeService.CountTokens": _count_tokens,
             "GenerativeService.EmbedContent": _embed,
@@ -57,17 +51,13 @@ class Behaviour:
             "ModelService.GetModel": _get_model,
             "ModelService.ListModels": self._list_models,
             **Tuning(self.store, polls).handlers,
+            **self._retrieval.handlers,
         }
         self._texts: dict[str, Callable[[Any, list[str]], Iterator[Any]]] = {
             "GenerativeService.GenerateContent": _whole,
             "GenerativeService.StreamGenerateContent": _chunked,
-            "GenerativeService.GenerateAnswer": _answered,
+            "GenerativeService.GenerateAnswer": self._answered,
         }
-
-    def program(self, model: str, answer: Answer) -> None:
-        """Sets what a model answers; "*" is every model."""
-        with self._lock:
-            self._answers[_full(model)] = answer
 
     def answer(self, method: Method, request: Any) -> Iterator[Any]:
         """Answers a request.
@@ -83,42 +73,20 @@ class Behaviour:
         return iter([handler(request) if handler else method.response()])
 
     def _chunks(self, method: Method, request: Any) -> list[Any]:
-        with self._lock:
-            answer = self._answers.get(request.model, self._answers.get("*"))
-        if answer is None:
-            answer = f"Hello from {request.model}"
-        if callable(answer):
-            try:
-                answer = answer(method.wrapper.wrap(request) if method.wrapper else request)
-            except Exception as error:
-                logger.exception("The answer programmed for %s failed", request.model)
-                raise to_service_error(error) from error
-        if isinstance(answer, Exception):
-            raise to_service_error(answer)
-        return _split(answer) if isinstance(answer, str) else list(answer)
+        known = method.wrapper.wrap(request) if method.wrapper else request
+        return self._programming.chunks(request.model, known)
+
+    def _answered(self, request: Any, chunks: list[Any]) -> Iterator[Any]:
+        (whole,) = _whole(request, chunks)
+        response = glm.GenerateAnswerResponse.pb()()
+        response.answer.CopyFrom(whole.candidates[0])
+        self._retrieval.attribute(request, response.answer)
+        response.answerable_probability = 1.0
+        yield response
 
     def _list_models(self, request: Any) -> Any:
         response = glm.ListModelsResponse.pb()()
         return self.store.page(request, [_base_model(name) for name in BASE_MODELS], response)
-
-
-def to_service_error(error: Exception) -> ServiceError:
-    """The error of the service that stands for any error."""
-    if isinstance(error, GoogleAPICallError):
-        status = getattr(error.grpc_status_code, "name", "INTERNAL")
-        return ServiceError(status if status in HTTP_STATUS else "INTERNAL", error.message)
-    return ServiceError("INTERNAL", "An internal error has occurred. Please retry or report it.")
-
-
-def _full(model: str) -> str:
-    return model if "/" in model or model == "*" else f"models/{model}"
-
-
-def _split(text: str) -> list[str]:
-    """A text as the chunks of a stream: a few, each of whole words."""
-    words = re.findall(r"\S+\s*|\s+", text) or [""]
-    size = -(-len(words) // _CHUNKS)
-    return ["".join(words[start : start + size]) for start in range(0, len(words), size)]
 
 
 def _words(contents: Iterable[Any]) -> int:
@@ -151,14 +119,6 @@ def _chunked(request: Any, chunks: list[Any]) -> Iterator[Any]:
         if isinstance(chunk, Exception):
             raise to_service_error(chunk)
         yield _response(request, chunk, last=index == len(chunks))
-
-
-def _answered(request: Any, chunks: list[Any]) -> Iterator[Any]:
-    (whole,) = _whole(request, chunks)
-    response = glm.GenerateAnswerResponse.pb()()
-    response.answer.CopyFrom(whole.candidates[0])
-    response.answerable_probability = 1.0
-    yield response
 
 
 def _count_tokens(request: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import any_pb2
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVICE = "generativelanguage.googleapis.com"
+VERTEX = "aiplatform.googleapis.com"
 
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto ("HTTP Mapping")
 HTTP_STATUS = {
@@ -34,6 +35,16 @@ HTTP_STATUS = {
 }
 
 
+class DroppedError(Exception):
+    """The connection is to be cut: no answer at all.
+
+    Attributes:
+        status: What gRPC's clients make of it.
+    """
+
+    status = "UNAVAILABLE"
+
+
 @dataclass
 class ServiceError(Exception):
     """An error of the service.
@@ -49,6 +60,12 @@ class ServiceError(Exception):
     message: str
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, service: str) -> ServiceError:
+        """The same error, said by another service of Google's."""
+        if not self.metadata:
+            return self
+        return replace(self, metadata={**self.metadata, "service": service})
 
     @property
     def http_status(self) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import socket
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
 from genai_config.testing import recording
 from genai_config.testing.core import Call, Service
-from genai_config.testing.errors import ServiceError
+from genai_config.testing.errors import DroppedError, ServiceError
+from genai_config.testing.http_side import listen
 from genai_config.testing.methods import Method, methods
 
 if TYPE_CHECKING:
@@ -29,18 +35,21 @@ _GRACE = 0.1
 
 
 class GrpcSide:
-    """A gRPC server on a free port.
+    """A gRPC server on a port; 0 is a free one.
 
     Attributes:
         port: The port.
     """
 
     def __init__(
-        self, service: Service, certificate: Certificate, pool: ThreadPoolExecutor
+        self, service: Service, certificate: Certificate, pool: ThreadPoolExecutor, port: int
     ) -> None:
+        if port:
+            # gRPC's own error does not say what is wrong, and it writes to the terminal.
+            listen(port, "port").close()
         self._server = grpc.server(pool, handlers=(_Handlers(service),), options=_OPTIONS)
         credentials = grpc.ssl_server_credentials(((certificate.key, certificate.chain),))
-        self.port: int = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self.port: int = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
         self._server.start()
 
     def stop(self) -> None:
@@ -77,20 +86,44 @@ def _stream_handler(service: Service, method: Method) -> Any:
 
 def _unary(service: Service, method: Method, request: Any, context: Any) -> Any:
     try:
-        return next(service.answer(method, request, _call(context)))
+        return next(service.call(method, request, _call(context)))
     except ServiceError as error:
         _abort(context, error)
+    except DroppedError:
+        _cut(context)
 
 
 def _stream(service: Service, method: Method, request: Any, context: Any) -> Iterator[Any]:
     try:
-        yield from service.answer(method, request, _call(context))
+        yield from service.call(method, request, _call(context))
     except ServiceError as error:
         _abort(context, error)
+    except DroppedError:
+        _cut(context)
 
 
 def _call(context: Any) -> Call:
     return Call("grpc", recording.join(context.invocation_metadata()), context.peer())
+
+
+def _cut(context: Any) -> NoReturn:
+    """Cuts the connection: gRPC has no way to, so its socket is looked for."""
+    port = int(context.peer().rpartition(":")[2])
+    client = {("127.0.0.1", port), ("::ffff:127.0.0.1", port)}
+    for one in _sockets():
+        with one, contextlib.suppress(OSError):  # it may have no other end
+            if one.getpeername()[:2] in client:
+                one.shutdown(socket.SHUT_RDWR)
+    _abort(context, ServiceError(DroppedError.status, "Socket closed"))
+
+
+def _sockets() -> Iterator[socket.socket]:
+    """All sockets of this process, where there is a list of them."""
+    folder = Path("/dev/fd")
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        with contextlib.suppress(OSError):  # it may have been closed since
+            if stat.S_ISSOCK(os.fstat(int(path.name)).st_mode):
+                yield socket.socket(fileno=os.dup(int(path.name)))
 
 
 def _abort(context: Any, error: ServiceError) -> NoReturn:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.applications import Starlette
+
+
+_TURN = 0.01
 
 
 class HttpSide:
@@ -25,8 +30,11 @@ class HttpSide:
         plain_port: The port without.
     """
 
-    def __init__(self, secure: Starlette, plain: Starlette, chain: Path, key: Path) -> None:
-        self._sockets = [_listen(), _listen()]
+    def __init__(
+        self, secure: Starlette, plain: Starlette, chain: Path, key: Path, secure_port: int
+    ) -> None:
+        self._sockets = [listen(secure_port, "rest_port"), listen(0, "")]
+        secure.state.cut = self._cut
         self.secure_port, self.plain_port = (one.getsockname()[1] for one in self._sockets)
         self._servers = [
             _server(secure, ssl_certfile=chain, ssl_keyfile=key),
@@ -44,6 +52,15 @@ class HttpSide:
         """Stops at once: every connection is cut."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
+
+    def _cut(self, client: Any) -> None:
+        """Cuts a client's connection, from the loop."""
+        for connection in self._connections():
+            if connection.client == tuple(client):
+                connection.transport.abort()
+
+    def _connections(self) -> list[Any]:
+        return [one for server in self._servers for one in server.server_state.connections]
 
     def _main(self) -> None:
         try:
@@ -70,20 +87,49 @@ class HttpSide:
         for server in self._servers:
             for listener in server.servers:
                 listener.close()
-            for connection in list(server.server_state.connections):
-                transport: Any = connection.transport
-                transport.abort()
-        while self._connected():  # noqa: ASYNC110  # the loop's next turns take them off
-            await asyncio.sleep(0)
+        while self._connections() or self._tasks():
+            # Again and again: a connection that was shaking hands comes up only now.
+            for connection in self._connections():
+                connection.transport.abort()
+            # What is under way ends by itself; a task that is cancelled leaves a traceback.
+            if self._tasks():
+                await asyncio.wait(self._tasks(), timeout=_TURN)
+            else:
+                await asyncio.sleep(0)
 
-    def _connected(self) -> bool:
-        return any(server.server_state.connections for server in self._servers)
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for server in self._servers for task in server.server_state.tasks]
 
 
-def _listen() -> socket.socket:
+class _Protocol(H11Protocol):
+    """uvicorn's, which does not close what a client has reset: Python 3.10 warns of it."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        transport = self.transport
+        super().connection_lost(exc)
+        transport.close()
+
+
+def listen(port: int, setting: str) -> socket.socket:
+    """A socket on a port of this machine; 0 is a free one.
+
+    Raises:
+        OSError: The port cannot be had.
+    """
     # The protocol is named, or asyncio does not turn Nagle's algorithm off: 40 ms a request.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.bind(("127.0.0.1", 0))
+    if os.name == "posix":
+        # A port that was in use a minute ago can be had. (Elsewhere it means: share the port.)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        listening.close()
+        raise OSError(
+            error.errno,
+            f"Port {port} cannot be had ({error.strerror}): stop what listens there, or give "
+            f"another {setting}, or none for a free port",
+        ) from None
     return listening
 
 
@@ -91,7 +137,7 @@ def _server(app: Starlette, **options: Any) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

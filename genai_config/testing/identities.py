@@ -148,10 +148,24 @@ class Registry:
             raise ValueError("the audience is another service")
         return identity, claims
 
-    def identify(self, headers: Mapping[str, str], query_key: str | None = None) -> Caller:
-        """Who sent a request with these headers."""
+    def identify(
+        self,
+        headers: Mapping[str, str],
+        query_key: str | None = None,
+        *,
+        bearer_keys: bool = False,
+    ) -> Caller:
+        """Who sent a request with these headers.
+
+        Args:
+            headers: The headers by lower-cased name.
+            query_key: The API key in the URL.
+            bearer_keys: Whether a bearer token that does not look like one is an API key.
+        """
         key = headers.get("x-goog-api-key") or query_key
         scheme, _, token = headers.get("authorization", "").partition(" ")
+        if bearer_keys and not key and token and not _is_token(token):
+            key, token = token, ""
         if key and token:
             return Caller("both", problem=rules.key_and_token())
         if key:
@@ -207,6 +221,11 @@ class Registry:
     def _next(self, kind: str) -> str:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return f"{kind}-{self._counts[kind]}"
+
+
+def _is_token(text: str) -> bool:
+    """Whether it has the shape of an access token, Google's or a signed one."""
+    return text.startswith("ya29.") or text.count(".") == 2  # noqa: PLR2004  # a JWT's dots
 
 
 def _header(token: str) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ def isolated(*, network: bool = False) -> Iterator[None]:
             "NO_GCE_CHECK": "true",
             # Proxies that a system keeps outside the environment.
             "no_proxy": "localhost,127.0.0.1",
+            "NO_PROXY": "localhost,127.0.0.1",
         }
         undo.enter_context(environment(none, removed))
         undo.enter_context(_sdk_as_imported())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -93,7 +94,10 @@ class TokenEndpoint:
         )
 
     async def _token(self, request: Request) -> Response:
-        form = dict(parse_qsl((await request.body()).decode()))
+        try:
+            form = dict(parse_qsl((await request.body()).decode()))
+        except ClientDisconnect:
+            return Response()
         failure = await self._asked()
         if failure is not None:
             return failure

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from genai_config.testing import recording
-from genai_config.testing.core import Call, Service
+from genai_config.testing import openai_side, uploads
+from genai_config.testing.core import Asked, Service
 from genai_config.testing.errors import ServiceError
 from genai_config.testing.methods import Binding, bindings
+from genai_config.testing.rest_calls import VERBS, call_of, endpoint, stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
     from starlette.requests import Request
@@ -26,46 +27,48 @@ if TYPE_CHECKING:
 _SYSTEM = frozenset(
     {"$alt", "alt", "key", "access_token", "fields", "prettyPrint", "$prettyPrint", "quotaUser"}
 )
-_VERBS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
 
 
 def application(service: Service, pool: ThreadPoolExecutor) -> Starlette:
     """The REST server's application; requests are answered in the pool's threads."""
 
-    async def endpoint(request: Request) -> Response:
-        body = await request.body()
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(pool, _answer, service, request, body, pool)
-        except ServiceError as error:
-            return JSONResponse(error.to_json(), error.http_status)
+    def answer(request: Request, body: bytes) -> Response:
+        return _answer(service, request, body, pool)
 
-    return Starlette(routes=[Route("/{path:path}", endpoint, methods=_VERBS)])
+    return Starlette(
+        routes=[
+            *uploads.routes(service, pool),
+            *openai_side.routes(service, pool),
+            Route("/{path:path}", endpoint(answer, pool), methods=VERBS),
+        ]
+    )
 
 
 def _answer(service: Service, request: Request, body: bytes, pool: ThreadPoolExecutor) -> Response:
-    binding, values = _find(request)
-    message = _message(binding, values, request, body)
-    client = request.client
-    call = Call(
-        transport="rest",
-        headers=recording.join(request.headers.items()),
-        connection=f"ipv4:{client.host}:{client.port}" if client else "",
-        key=request.query_params.get("key"),
-    )
-    messages = service.answer(binding.method, message, call)
+    call = call_of(request)
+    asked = Asked("", "", [request.url.path])
+    try:
+        binding, values = _find(request)
+        asked = Asked(binding.method.name, binding.method.rpc, values)
+        message = _message(binding, values, request, body)
+    except ServiceError as error:
+        service.refuse(asked, call, error)
+        raise
+    messages = service.call(binding.method, message, call)
     alt = request.query_params.get("$alt", "")
     texts = (_to_json(one, enums_as_numbers="enum-encoding=int" in alt) for one in messages)
     if not binding.method.streams:
         return Response(next(texts), media_type="application/json")
     if request.query_params.get("alt") == "sse":
-        return StreamingResponse(_aside(_events(texts), pool), media_type="text/event-stream")
-    return StreamingResponse(_aside(_array(texts), pool), media_type="application/json")
+        return stream(_events(texts), "text/event-stream", pool)
+    return stream(_array(texts), "application/json", pool)
 
 
 def _find(request: Request) -> tuple[Binding, tuple[str, ...]]:
+    # "v1" is served as "v1beta" is, of which it is a part.
+    path = re.sub("^/v1/", "/v1beta/", request.url.path)
     for binding in bindings():
-        match = binding.pattern.fullmatch(request.url.path)
+        match = binding.pattern.fullmatch(path)
         if match and binding.verb == request.method:
             return binding, match.groups()
     raise ServiceError("NOT_FOUND", f"{request.method} {request.url.path} is no method.")
@@ -140,9 +143,3 @@ def _events(texts: Iterator[str]) -> Iterator[str]:
             yield f"data: {json.dumps(json.loads(text))}\r\n\r\n"
     except ServiceError as error:
         yield f"data: {json.dumps(error.to_json())}\r\n\r\n"
-
-
-async def _aside(texts: Iterator[str], pool: ThreadPoolExecutor) -> AsyncIterator[str]:
-    loop = asyncio.get_running_loop()
-    while (text := await loop.run_in_executor(pool, next, texts, None)) is not None:
-        yield text

@@ -12,7 +12,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from genai_config.testing.errors import SERVICE, ServiceError
+from genai_config.testing.errors import SERVICE, VERTEX, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +71,8 @@ class Rule(NamedTuple):
 
 
 RULES = (
+    Rule("OpenAI.*", "projects/", "not supported", (CLOUD_PLATFORM,),
+         "[D] Vertex AI, docs/authentication: of the scopes, cloud-platform alone"),
     Rule("ModelService.*TunedModel*", "", "not supported", (TUNING,),
          "[D] docs/oauth: tuned models are private and need the scope of tuning"),
     Rule("PermissionService.*", "tunedModels/", "not supported", (TUNING,),
@@ -126,10 +128,11 @@ def check(
     Raises:
         ServiceError: The request is refused.
     """
+    service = _service(rpc)
     if caller.problem is not None:
-        raise caller.problem
+        raise caller.problem.of(service)
     if caller.auth == "none":
-        raise unregistered()
+        raise token_missing(rpc) if service == VERTEX else unregistered()
     kinds = {name.partition("/")[0] + "/": name for name in reversed(list(resources))}
     rule = _find(method, frozenset(kinds))
     if caller.auth == "api_key":
@@ -140,7 +143,7 @@ def check(
     elif caller.scopes.isdisjoint(rule.scopes):
         raise insufficient_scope(rpc)
     elif caller.end_user and not quota_project:
-        raise quota_project_missing()
+        raise quota_project_missing(service)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -153,12 +156,28 @@ def _find(method: str, kinds: frozenset[str]) -> Rule:
     )
 
 
+def _service(rpc: str) -> str:
+    return VERTEX if rpc.startswith("google.cloud.aiplatform.") else SERVICE
+
+
 def unregistered() -> ServiceError:
     """The answer to a request without credentials."""
     return ServiceError(
         "PERMISSION_DENIED",
         "Method doesn't allow unregistered callers (callers without established identity). "
         "Please use API Key or other form of API consumer identity to call this API.",
+    )
+
+
+def token_missing(rpc: str) -> ServiceError:
+    """Vertex AI's answer to a request without credentials [G] CREDENTIALS_MISSING."""
+    return ServiceError(
+        "UNAUTHENTICATED",
+        "Request is missing required authentication credential. Expected OAuth 2 access token, "
+        "login cookie or other valid authentication credential. See "
+        "https://developers.google.com/identity/sign-in/web/devconsole-project.",
+        "CREDENTIALS_MISSING",
+        {"service": _service(rpc), "method": rpc},
     )
 
 
@@ -190,7 +209,7 @@ def key_not_supported(rpc: str) -> ServiceError:
         "authentication credentials that assert a principal. "
         "See https://cloud.google.com/docs/authentication",
         "CREDENTIALS_MISSING",
-        {"service": SERVICE, "method": rpc},
+        {"service": _service(rpc), "method": rpc},
     )
 
 
@@ -220,19 +239,19 @@ def insufficient_scope(rpc: str) -> ServiceError:
         "PERMISSION_DENIED",
         "Request had insufficient authentication scopes.",
         "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
-        {"service": SERVICE, "method": rpc},
+        {"service": _service(rpc), "method": rpc},
     )
 
 
-def quota_project_missing() -> ServiceError:
+def quota_project_missing(service: str) -> ServiceError:
     """The answer to a person's token without a quota project."""
     return ServiceError(
         "PERMISSION_DENIED",
         "Your application is authenticating by using local Application Default Credentials. The "
-        f"{SERVICE} API requires a quota project, which is not set by default. To learn how to "
+        f"{service} API requires a quota project, which is not set by default. To learn how to "
         "set your quota project, see https://cloud.google.com/docs/authentication/"
         "adc-troubleshooting/user-creds .",
         "SERVICE_DISABLED",
         # The client id of the gcloud command line, whose project has no such API.
-        {"service": SERVICE, "consumer": "projects/764086051850"},
+        {"service": service, "consumer": "projects/764086051850"},
     )

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from genai_config.testing import certificates, rules
+from genai_config.testing import certificates
+from genai_config.testing.accounts import Accounts
+from genai_config.testing.control import Control
 from genai_config.testing.core import Service
-from genai_config.testing.errors import HTTP_STATUS, ServiceError
 from genai_config.testing.grpc_side import GrpcSide
 from genai_config.testing.http_side import HttpSide
-from genai_config.testing.identities import PROJECT
 from genai_config.testing.oauth import TokenEndpoint
 from genai_config.testing.rest_side import application
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from typing_extensions import Self
 
-    from genai_config.testing.behaviour import Answer
-    from genai_config.testing.recording import RecordedRequest
-
 _WORKERS = 32
-_SUBJECT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 
 
-class GeminiServer:
+class GeminiServer(Accounts, Control):
     """A local Gemini API: gRPC and REST with TLS, and the token endpoints of Google's OAuth.
 
     It takes the same credentials and refuses the same requests, with the same errors, as the
-    service. It runs in threads of this process, on free ports of the loopback interface.
+    service. It runs in threads of this process, on ports of the loopback interface.
+    ``async with`` starts and stops it off the event loop.
 
     Args:
+        port: The port of gRPC; 0 is a free one.
+        rest_port: The port of REST; 0 is a free one.
         clock: The server's time in seconds since the epoch; tokens expire by it.
         tuning_polls: How often an operation must be looked at until the tuned model is done.
 
@@ -52,7 +51,15 @@ class GeminiServer:
         ...     )
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, tuning_polls: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        rest_port: int = 0,
+        clock: Callable[[], float] = time.time,
+        tuning_polls: int = 2,
+    ) -> None:
+        self._ports = (port, rest_port)
         self._service = Service(clock, tuning_polls)
         self.tokens = TokenEndpoint(self._service.registry)
         self._running = False
@@ -62,14 +69,33 @@ class GeminiServer:
         self.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._shut_down()
+        if kind is None:
+            self._raise_error()
+
+    async def __aenter__(self) -> Self:
+        starting = asyncio.ensure_future(asyncio.to_thread(self.start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and nobody else would stop what it has started.
+            await asyncio.wait({starting})
+            await asyncio.to_thread(self._shut_down)
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await asyncio.to_thread(self._shut_down)
+        if kind is None:
+            self._raise_error()
 
     def start(self) -> None:
         """Starts the server; a server starts once.
 
         Raises:
             RuntimeError: It was started before.
+            OSError: A port cannot be had.
         """
         if self._used:
             raise RuntimeError("A GeminiServer starts only once; make another one.")
@@ -83,13 +109,14 @@ class GeminiServer:
             key = self._write("server-key.pem", certificate.key)
             pool = undo.enter_context(ThreadPoolExecutor(_WORKERS, "gemini-server"))
             rest = application(self._service, pool)
-            self._http = HttpSide(rest, self.tokens.application(), chain, key)
+            plain = self.tokens.application()
+            self._http = HttpSide(rest, plain, chain, key, self._ports[1])
             self._http.start()
             undo.callback(self._http.stop)
-            self._grpc = GrpcSide(self._service, certificate, pool)
+            self._grpc = GrpcSide(self._service, certificate, pool, self._ports[0])
             undo.callback(self._grpc.stop)
             # First of all: nothing may wait for what will never come.
-            undo.callback(self.release)
+            undo.callback(self._service.programming.close)
             undo.callback(self.tokens.release)
             self._undo = undo.pop_all()
         self._running = True
@@ -100,11 +127,22 @@ class GeminiServer:
         """Stops the server and removes its files; stopping twice does no harm.
 
         It waits for functions given to `respond` that still run.
+
+        Raises:
+            BaseException: The first of `errors`: the test that set it up is to fail.
         """
-        if not self._running:
-            return
-        self._running = False
-        self._undo.close()
+        if self._shut_down():
+            self._raise_error()
+
+    def _shut_down(self) -> bool:
+        was_running, self._running = self._running, False
+        if was_running:
+            self._undo.close()
+        return was_running
+
+    def _raise_error(self) -> None:
+        if self.errors:
+            raise self.errors[0]
 
     # Addresses
 
@@ -137,6 +175,16 @@ class GeminiServer:
         self._check_running()
         return self._ca
 
+    @property
+    def discovery_url(self) -> str:
+        """Where the SDK's upload is described.
+
+        ``genai.upload_file`` asks Google whatever the endpoint is: to send it here, put this into
+        ``google.generativeai.client.GENAI_API_DISCOVERY_URL``. It trusts the authorities that are
+        in ``HTTPLIB2_CA_CERTS`` when it is imported, afterwards those in ``httplib2.CA_CERTS``.
+        """
+        return f"https://{self.rest_endpoint}/$discovery/rest"
+
     def environ(
         self,
         adc: Literal["service_account", "external_account", "metadata"] | None = None,
@@ -153,6 +201,7 @@ class GeminiServer:
                 "REQUESTS_CA_BUNDLE",
                 "CURL_CA_BUNDLE",
                 "SSL_CERT_FILE",
+                "HTTPLIB2_CA_CERTS",
             ),
             ca,
         )
@@ -167,146 +216,6 @@ class GeminiServer:
             found["GOOGLE_APPLICATION_CREDENTIALS"] = str(self.service_account_file())
         return found
 
-    # Identities
-
-    def api_key(self, name: str | None = None) -> str:
-        """A new valid API key, called "key-1", "key-2" … unless named."""
-        return self._service.registry.add_key(name)
-
-    def service_account_info(self, name: str | None = None) -> dict[str, str]:
-        """A new service account's key as a dict, "sa-1@project.iam.gserviceaccount.com" …."""
-        email, key_id = self._service.registry.add_service_account(name)
-        return {
-            "type": "service_account",
-            "project_id": PROJECT,
-            "private_key_id": key_id,
-            "private_key": certificates.key_pair().private,
-            "client_email": email,
-            "client_id": str(int(key_id[:15], 16)),
-            "token_uri": self.token_uri,
-        }
-
-    def service_account_file(self, name: str | None = None) -> Path:
-        """A new service account's key as a file."""
-        return self._write_json("sa", self.service_account_info(name))
-
-    def user_credentials(
-        self,
-        scopes: Iterable[str] = (rules.CLOUD_PLATFORM, rules.TUNING, rules.RETRIEVER),
-        quota_project: str | None = None,
-        name: str | None = None,
-    ) -> Any:
-        """A person's credentials, "user-1@example.com" …, after a login with these scopes.
-
-        Returns:
-            A new ``google.oauth2.credentials.Credentials`` without an access token.
-        """
-        from google.oauth2.credentials import Credentials
-
-        _, secret = self._service.registry.add_secret(name, scopes)
-        return Credentials(
-            None,
-            refresh_token=secret,
-            token_uri=self.token_uri,
-            client_id="client-id",
-            client_secret="client-secret",  # noqa: S106  # no secret
-            quota_project_id=quota_project,
-        )
-
-    def external_account_file(self, name: str | None = None) -> Path:
-        """The credentials file of a new workload outside of Google's cloud, "workload-1" …."""
-        name, secret = self._service.registry.add_secret(name, None)
-        subject = self._write(f"subject-{name}", secret.encode())
-        pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool"
-        return self._write_json(
-            "external",
-            {
-                "type": "external_account",
-                "audience": f"{pool}/providers/provider",
-                "subject_token_type": _SUBJECT_TYPE,
-                "token_url": self.token_uri,
-                "credential_source": {"file": str(subject)},
-            },
-        )
-
-    def revoke(self, identity: str) -> None:
-        """Makes a key or an account unknown, and its tokens invalid.
-
-        Args:
-            identity: Its name; a service account's may go without the "@project…".
-
-        Raises:
-            KeyError: There is none of this name.
-        """
-        self._service.registry.revoke(identity)
-
-    def expire_tokens(self) -> None:
-        """Makes all access tokens that exist expired, self-signed ones that were seen included."""
-        self._service.registry.expire_tokens()
-
-    # Programming
-
-    def respond(self, model: str, answer: Answer) -> None:
-        """Sets what a model answers.
-
-        Args:
-            model: The model's name; "*" is every model.
-            answer: A text, a list of chunks, an exception, or a function that takes the request
-                and returns one of these. An exception among the chunks breaks the stream there.
-        """
-        self._service.behaviour.program(model, answer)
-
-    def fail(
-        self,
-        count: int = 1,
-        status: str = "UNAVAILABLE",
-        message: str = "The service is currently unavailable.",
-        reason: str = "",
-    ) -> None:
-        """Makes the next requests that pass the rules fail.
-
-        Args:
-            count: How many; replaces what is left of an earlier call.
-            status: The name of the status, such as "RESOURCE_EXHAUSTED".
-            message: The message.
-            reason: The reason of the error's details.
-
-        Raises:
-            ValueError: There is no such status.
-        """
-        if status not in HTTP_STATUS:
-            raise ValueError(f"{status!r} is none of {', '.join(HTTP_STATUS)}")
-        self._service.fail(count, ServiceError(status, message, reason))
-
-    def hang(self) -> None:
-        """Makes requests that pass the rules wait until `release`, or until the server stops."""
-        self._service.hang()
-
-    def release(self) -> None:
-        """Answers the requests that wait."""
-        self._service.release()
-
-    # Reading
-
-    @property
-    def requests(self) -> list[RecordedRequest]:
-        """The requests so far, refused ones included, in the order of their answers."""
-        return self._service.log.snapshot()
-
-    def clear(self) -> None:
-        """Forgets the requests so far."""
-        self._service.log.clear()
-
     def _check_running(self) -> None:
         if not self._running:
             raise RuntimeError("The GeminiServer does not run: with GeminiServer() as server: …")
-
-    def _write(self, name: str, content: bytes) -> Path:
-        path = self._path / name
-        path.touch(mode=0o600)
-        path.write_bytes(content)
-        return path
-
-    def _write_json(self, kind: str, content: dict[str, Any]) -> Path:
-        count = sum(1 for _ in self._path.iterdir())
-        return self._write(f"{kind}-{count}.json", json.dumps(content).encode())

@@ -10,6 +10,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
+from google.ai import generativelanguage_v1beta as glm
 from google.protobuf import timestamp_pb2
 
 from genai_config.testing.errors import ServiceError
@@ -31,6 +32,8 @@ COLLECTIONS = {
 }
 _PLURALS = {"Corpora": "Corpus"}
 _DEFAULT_PAGE = 10
+_CACHE_LIFETIME = 3600
+_FILE_LIFETIME = 48 * 3600
 
 
 class Store:
@@ -69,13 +72,16 @@ class Store:
         with self._lock:
             self._count += 1
             if not kept.name:
-                identifier = identifier or f"{noun.lower()}-{self._count}"
+                # The SDK takes no dash in a permission's name.
+                dash = "" if noun == "Permission" else "-"
+                identifier = identifier or f"{noun.lower()}{dash}{self._count}"
                 kept.name = _join(parent, COLLECTIONS[noun], identifier)
             if kept.name in self.items:
                 raise ServiceError("ALREADY_EXISTS", f"{kept.name} already exists.")
             for field in ("create_time", "update_time"):
                 if field in kept.DESCRIPTOR.fields_by_name:
                     getattr(kept, field).CopyFrom(self._now())
+            self._settle(noun, kept)
             self.items[kept.name] = kept
         return kept
 
@@ -102,6 +108,41 @@ class Store:
                 setattr(kept, field, value)
             self.items[name] = kept
         return kept
+
+    def update(self, changed: Any, mask: Any) -> Any:
+        """Changes the fields of a resource that a mask names, or those that are set.
+
+        Raises:
+            ServiceError: There is none.
+        """
+        with self._lock:
+            kept = _copy(self.find(changed.name))
+            if mask.paths:
+                mask.MergeMessage(changed, kept, True, True)
+            else:
+                kept.MergeFrom(changed)
+            if "update_time" in kept.DESCRIPTOR.fields_by_name:
+                kept.update_time.CopyFrom(self._now())
+            self._settle(kept.DESCRIPTOR.name, kept)
+            self.items[changed.name] = kept
+        return kept
+
+    def delete(self, name: str) -> None:
+        """Takes a resource away, and what is in it.
+
+        Raises:
+            ServiceError: There is none.
+        """
+        with self._lock:
+            self.find(name)
+            for other in list(self.items):
+                if other == name or other.startswith(name + "/"):
+                    del self.items[other]
+
+    def snapshot(self, prefix: str) -> list[tuple[str, Any]]:
+        """The resources whose names start like this."""
+        with self._lock:
+            return [(name, item) for name, item in self.items.items() if name.startswith(prefix)]
 
     def page(self, request: Any, items: list[Any], response: Any) -> Any:
         """Fills the part of a list that a request asks for into its response.
@@ -133,34 +174,33 @@ class Store:
 
     def _list(self, method: Method, noun: str, request: Any) -> Any:
         prefix = _join(getattr(request, "parent", ""), COLLECTIONS[noun]) + "/"
-        with self._lock:
-            items = [
-                item
-                for name, item in self.items.items()
-                if name.startswith(prefix) and "/" not in name[len(prefix) :]
-            ]
+        found = self.snapshot(prefix)
+        items = [item for name, item in found if "/" not in name[len(prefix) :]]
         return self.page(request, items, method.response())
 
     def _update(self, _method: Method, noun: str, request: Any) -> Any:
-        changed = getattr(request, _field(noun))
-        with self._lock:
-            kept = _copy(self.find(changed.name))
-            if request.update_mask.paths:
-                request.update_mask.MergeMessage(changed, kept, True, True)
-            else:
-                kept.MergeFrom(changed)
-            if "update_time" in kept.DESCRIPTOR.fields_by_name:
-                kept.update_time.CopyFrom(self._now())
-            self.items[changed.name] = kept
-        return kept
+        return self.update(getattr(request, _field(noun)), request.update_mask)
 
     def _delete(self, method: Method, _noun: str, request: Any) -> Any:
-        with self._lock:
-            self.find(request.name)
-            for name in list(self.items):
-                if name == request.name or name.startswith(request.name + "/"):
-                    del self.items[name]
+        self.delete(request.name)
         return method.response()
+
+    def _settle(self, noun: str, kept: Any) -> None:
+        """Fills in what the service itself says of a resource."""
+        if noun == "CachedContent":
+            if kept.WhichOneof("expiration") != "expire_time":
+                lifetime = kept.ttl.ToSeconds() or _CACHE_LIFETIME
+                kept.expire_time.FromSeconds(int(self._clock()) + lifetime)
+            texts = [part.text for content in kept.contents for part in content.parts]
+            if texts:
+                kept.usage_metadata.total_token_count = sum(len(text.split()) for text in texts)
+                # Only the service reads them.
+                kept.ClearField("contents")
+        elif noun == "Chunk":
+            kept.state = int(glm.Chunk.State.STATE_ACTIVE)
+        elif noun == "File":
+            kept.state = int(glm.File.State.ACTIVE)
+            kept.expiration_time.FromSeconds(int(self._clock()) + _FILE_LIFETIME)
 
     def _now(self) -> Any:
         stamp = timestamp_pb2.Timestamp()

@@ -76,6 +76,8 @@ def test_programmed_function_fails(
     with pytest.raises(exceptions.InternalServerError):
         wire.client("GenerativeService").generate_content(REQUEST, metadata=key)
     assert "KeyError" in caplog.text
+    assert [type(error) for error in server.errors] == [KeyError]
+    server.errors.clear()
 
 
 def test_programmed_nonsense(server: GeminiServer, wire: Any, key: Any) -> None:
@@ -84,6 +86,7 @@ def test_programmed_nonsense(server: GeminiServer, wire: Any, key: Any) -> None:
     with pytest.raises(exceptions.InternalServerError):
         wire.client("GenerativeService").generate_content(REQUEST, metadata=key)
     assert server.requests[0].status == "INTERNAL"
+    server.errors.clear()
 
 
 def test_stream_breaks(server: GeminiServer, channel: Any, key: Any) -> None:
