@@ -31,7 +31,8 @@ def assert_requests(
         AssertionError: They are not; the message shows all of them.
         TypeError: There is no such field.
     """
-    requests = list(getattr(recorded, "requests", recorded))
+    holder: Any = recorded
+    requests: list[RecordedRequest] = list(getattr(holder, "requests", holder))
     wanted = ", ".join(f"{name}={value!r}" for name, value in expected.items())
     if count is None:
         assert requests, f"No request was recorded; expected some with {wanted}."  # noqa: S101 -- its purpose
