@@ -63,6 +63,7 @@ def test_the_readme_is_short() -> None:
 def test_the_first_test_of_a_reader_is_green(tmp_path: Path) -> None:
     """The files of the page, and the command as printed."""
     app, test, _ = blocks(TESTING, "python")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (tmp_path / "app.py").write_text(app, encoding="utf-8")
     (tmp_path / "test_app.py").write_text(test, encoding="utf-8")
     transcript = blocks(TESTING, "console")[0]

@@ -110,6 +110,7 @@ def test_an_assertion_shows_the_requests(gemini_server: GeminiServer) -> None:
 
 def test_an_unknown_option_of_the_marker_is_an_error(pytester: pytest.Pytester) -> None:
     """It names the options that there are."""
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     pytester.makepyfile(
         """
         import pytest
@@ -119,13 +120,14 @@ def test_an_unknown_option_of_the_marker_is_an_error(pytester: pytest.Pytester) 
             pass
         """
     )
-    result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:asyncio", "--strict-markers")
+    result = pytester.runpytest("-p", "no:cacheprovider", "--strict-markers")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*no option 'transprot'; it has network, token_lifetime*"])
 
 
 def test_a_suite_that_uses_no_fixture_loads_nothing(tmp_path: Path) -> None:
     """The plugin costs an import of pytest, which is there."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     test = tmp_path / "test_it.py"
     test.write_text(
         "import sys\n"
