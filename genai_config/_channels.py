@@ -266,8 +266,46 @@ def bind(channel: grpc.Channel, bound: Attached) -> grpc.Channel:
 _CALLER: ContextVar[AsyncBoundChannel] = ContextVar("genai_config caller")
 
 
+class _FailedCall(aio.UnaryUnaryCall, aio.UnaryStreamCall):  # type: ignore[misc] # grpc has no type information
+    """A call that ended before anything was sent; whoever waits for it gets the error.
+
+    What an interceptor raises itself, grpcio prints once more when the call is forgotten.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def cancel(self) -> bool:
+        return False
+
+    cancelled = cancel
+
+    def time_remaining(self) -> float | None:
+        return None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        callback(self)
+
+    async def read(self) -> Any:
+        raise self._error
+
+    initial_metadata = trailing_metadata = code = details = wait_for_connection = read
+
+    def __await__(self) -> Any:
+        return self.read().__await__()
+
+    async def __aiter__(self) -> Any:
+        yield await self.read()
+
+
 async def _send(continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-    headers = await _CALLER.get().bound.headers_async()
+    try:
+        headers = await _CALLER.get().bound.headers_async()
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it is the caller's
+        return _FailedCall(error)
     metadata = aio.Metadata(*(details.metadata or ()), *headers)
     return await continuation(details._replace(metadata=metadata), request)
 

@@ -59,7 +59,7 @@ class _Model(BaseModel):
                     loc=line["loc"],
                     input=MASK,
                 )
-                for line in error.errors(include_url=False, include_input=False)
+                for line in error.errors(include_url=False)
             ]
             refused = ValidationError.from_exception_data(error.title, lines, hide_input=True)
         raise refused
@@ -68,6 +68,13 @@ class _Model(BaseModel):
         # pydantic's own error would show the value.
         raise ConfigurationError(
             f"A configuration is frozen, {name} too.", f"config.merge({name}=…) makes a new one."
+        )
+
+    def __delattr__(self, name: str) -> None:
+        # pydantic 2.0 would do it.
+        raise ConfigurationError(
+            f"A configuration is frozen, {name} too.",
+            f"config.merge({name}=UNSET) makes a new one.",
         )
 
 

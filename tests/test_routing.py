@@ -29,7 +29,23 @@ from genai_config.exceptions import (
     OAuthRequiredError,
 )
 
-SERVICES = ("generative", "model", "file", "cache", "retriever", "permission", "prediction")
+# What the clients of the first 0.8 releases do not have.
+LATER = {
+    ("prediction", "predict"),
+    *(
+        (rule.service, method)
+        for rule in RULES
+        if rule.service != "operations"
+        for method in ("get_operation", "list_operations")
+    ),
+}
+SERVICES = tuple(
+    service
+    for service in (
+        "generative", "model", "file", "cache", "retriever", "permission", "prediction",
+    )
+    if hasattr(glm, f"{service.title()}ServiceClient")
+)  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -253,8 +269,13 @@ def test_every_row_names_methods_that_exist() -> None:
     """No row has outlived its method, and no method has two rows."""
     named = [(rule.service, method) for rule in RULES for method in rule.methods]
     assert len(named) == len(set(named))
-    for service, method in named:
-        assert hasattr(_client_class(service, asynchronous=False), method), (service, method)
+    missing = {
+        (service, method)
+        for service, method in named
+        if service not in (*SERVICES, "operations")
+        or not hasattr(_client_class(service, asynchronous=False), method)
+    }
+    assert missing in (set(), LATER)
 
 
 def test_every_row_has_a_source() -> None:

