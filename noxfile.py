@@ -13,7 +13,13 @@ nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
-TEST_TOOLS = ["coverage[toml]>=7.6", "hypothesis>=6.100", "pytest>=8.2", "pytest-asyncio>=0.24"]
+TEST_TOOLS = [
+    "coverage[toml]>=7.6",
+    "hypothesis>=6.100",
+    "pytest>=8.2",
+    "pytest-asyncio>=0.24",
+    "pytest-xdist>=3.6",
+]
 
 
 def _run_tests(session: nox.Session, *arguments: str) -> None:
