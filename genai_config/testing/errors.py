@@ -63,8 +63,6 @@ class ServiceError(Exception):
 
     def of(self, service: str) -> ServiceError:
         """The same error, said by another service of Google's."""
-        if not self.metadata:
-            return self
         return replace(self, metadata={**self.metadata, "service": service})
 
     @property

@@ -118,9 +118,8 @@ def listen(port: int, setting: str) -> socket.socket:
     """
     # The protocol is named, or asyncio does not turn Nagle's algorithm off: 40 ms a request.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if os.name == "posix":
-        # A port that was in use a minute ago can be had. (Elsewhere it means: share the port.)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # A port that was in use a minute ago can be had. (On Windows it would mean: share the port.)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(os.name == "posix"))
     try:
         listening.bind(("127.0.0.1", port))
     except OSError as error:

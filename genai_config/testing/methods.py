@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OPERATIONS = "google.longrunning.Operations"
+# Versions up to 0.6.10 leave these to google.api_core, which has them in its code.
+_OPERATION_URLS = {
+    "GetOperation": "/v1beta/{name=**/operations/*}",
+    "ListOperations": "/v1beta/{name=**}/operations",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,9 @@ def bindings() -> tuple[Binding, ...]:
     """All URLs of all methods."""
     by_name = {method.name: method for method in methods().values()}
     found: dict[tuple[str, str], Binding] = {}
+    for rpc, uri in _OPERATION_URLS.items():
+        option = {"method": "get", "uri": uri}
+        found["get", uri] = _binding(by_name[f"Operations.{rpc}"], option)
     for name in _services():
         service = "".join(word.title() for word in name.split("_"))
         for rpc, options in _http_options(_rest_source(name)):

@@ -56,6 +56,30 @@ def test_dropped(server: GeminiServer, ask: Any) -> None:
     assert first.connection == dropped.connection != last.connection
 
 
+def test_dropped_alone(server: GeminiServer, http: requests.Session) -> None:
+    """Over REST the connections of others stay."""
+    key = server.api_key()
+    url = f"https://{server.rest_endpoint}/v1beta/{BASE}:generateContent?key={key}"
+    assert http.post(url, json={}).ok
+    server.drop()
+    with pytest.raises(requests.ConnectionError):
+        post(server, key)
+    assert http.post(url, json={}).ok
+    first, _, last = server.requests
+    assert first.connection == last.connection
+
+
+def test_dropped_stream(server: GeminiServer, channel: Any) -> None:
+    """A stream is cut before it begins."""
+    server.drop()
+    client = glm.GenerativeServiceClient(
+        transport=glm.GenerativeServiceClient.get_transport_class("grpc")(channel=channel)
+    )
+    metadata = [("x-goog-api-key", server.api_key())]
+    with pytest.raises(exceptions.ServiceUnavailable):
+        list(client.stream_generate_content(REQUEST, metadata=metadata, retry=None))
+
+
 def test_delayed(server: GeminiServer, ask: Any) -> None:
     """Requests wait for as long as they are told, or until they are released."""
     server.delay(0.01)
