@@ -355,20 +355,26 @@ def install(layer: Layer | None = None) -> None:
             if layer is not None:
                 state.publish(layer)
             return
-        adopted = Layer(
-            make_patch(_adopted(current)),
-            Origin("genai.configure", "before genai_config was installed"),
-        )
         ours = ClientManager(current)
         ours.clients.update(_planted(current))
-        state.replace(
-            lambda layers: (
-                adopted,
-                *(old for old in layers if old.origin != adopted.origin),
-                *([layer] if layer else []),
-            )
-        )
+        state.replace(lambda layers: (*with_adopted(layers), *([layer] if layer else [])))
         client_lib._client_manager = ours
+
+
+def with_adopted(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The process-wide layers as `install` leaves them: what it adopts is the lowest.
+
+    Raises:
+        ConfigurationError: What a raw `genai.configure()` had set is refused.
+    """
+    current = client_lib._client_manager
+    if isinstance(current, ClientManager):
+        return layers
+    adopted = Layer(
+        make_patch(_adopted(current)),
+        Origin("genai.configure", "before genai_config was installed"),
+    )
+    return (adopted, *(old for old in layers if old.origin != adopted.origin))
 
 
 def uninstall() -> None:

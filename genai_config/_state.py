@@ -121,6 +121,16 @@ class State:
             self._snapshot(layers, self.scopes())
             self._published = layers
 
+    def preview(
+        self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], scope: Layer
+    ) -> Snapshot:
+        """What would be in force here after `replace` with this change, and in one more scope.
+
+        Raises:
+            ConfigurationError: It could not be in force.
+        """
+        return self._snapshot(change(self._published), (*self.scopes(), scope))
+
     def exchange(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """Puts other process-wide layers in force; returns those that were."""
         with self._lock:
