@@ -22,9 +22,11 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 from google.generativeai.generative_models import GenerativeModel
+from googleapiclient.errors import HttpError
 
 from genai_config import _channels, _credentials, _environ, _routing, _state
 from genai_config._patches import UNSET, Patch, combine, make_patch
+from genai_config._secrets import scrub
 from genai_config._state import Layer, Origin, Snapshot, state
 from genai_config.exceptions import RawConfigureError, RawConfigureWarning
 
@@ -193,7 +195,12 @@ class RoutingClient:
             request = args[0] if args else kwargs.get("request")
             client, config, _ = self._choose(name, request, kwargs)
             method = getattr(client, name)
-            return method(*args, **_with_defaults(config, name, method, kwargs))
+            try:
+                return method(*args, **_with_defaults(config, name, method, kwargs))
+            except HttpError as error:
+                # An upload's address holds the key, and the error would show it.
+                error.uri = scrub(error.uri)
+                raise
 
         return call
 
