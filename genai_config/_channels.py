@@ -257,8 +257,13 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInter
 
 
 def bind(channel: grpc.Channel, bound: Attached) -> grpc.Channel:
-    """A shared channel as one client sees it: with its credentials on every call."""
-    return grpc.intercept_channel(channel, _Interceptor(bound))
+    """A shared channel as one client sees it: with its credentials on every call.
+
+    Closing it leaves the shared one open.
+    """
+    mine = grpc.intercept_channel(channel, _Interceptor(bound))
+    mine.close = lambda: None
+    return mine
 
 
 # An asyncio channel takes its interceptors when it is made, and it is shared: which client is

@@ -21,6 +21,7 @@ import trustme
 from google.ai import generativelanguage_v1beta as glm
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.transport.requests import Request
+from google.generativeai import client as client_lib
 
 from genai_config import _channels, override, reset, safe_configure
 from genai_config._channels import AsyncBoundChannel, KeyHeaders, RestCredentials, TokenHeaders
@@ -112,6 +113,15 @@ class TestSharing:
             reset()
         first, second = (request.connection for request in server.requests)
         assert first != second
+
+    def test_a_client_that_is_closed_leaves_the_others_alone(self, server: GeminiServer) -> None:
+        """Closing the transport of one client closes nothing that is shared."""
+        point(server, api_key=server.api_key())
+        ask()
+        client_lib.get_default_generative_client().transport.close()
+        ask()
+        first, second = (request.connection for request in server.requests)
+        assert first == second
 
 
 class TestLoops:
