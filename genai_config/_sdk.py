@@ -10,7 +10,6 @@ import copy
 import functools
 import inspect
 import os
-import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -344,9 +343,6 @@ def _without_sdk_settings(layer: Layer) -> Layer:
     return layer if len(kept) == len(layer.patch.values) else Layer(Patch(kept), layer.origin)
 
 
-_install_lock = threading.Lock()
-
-
 def install(layer: Layer | None = None) -> None:
     """Puts our manager into the SDK, if it is not there, and publishes a layer with it.
 
@@ -356,7 +352,7 @@ def install(layer: Layer | None = None) -> None:
     Raises:
         ConfigurationError: The layers do not go together; nothing has changed.
     """
-    with _install_lock:
+    with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
             if layer is not None:
@@ -386,7 +382,7 @@ def with_adopted(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 def uninstall() -> None:
     """Puts the SDK's own manager back, as it was."""
-    with _install_lock:
+    with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
             client_lib._client_manager = current.replaced
