@@ -24,7 +24,7 @@ from genai_config._pool import Pool
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from typing_extensions import Self
@@ -236,6 +236,12 @@ class _CallDetails(
     """gRPC gives an interface and no class."""
 
 
+def _joined(metadata: Iterable[tuple[str, Any]] | None, headers: Headers) -> tuple[Any, ...]:
+    """A call's metadata with the credentials' headers in place of its own, as over REST."""
+    names = {name for name, _ in headers}
+    return (*((name, value) for name, value in metadata or () if name not in names), *headers)
+
+
 class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc] # grpc has no type information
     """Attaches the credentials of one client to each call it makes over a shared channel."""
 
@@ -246,7 +252,7 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInter
         details = _CallDetails(
             details.method,
             details.timeout,
-            (*(details.metadata or ()), *self._bound.headers()),
+            _joined(details.metadata, self._bound.headers()),
             details.credentials,
             details.wait_for_ready,
             details.compression,
@@ -273,7 +279,7 @@ _CALLER: ContextVar[AsyncBoundChannel] = ContextVar("genai_config caller")
 
 async def _send(continuation: Callable[..., Any], details: Any, request: Any) -> Any:
     headers = await _CALLER.get().bound.headers_async()
-    metadata = aio.Metadata(*(details.metadata or ()), *headers)
+    metadata = aio.Metadata(*_joined(details.metadata, headers))
     return await continuation(details._replace(metadata=metadata), request)
 
 

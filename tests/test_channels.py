@@ -123,6 +123,25 @@ class TestSharing:
         first, second = (request.connection for request in server.requests)
         assert first == second
 
+    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    def test_credentials_take_the_place_of_the_callers(
+        self, server: GeminiServer, transport: str
+    ) -> None:
+        """A key in `metadata` and the key that is configured are not sent side by side."""
+        point(server, transport, api_key=server.api_key("mine"))
+        client = client_lib.get_default_generative_client()
+        client.count_tokens(model=f"models/{BASE}", metadata=[("x-goog-api-key", "other")])
+        assert server.requests[-1].identity == "mine"
+
+    async def test_credentials_take_the_place_of_an_async_callers(
+        self, server: GeminiServer
+    ) -> None:
+        """Over grpc_asyncio just the same."""
+        point(server, api_key=server.api_key("mine"))
+        client = client_lib.get_default_generative_async_client()
+        await client.count_tokens(model=f"models/{BASE}", metadata=[("x-goog-api-key", "other")])
+        assert server.requests[-1].identity == "mine"
+
 
 class TestLoops:
     def test_the_connections_of_closed_loops_are_forgotten(self, server: GeminiServer) -> None:
