@@ -24,7 +24,7 @@ from genai_config._pool import Pool
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from typing_extensions import Self
@@ -236,6 +236,12 @@ class _CallDetails(
     """gRPC gives an interface and no class."""
 
 
+def _joined(metadata: Iterable[tuple[str, Any]] | None, headers: Headers) -> tuple[Any, ...]:
+    """A call's metadata with the credentials' headers in place of its own, as over REST."""
+    names = {name for name, _ in headers}
+    return (*((name, value) for name, value in metadata or () if name not in names), *headers)
+
+
 class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc] # grpc has no type information
     """Attaches the credentials of one client to each call it makes over a shared channel."""
 
@@ -246,7 +252,7 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInter
         details = _CallDetails(
             details.method,
             details.timeout,
-            (*(details.metadata or ()), *self._bound.headers()),
+            _joined(details.metadata, self._bound.headers()),
             details.credentials,
             details.wait_for_ready,
             details.compression,
@@ -257,8 +263,13 @@ class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInter
 
 
 def bind(channel: grpc.Channel, bound: Attached) -> grpc.Channel:
-    """A shared channel as one client sees it: with its credentials on every call."""
-    return grpc.intercept_channel(channel, _Interceptor(bound))
+    """A shared channel as one client sees it: with its credentials on every call.
+
+    Closing it leaves the shared one open.
+    """
+    mine = grpc.intercept_channel(channel, _Interceptor(bound))
+    mine.close = lambda: None
+    return mine
 
 
 # An asyncio channel takes its interceptors when it is made, and it is shared: which client is
@@ -306,7 +317,7 @@ async def _send(continuation: Callable[..., Any], details: Any, request: Any) ->
         headers = await _CALLER.get().bound.headers_async()
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is the caller's
         return _FailedCall(error)
-    metadata = aio.Metadata(*(details.metadata or ()), *headers)
+    metadata = aio.Metadata(*_joined(details.metadata, headers))
     return await continuation(details._replace(metadata=metadata), request)
 
 

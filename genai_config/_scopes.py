@@ -185,9 +185,10 @@ def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
 
 
 def _config_with(layer: Layer) -> GenAIConfig:
-    """The configuration that would be in force with one more scope."""
-    with _Inside(layer):
-        return state.current().config
+    """The configuration that would be in force with one more scope, and our manager in the SDK."""
+    from genai_config import _sdk
+
+    return state.preview(_sdk.with_adopted, layer).config
 
 
 def override(**settings: Any) -> Scope:

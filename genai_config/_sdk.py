@@ -10,7 +10,6 @@ import copy
 import functools
 import inspect
 import os
-import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,11 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 from google.generativeai.generative_models import GenerativeModel
+from googleapiclient.errors import HttpError
 
 from genai_config import _channels, _credentials, _environ, _routing, _state
 from genai_config._patches import UNSET, Patch, combine, make_patch
+from genai_config._secrets import scrub
 from genai_config._state import Layer, Origin, Snapshot, state
 from genai_config.exceptions import RawConfigureError, RawConfigureWarning
 
@@ -193,7 +194,12 @@ class RoutingClient:
             request = args[0] if args else kwargs.get("request")
             client, config, _ = self._choose(name, request, kwargs)
             method = getattr(client, name)
-            return method(*args, **_with_defaults(config, name, method, kwargs))
+            try:
+                return method(*args, **_with_defaults(config, name, method, kwargs))
+            except HttpError as error:
+                # An upload's address holds the key, and the error would show it.
+                error.uri = scrub(error.uri)
+                raise
 
         return call
 
@@ -337,9 +343,6 @@ def _without_sdk_settings(layer: Layer) -> Layer:
     return layer if len(kept) == len(layer.patch.values) else Layer(Patch(kept), layer.origin)
 
 
-_install_lock = threading.Lock()
-
-
 def install(layer: Layer | None = None) -> None:
     """Puts our manager into the SDK, if it is not there, and publishes a layer with it.
 
@@ -349,31 +352,37 @@ def install(layer: Layer | None = None) -> None:
     Raises:
         ConfigurationError: The layers do not go together; nothing has changed.
     """
-    with _install_lock:
+    with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
             if layer is not None:
                 state.publish(layer)
             return
-        adopted = Layer(
-            make_patch(_adopted(current)),
-            Origin("genai.configure", "before genai_config was installed"),
-        )
         ours = ClientManager(current)
         ours.clients.update(_planted(current))
-        state.replace(
-            lambda layers: (
-                adopted,
-                *(old for old in layers if old.origin != adopted.origin),
-                *([layer] if layer else []),
-            )
-        )
+        state.replace(lambda layers: (*with_adopted(layers), *([layer] if layer else [])))
         client_lib._client_manager = ours
+
+
+def with_adopted(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The process-wide layers as `install` leaves them: what it adopts is the lowest.
+
+    Raises:
+        ConfigurationError: What a raw `genai.configure()` had set is refused.
+    """
+    current = client_lib._client_manager
+    if isinstance(current, ClientManager):
+        return layers
+    adopted = Layer(
+        make_patch(_adopted(current)),
+        Origin("genai.configure", "before genai_config was installed"),
+    )
+    return (adopted, *(old for old in layers if old.origin != adopted.origin))
 
 
 def uninstall() -> None:
     """Puts the SDK's own manager back, as it was."""
-    with _install_lock:
+    with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
             client_lib._client_manager = current.replaced

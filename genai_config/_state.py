@@ -91,11 +91,15 @@ class State:
     """The layers of this process, and the scopes of each context in it."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.renew_lock()
         self._published: tuple[Layer, ...] = ()
         self._scopes: ContextVar[_Scopes] = ContextVar("genai_config scopes")
         self._no_scopes = _Scopes(())
         self._warned: set[str] = set()
+
+    def renew_lock(self) -> None:
+        """Makes the lock anew: in a forked child, nobody may be left to release the old one."""
+        self.lock = threading.RLock()
 
     @property
     def published(self) -> tuple[Layer, ...]:
@@ -116,20 +120,30 @@ class State:
         Raises:
             ConfigurationError: In this context they could not be in force; nothing has changed.
         """
-        with self._lock:
+        with self.lock:
             layers = tuple(layer for layer in change(self._published) if layer.patch.values)
             self._snapshot(layers, self.scopes())
             self._published = layers
 
+    def preview(
+        self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], scope: Layer
+    ) -> Snapshot:
+        """What would be in force here after `replace` with this change, and in one more scope.
+
+        Raises:
+            ConfigurationError: It could not be in force.
+        """
+        return self._snapshot(change(self._published), (*self.scopes(), scope))
+
     def exchange(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """Puts other process-wide layers in force; returns those that were."""
-        with self._lock:
+        with self.lock:
             before, self._published = self._published, layers
         return before
 
     def clear(self) -> None:
         """Drops the process-wide layers. The scopes belong to those who entered them."""
-        with self._lock:
+        with self.lock:
             self._published = ()
             self._warned.clear()
 
@@ -256,3 +270,6 @@ def warn(message: str, category: type[Warning], place: str) -> None:
 
 state = State()
 """The state of this process."""
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
+    os.register_at_fork(after_in_child=state.renew_lock)

@@ -22,6 +22,7 @@ from google.ai import generativelanguage_v1beta as glm
 from google.ai.generativelanguage_v1beta.services import generative_service
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.transport.requests import Request
+from google.generativeai import client as client_lib
 
 from genai_config import _channels, override, reset, safe_configure
 from genai_config._channels import AsyncBoundChannel, KeyHeaders, RestCredentials, TokenHeaders
@@ -113,6 +114,34 @@ class TestSharing:
             reset()
         first, second = (request.connection for request in server.requests)
         assert first != second
+
+    def test_a_client_that_is_closed_leaves_the_others_alone(self, server: GeminiServer) -> None:
+        """Closing the transport of one client closes nothing that is shared."""
+        point(server, api_key=server.api_key())
+        ask()
+        client_lib.get_default_generative_client().transport.close()
+        ask()
+        first, second = (request.connection for request in server.requests)
+        assert first == second
+
+    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    def test_credentials_take_the_place_of_the_callers(
+        self, server: GeminiServer, transport: str
+    ) -> None:
+        """A key in `metadata` and the key that is configured are not sent side by side."""
+        point(server, transport, api_key=server.api_key("mine"))
+        client = client_lib.get_default_generative_client()
+        client.count_tokens(model=f"models/{BASE}", metadata=[("x-goog-api-key", "other")])
+        assert server.requests[-1].identity == "mine"
+
+    async def test_credentials_take_the_place_of_an_async_callers(
+        self, server: GeminiServer
+    ) -> None:
+        """Over grpc_asyncio just the same."""
+        point(server, api_key=server.api_key("mine"))
+        client = client_lib.get_default_generative_async_client()
+        await client.count_tokens(model=f"models/{BASE}", metadata=[("x-goog-api-key", "other")])
+        assert server.requests[-1].identity == "mine"
 
 
 class TestLoops:

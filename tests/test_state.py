@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
+import textwrap
 import threading
 import types
 import warnings
@@ -453,3 +456,37 @@ class TestCallSites:
         with pytest.warns(GenAIConfigWarning, match="words") as caught:
             _state.warn("words", GenAIConfigWarning, "C:\\mine.py:7")
         assert (caught[0].filename, caught[0].lineno) == ("C:\\mine.py", 7)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_can_configure() -> None:
+    """Even if another thread of the parent was configuring at that moment."""
+    program = """
+        import os, threading
+        from genai_config import safe_configure
+        from genai_config._state import state
+
+        safe_configure(api_key="parents")
+        held = threading.Event()
+
+        def hold():
+            with state.lock:
+                held.set()
+                threading.Event().wait()
+
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        child = os.fork()
+        if not child:
+            safe_configure(api_key="childs")
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    done = subprocess.run(  # noqa: S603 -- the test's own program
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout.strip() == "0"

@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Any
 import google.generativeai as genai
 import pytest
 from google.api_core.gapic_v1.client_info import ClientInfo
+from google.auth.credentials import AnonymousCredentials
 from google.generativeai import client as client_lib
 
 import genai_config
-from genai_config import UNSET, _sdk, generative_model, get_config, override, safe_configure
+from genai_config import (
+    UNSET,
+    _sdk,
+    base_models,
+    generative_model,
+    get_config,
+    override,
+    safe_configure,
+    tuned_models,
+    uninstall,
+)
 from genai_config._state import state
 from genai_config.exceptions import (
     ConfigurationError,
+    CredentialsNotFoundError,
     RawConfigureError,
     RawConfigureWarning,
 )
@@ -61,6 +73,28 @@ def test_an_override_adopts_as_well(bare: Bare) -> None:
     genai.configure(**bare(api_key="raw"))
     with override(transport="rest"):
         assert key_of(get_config()) == "raw"
+
+
+def test_scopes_that_check_on_entry_see_what_will_be_adopted(bare: Bare) -> None:
+    """base_models finds the key, and tuned_models the credentials, of a genai.configure()."""
+    genai.configure(**bare(api_key="raw"))
+    with base_models():
+        assert key_of(get_config()) == "raw"
+        assert get_config().auth == "api_key"
+    uninstall()
+    genai.configure(**bare(credentials=AnonymousCredentials()))
+    with tuned_models():
+        assert isinstance(get_config().credentials, AnonymousCredentials)
+
+
+def test_a_failed_check_on_entry_installs_nothing(bare: Bare) -> None:
+    """Where the credentials are missing, the SDK keeps its own manager."""
+    genai.configure(**bare(api_key="raw"))
+    manager = client_lib._client_manager
+    with pytest.raises(CredentialsNotFoundError):
+        tuned_models().__enter__()
+    assert client_lib._client_manager is manager
+    assert state.published == ()
 
 
 def test_a_raw_configuration_that_cannot_be_is_refused_with_nothing_changed(bare: Bare) -> None:

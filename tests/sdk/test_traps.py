@@ -12,12 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
+import httplib2  # type: ignore[import-untyped] # it has no type information
 import pytest
 from google.api_core import exceptions as api_exceptions
 from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.auth.credentials import AnonymousCredentials
 from google.generativeai import client as client_lib
+from googleapiclient.errors import HttpError
+from googleapiclient.http import HttpRequest
 
 from genai_config import get_config, override, safe_configure
 from genai_config.exceptions import APIKeyRequiredError, ConfigurationError
@@ -305,6 +308,25 @@ def test_trap_13_an_upload_without_a_key(server: GeminiServer, tmp_path: Path) -
     trust(server, credentials=server.user_credentials(quota_project="my-project"))
     with pytest.raises(APIKeyRequiredError, match="api_key="):
         genai.upload_file(file)
+
+
+def test_trap_13_a_refused_upload_does_not_show_the_key(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The key is in the address of an upload, which googleapiclient's error quotes."""
+
+    def refuse(request: HttpRequest) -> None:
+        answer = httplib2.Response({"status": 400})
+        raise HttpError(answer, b"API key not valid", uri=request.uri)
+
+    monkeypatch.setattr(HttpRequest, "execute", refuse)
+    file = tmp_path / "a.txt"
+    file.write_text("hello", encoding="utf-8")
+    trust(server, api_key="made-up")
+    with pytest.raises(HttpError, match="API key not valid") as caught:
+        genai.upload_file(file)
+    assert "made-up" not in repr(caught.value)
+    assert "made-up" not in str(vars(caught.value))
 
 
 def test_trap_14_there_is_no_close(server: GeminiServer, bare: Bare) -> None:
