@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,12 @@ class _Adapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
-        return super().send(request, *args, **{**kwargs, **self._settings})
+        response = super().send(request, *args, **{**kwargs, **self._settings})
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            # google-auth drops it for a replay, and with a stream's the connection: read, it is
+            # the pool's again.
+            _ = response.content
+        return response
 
 
 def _presenting(chain: bytes, key: bytes) -> ssl.SSLContext:

@@ -23,7 +23,7 @@ from google.generativeai import client as client_lib
 from google.generativeai.generative_models import GenerativeModel
 from googleapiclient.errors import HttpError
 
-from genai_config import _channels, _credentials, _environ, _routing, _state
+from genai_config import _attached, _calls, _channels, _credentials, _environ, _routing, _state
 from genai_config._patches import UNSET, Patch, combine, make_patch
 from genai_config._secrets import scrub
 from genai_config._state import Layer, Origin, Snapshot, state
@@ -32,6 +32,7 @@ from genai_config.exceptions import RawConfigureError, RawConfigureWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from genai_config._attached import Attached
     from genai_config._config import GenAIConfig
     from genai_config._routing import Route
 
@@ -55,7 +56,7 @@ def _client_class(service: str, *, asynchronous: bool) -> Any:
 
 
 def _transport_factory(
-    config: GenAIConfig, transport: str, base: Any, bound: _channels.Attached
+    config: GenAIConfig, transport: str, base: Any, bound: Attached
 ) -> Callable[..., Any]:
     """What a generated client calls to make its transport: the SDK's own, on our connections."""
 
@@ -69,20 +70,21 @@ def _transport_factory(
             host = host if ":" in host else f"{host}:443"
         address = _channels.Address(host, config.ca_certs, config.proxy, source and source())
         if transport == "grpc":
-            channel = _channels.bind(_channels.connections().channel(address), bound)
+            channel = _calls.bind(_channels.connections().channel(address), bound)
             return base(channel=channel, host=address.target(), client_info=client_info)
         if transport == "grpc_asyncio":
             shared = _channels.loop_connections().async_channel(address)
-            channel = _channels.AsyncBoundChannel(shared, bound)
+            channel = _calls.AsyncBoundChannel(shared, bound)
             return base(channel=channel, host=address.target(), client_info=client_info)
         made = base(
             host=host,
-            credentials=_channels.RestCredentials(bound),
+            credentials=_calls.RestCredentials(bound),
             client_info=client_info,
         )
-        _channels.prepare_session(made._session, address)
+        _channels.prepare_session(made._session, address, bound)
         if hasattr(type(made), "operations_client"):
-            _channels.prepare_session(made.operations_client._transport._session, address)
+            operations = made.operations_client._transport._session
+            _channels.prepare_session(operations, address, bound)
         return made
 
     return make
@@ -107,7 +109,7 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
             config,
             route.transport,
             cls.get_transport_class(route.transport),
-            _channels.attached(config, route),
+            _attached.attached(config, route),
         ),
         client_options=options,
         client_info=info,

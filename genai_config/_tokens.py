@@ -2,6 +2,7 @@
 
 The work is done by one daemon thread at a time per source, so a token endpoint that never answers
 holds up neither an event loop nor the end of the process, and every caller stops waiting in time.
+A token is renewed while it is valid still, and meanwhile everybody goes on with it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
+import logging
+import math
+import random
 import threading
 import time
 from concurrent.futures import Future
@@ -18,11 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from genai_config import _credentials
 from genai_config._pool import Pool
 from genai_config._secrets import scrub
-from genai_config.exceptions import (
-    CredentialsTimeoutError,
-    GenAIConfigError,
-    TokenRefreshError,
-)
+from genai_config._token_errors import is_timeout, refresh_error, timeout_error
+from genai_config.exceptions import CredentialsTimeoutError, GenAIConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +33,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A token is renewed this long before it ends (google-auth's own threshold is 3:45 minutes) ...
-_MARGIN = 225.0
-# ... or, when it is short-lived, for the last tenth of its life.
-_MARGIN_FRACTION = 0.1
+_log = logging.getLogger("genai_config.tokens")
+
+# A token is renewed in the background this long before it ends (google-auth's own threshold: the
+# metadata server gives no other token earlier), or, when it is short-lived, for the last tenth of
+# its life; a little later in some processes than in others, so that they do not all come at once.
+_ADVISORY = 225.0
+_ADVISORY_FRACTION = 0.1
+_JITTER = 0.2
+# It is no longer used this long before it ends, or for the last three hundredths of its life: a
+# request takes its time, and the service's clock may be ahead.
+_MANDATORY = 60.0
+_MANDATORY_FRACTION = 0.03
+# What a renewal in the background that failed leaves to the next, in parts of the time for them.
+_PAUSE = 0.2
+# How long a new token is used whose end has passed already: then a clock is wrong, not the token.
+_UNKNOWN = 60.0
 
 # The error of a wait in vain is there when auth_timeout ends, not after.
 _WAITED_FRACTION = 0.95
@@ -46,14 +59,18 @@ class Token(NamedTuple):
 
     Attributes:
         value: The token; "" for anonymous credentials, which send none.
-        usable_until: When it is to be renewed, in seconds since the epoch; None: never.
+        stale: The age in seconds at which another is fetched in the background.
+        dead: The age at which it is used no longer.
+        born: When its age was 0: the time of day, and the time of a clock that nobody sets.
     """
 
     value: str
-    usable_until: float | None
+    stale: float = math.inf
+    dead: float = math.inf
+    born: tuple[float, float] = (0.0, 0.0)
 
     def __repr__(self) -> str:
-        return f"Token(usable_until={self.usable_until})"
+        return f"Token(stale={self.stale:g}, dead={self.dead})"
 
 
 class TokenSource:
@@ -64,6 +81,7 @@ class TokenSource:
         request: Makes the `google.auth.transport.Request` that tokens are fetched with.
         auth_timeout: Seconds that a caller waits for finding and fetching together.
         clock: The time in seconds since the epoch.
+        monotonic: The time in seconds since whenever, that is never set back.
     """
 
     def __init__(
@@ -72,16 +90,20 @@ class TokenSource:
         request: Callable[[], Any],
         auth_timeout: float,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find = find
         self._request = request
         self._auth_timeout = auth_timeout
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._found: Found | None = None
+        self._search = True
         self._tried: Found | None = None
         self._token: Token | None = None
         self._given = ""
+        self._pause_until = 0.0
         self._flights: dict[Callable[[], Any], Future[Any]] = {}
 
     def found(self) -> Found:
@@ -122,11 +144,33 @@ class TokenSource:
                 self._token = None
 
     def _usable(self) -> Token | None:
+        """The token, if it can be used now; sends for another one when it gets old."""
         token = self._token
-        return token if token is not None and self._is_usable(token) else None
+        if token is None:
+            return None
+        age = self._age(token)
+        if age >= token.dead:
+            return None
+        if age >= token.stale and self._monotonic() >= self._pause_until:
+            try:
+                self._join(self._renew)
+            except RuntimeError as error:  # no thread can be started
+                self._put_off(token, error)
+        return token
 
-    def _is_usable(self, token: Token) -> bool:
-        return token.usable_until is None or self._clock() < token.usable_until
+    def _age(self, token: Token) -> float:
+        # The time of day may be set back, the other clock stops while a machine sleeps.
+        wall, steady = token.born
+        return max(self._clock() - wall, self._monotonic() - steady)
+
+    def _put_off(self, token: Token, error: Exception) -> None:
+        """Notes that a renewal in the background failed."""
+        pause = _PAUSE * (token.dead - token.stale)
+        self._pause_until = self._monotonic() + pause
+        _log.warning(
+            "An access token could not be renewed; the one there is serves on, and the next "
+            "attempt is in %.3g s. %s", pause, scrub(str(error)),
+        )  # fmt: skip
 
     def _wait(self, work: Callable[[], T]) -> T:
         try:
@@ -171,22 +215,40 @@ class TokenSource:
 
     def _locate(self) -> Found:
         found = self._found
-        if found is None:
+        if found is None or self._search:
             self._tried = None
             found = self._found = self._tried = self._find()
+            self._search = False
         return found
 
     def _renew(self) -> Token:
-        token = self._usable()
-        if token is not None:
+        token = self._token
+        if token is not None and not self._is_due(token):
             # Another flight has landed between our caller's look and our start.
             return token
+        try:
+            return self._fetch()
+        except Exception as error:
+            token = self._token  # it may have been refused, and have died, meanwhile
+            if token is None or self._age(token) >= token.dead:
+                raise
+            self._put_off(token, error)
+            return token
+
+    def _is_due(self, token: Token) -> bool:
+        paused = self._monotonic() < self._pause_until
+        return self._age(token) >= (token.dead if paused else token.stale)
+
+    def _fetch(self) -> Token:
         found = self._locate()
         token = self._token_of(found.credentials)
-        if token.value in ("", self._given) or not self._is_usable(token):
+        if token.value in ("", self._given) or token.dead <= 0:
             # Else they were given with a token, which may be all they have.
             self._refresh(found)
             token = self._token_of(found.credentials)
+            if token.dead <= 0:
+                # A clock is wrong; the token is as new as can be.
+                token = token._replace(stale=_UNKNOWN, dead=_UNKNOWN)
         self._given = token.value
         self._token = token
         return token
@@ -202,11 +264,11 @@ class TokenSource:
             raise
         except Exception as error:  # noqa: BLE001 -- each kind of credentials has its own
             # What was found may have been replaced on disk since: it is looked for again.
-            self._found = None
-            if _is_timeout(error):
+            self._search = True
+            if is_timeout(error):
                 # The transport's bound is ours: who came late hears of it before their own.
                 raise self._as_timeout(error) from None
-            raise _refresh_error(found, error) from None
+            raise refresh_error(found, error) from None
 
     def _token_of(self, credentials: Any) -> Token:
         value = getattr(credentials, "token", None) or ""
@@ -214,73 +276,25 @@ class TokenSource:
             value = value.decode("ascii")
         expiry = getattr(credentials, "expiry", None)
         if expiry is None:
-            return Token(value, None)
+            return Token(value)
+        born = self._clock(), self._monotonic()
         # google-auth's expiry is naive UTC.
-        ends = expiry.replace(tzinfo=dt.timezone.utc).timestamp()
-        lifetime = max(0.0, ends - self._clock())
-        return Token(value, ends - min(_MARGIN, lifetime * _MARGIN_FRACTION))
+        lifetime = expiry.replace(tzinfo=dt.timezone.utc).timestamp() - born[0]
+        margin = min(_ADVISORY, lifetime * _ADVISORY_FRACTION)
+        margin *= random.uniform(1 - _JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
+        dead = lifetime - min(_MANDATORY, lifetime * _MANDATORY_FRACTION)
+        return Token(value, lifetime - margin, dead, born)
 
-    def _as_timeout(self, error: BaseException) -> BaseException:
+    def _as_timeout(self, error: BaseException) -> CredentialsTimeoutError:
         if isinstance(error, CredentialsTimeoutError):
             return error
-        found = self._tried
-        what = (
-            f"The token endpoint {token_endpoint(found.credentials)} has given no token for "
-            f"{found.description}"
-            if found
-            else "No OAuth credentials were found"
-        )
-        return CredentialsTimeoutError(
-            f"{what} within auth_timeout={self._auth_timeout:g} s.",
-            "see whether that address can be reached from here (a proxy? a firewall?), or raise "
-            "auth_timeout."
-            if found
-            else "set NO_GCE_CHECK=true if this is not a Google Cloud machine, or raise "
-            "auth_timeout.",
-        )
+        return timeout_error(self._tried, self._auth_timeout)
 
 
 def _is_anonymous(credentials: Any) -> bool:
     from google.auth.credentials import AnonymousCredentials
 
     return isinstance(credentials, AnonymousCredentials)
-
-
-def _is_timeout(error: Exception) -> bool:
-    import requests
-
-    reason = error.args[0] if error.args else None
-    return isinstance(error, TimeoutError) or isinstance(reason, requests.Timeout)
-
-
-def token_endpoint(credentials: Any) -> str:
-    """The address that credentials fetch their tokens from, as far as they tell."""
-    for name in ("_token_url", "token_uri", "_token_uri"):
-        address = getattr(credentials, name, None)
-        if isinstance(address, str):
-            return address
-    return "(unknown)"
-
-
-def _refresh_error(found: Found, error: Exception) -> TokenRefreshError:
-    from google.auth.exceptions import GoogleAuthError
-
-    if isinstance(error, GoogleAuthError):
-        # What follows the first argument is the body of an answer.
-        reason = scrub(str(error.args[0]) if error.args else type(error).__name__)
-    else:
-        reason = scrub(f"{type(error).__name__}: {error}")
-    remedy = (
-        "log in again: gcloud auth application-default login; for a service account, create a new "
-        "key."
-        if "invalid_grant" in reason
-        else "see whether the address is right and can be reached from here."
-    )
-    return TokenRefreshError(
-        f"No access token from {token_endpoint(found.credentials)} for {found.description}: "
-        f"{reason}",
-        remedy,
-    )
 
 
 _SOURCES: Pool[TokenSource] = Pool(256)

@@ -9,10 +9,11 @@ import logging
 import os
 import ssl
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import google.generativeai as genai
 import grpc
@@ -21,20 +22,23 @@ import trustme
 from google.ai import generativelanguage_v1beta as glm
 from google.ai.generativelanguage_v1beta.services import generative_service
 from google.api_core.exceptions import GoogleAPICallError
+from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import Request
 from google.generativeai import client as client_lib
+from grpc import aio
 
-from genai_config import _channels, override, reset, safe_configure
-from genai_config._channels import AsyncBoundChannel, KeyHeaders, RestCredentials, TokenHeaders
+from genai_config import _attached, _calls, _channels, override, reset, safe_configure
+from genai_config._attached import KeyHeaders, TokenHeaders
+from genai_config._calls import AsyncBoundChannel, RestCredentials
 from genai_config._config import GenAIConfig
 from genai_config._credentials import Found
 from genai_config._routing import TUNED_SCOPES, Route
 from genai_config._secrets import Secret
 from genai_config._tokens import TokenSource
-from genai_config.exceptions import CredentialsNotFoundError
+from genai_config.exceptions import CredentialsNotFoundError, TokenRefreshError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from genai_config.testing import GeminiServer
@@ -220,7 +224,7 @@ class TestAsyncBoundChannel:
         self, server: GeminiServer, shared: _channels.Address, kind: str
     ) -> None:
         """Whatever is waited for, the error is ours; nothing of it is left to be printed later."""
-        bound = _channels.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
+        bound = _attached.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
         channel = _channels.loop_connections().async_channel(shared)
         call = getattr(AsyncBoundChannel(channel, bound), kind)("/service/method")(b"")
         told: list[Any] = []
@@ -240,43 +244,140 @@ class TestAsyncBoundChannel:
 
     def test_a_failed_call_is_over(self) -> None:
         """It ended before it began: there is nothing to wait for."""
-        failed = _channels._FailedCall(CredentialsNotFoundError("none"))
+        failed = _calls._FailedCall(CredentialsNotFoundError("none"))
         told: list[Any] = []
         failed.add_done_callback(told.append)
         assert told == [failed]
         assert failed.time_remaining() is None
 
 
+def ask_synchronously_for_a_stream(model: str = BASE) -> str:
+    """One request whose answer comes in chunks."""
+    response = genai.GenerativeModel(model).generate_content("hi", stream=True)
+    return "".join(chunk.text for chunk in response)
+
+
+ASKING: list[Callable[[str], str]] = [
+    ask,
+    ask_synchronously_for_a_stream,
+    lambda model: asyncio.run(ask_async(model)),
+    lambda model: asyncio.run(ask_for_a_stream(model)),
+]
+over_both = pytest.mark.parametrize("transport", ["grpc", "rest"])
+in_every_way = pytest.mark.parametrize("asking", ASKING)
+
+
 class TestRefusedToken:
-    def test_rest_replays_once_with_a_new_token(self, server: GeminiServer) -> None:
-        """A token that the service refuses before its time is replaced, and nobody notices."""
-        point(server, "rest", credentials=server.external_account_file())
-        ask(TUNED)
+    @over_both
+    @in_every_way
+    def test_it_is_replaced(
+        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+    ) -> None:
+        """A call with a token that the service refuses before its time is made once more."""
+        server.respond(TUNED, ["one ", "two ", "three"])
+        point(server, transport, credentials=server.external_account_file())
+        assert asking(TUNED) == "one two three"
         server.expire_tokens()
-        ask(TUNED)
+        assert asking(TUNED) == "one two three"
         assert [request.status for request in server.requests] == ["OK", "UNAUTHENTICATED", "OK"]
         assert server.tokens.count == 2
 
-    def test_rest_replays_no_more_than_once(self, server: GeminiServer) -> None:
+    @over_both
+    @in_every_way
+    def test_no_more_than_once(
+        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+    ) -> None:
         """A service that refuses new tokens as well is believed."""
-        point(server, "rest", credentials=server.external_account_file("workload"))
-        ask(TUNED)
+        point(server, transport, credentials=server.external_account_file("workload"))
+        asking(TUNED)
         server.clear()
         server.fail(10, status="UNAUTHENTICATED")
         with pytest.raises(GoogleAPICallError, match="401"):
-            ask(TUNED)
+            asking(TUNED)
         assert [request.status for request in server.requests] == ["UNAUTHENTICATED"] * 2
         assert server.tokens.count == 2
 
-    def test_many_at_once_lead_to_one_refresh(self, server: GeminiServer) -> None:
-        """Threads whose requests were all refused with one token do not refuse each other's."""
-        point(server, "rest", credentials=server.external_account_file())
-        ask(TUNED)
+    @over_both
+    @in_every_way
+    def test_another_cannot_be_had(
+        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+    ) -> None:
+        """Then the caller hears why: the account is gone."""
+        point(server, transport, credentials=server.external_account_file("workload"))
+        asking(TUNED)
+        server.revoke("workload")
+        with pytest.raises(TokenRefreshError, match="invalid_grant"):
+            asking(TUNED)
+        assert [request.status for request in server.requests] == ["OK", "UNAUTHENTICATED"]
+
+    @over_both
+    @in_every_way
+    def test_other_errors_are_no_reason(
+        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+    ) -> None:
+        """Any other error is the caller's, and the token is kept."""
+        point(server, transport, credentials=server.external_account_file())
+        server.fail(1, status="RESOURCE_EXHAUSTED")
+        with pytest.raises(GoogleAPICallError, match="429"):
+            asking(TUNED)
+        asking(TUNED)
+        assert server.tokens.count == 1
+        assert len(server.requests) == 2
+
+    @over_both
+    @in_every_way
+    def test_a_key_is_what_it_is(
+        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+    ) -> None:
+        """A key that was refused is not sent once more: there is no other."""
+        point(server, transport, api_key=server.api_key())
+        server.fail(1, status="UNAUTHENTICATED")
+        with pytest.raises(GoogleAPICallError, match="401"):
+            asking(BASE)
+        assert len(server.requests) == 1
+
+    @in_every_way
+    def test_neither_is_nothing(self, server: GeminiServer, asking: Callable[[str], str]) -> None:
+        """So it is with anonymous credentials."""
+        point(server, credentials=AnonymousCredentials())
+        with pytest.raises(GoogleAPICallError, match="unregistered callers"):
+            asking(TUNED)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @over_both
+    def test_threads_at_once_lead_to_one_refresh(
+        self, server: GeminiServer, transport: str, *, stream: bool
+    ) -> None:
+        """Hundreds of threads whose token was refused succeed, all with one other."""
+        point(server, transport, credentials=server.external_account_file())
+        asking = ask_synchronously_for_a_stream if stream else ask
+        asking(TUNED)
         server.expire_tokens()
         server.clear()
-        with ThreadPoolExecutor(16) as threads:
-            list(threads.map(lambda _: ask(TUNED), range(16)))
-        assert sum(request.status == "OK" for request in server.requests) == 16
+        count = 200 if transport == "grpc" else 50  # each has a connection of its own over REST
+        barrier = threading.Barrier(count)
+
+        def call(_: int) -> None:
+            barrier.wait(30)
+            asking(TUNED)
+
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(call, range(count)))
+        assert sum(request.status == "OK" for request in server.requests) == count
+        assert server.tokens.count == 2
+
+    @pytest.mark.parametrize("asking", [ask_async, ask_for_a_stream])
+    async def test_tasks_at_once_lead_to_one_refresh(
+        self, server: GeminiServer, asking: Callable[[str], Awaitable[str]]
+    ) -> None:
+        """So do two hundred tasks."""
+        point(server, credentials=server.external_account_file())
+        await asking(TUNED)
+        server.expire_tokens()
+        server.clear()
+        await asyncio.gather(*(asking(TUNED) for _ in range(200)))
+        assert sum(request.status == "OK" for request in server.requests) == 200
         assert server.tokens.count == 2
 
     def test_only_the_token_that_was_refused_is_forgotten(self, server: GeminiServer) -> None:
@@ -302,12 +403,121 @@ class TestRefusedToken:
         assert sent["authorization"] == new
         assert server.tokens.count == 2
 
-    def test_a_key_is_what_it_is(self, server: GeminiServer) -> None:
-        """A key that was refused is sent once more: there is no other."""
-        point(server, "rest", api_key=server.api_key())
-        server.fail(1, status="UNAUTHENTICATED")
-        ask()
-        assert [request.status for request in server.requests] == ["UNAUTHENTICATED", "OK"]
+
+class TestReplayedCall:
+    """Calls as gRPC hands them out, without the SDK around them."""
+
+    GENERATE = "/google.ai.generativelanguage.v1beta.GenerativeService/GenerateContent"
+    STREAM = "/google.ai.generativelanguage.v1beta.GenerativeService/StreamGenerateContent"
+    TYPES: ClassVar[dict[str, Any]] = {
+        "request_serializer": glm.GenerateContentRequest.serialize,
+        "response_deserializer": glm.GenerateContentResponse.deserialize,
+    }
+
+    @pytest.fixture
+    def bound(self, server: GeminiServer) -> TokenHeaders:
+        """Credentials whose token has been refused already, though nobody knows."""
+        server.respond(TUNED, ["one", "two"])
+        bound = TokenHeaders(source_of(server.user_credentials()), "mine")
+        bound.headers()
+        server.expire_tokens()
+        return bound
+
+    @pytest.fixture
+    def request_(self) -> Any:
+        """A request to a tuned model."""
+        return glm.GenerateContentRequest(model=TUNED, contents=[{"parts": [{"text": "hi"}]}])
+
+    @pytest.fixture
+    def address(self, server: GeminiServer) -> _channels.Address:
+        """The address of the server."""
+        return _channels.Address(server.grpc_endpoint, server.ca_file, None, None)
+
+    def test_a_stream_is_the_live_call(
+        self,
+        server: GeminiServer,
+        address: _channels.Address,
+        bound: TokenHeaders,
+        request_: Any,
+    ) -> None:
+        """After a replay its code is the second call's, and it can be cancelled."""
+        channel = _calls.bind(_channels.connections().channel(address), bound)
+        stream = channel.unary_stream(self.STREAM, **self.TYPES)
+        call = stream(request_, timeout=30)
+        assert [chunk.candidates[0].content.parts[0].text for chunk in call] == ["one", "two"]
+        assert call.code() is grpc.StatusCode.OK
+        server.hang()
+        call = stream(request_)
+        assert call.cancel()
+        with pytest.raises(grpc.RpcError):
+            next(call)
+        assert call.code() is grpc.StatusCode.CANCELLED
+
+    def test_a_future(
+        self, server: GeminiServer, address: _channels.Address, bound: TokenHeaders, request_: Any
+    ) -> None:
+        """Whoever wants the call before its answer gets it at once."""
+        bound.refused(bound.headers())
+        channel = _calls.bind(_channels.connections().channel(address), bound)
+        server.hang()
+        call = channel.unary_unary(self.GENERATE, **self.TYPES).future(request_)
+        assert not call.done()
+        server.release()
+        assert call.result(10).candidates
+
+    async def test_an_asyncio_stream_is_the_live_call(
+        self, server: GeminiServer, address: _channels.Address, bound: TokenHeaders, request_: Any
+    ) -> None:
+        """It is the same with asyncio."""
+        channel = AsyncBoundChannel(_channels.loop_connections().async_channel(address), bound)
+        stream = channel.unary_stream(self.STREAM, **self.TYPES)
+        call = stream(request_, timeout=30)
+        assert (await call.read()).candidates
+        assert len([chunk async for chunk in call]) == 1
+        assert await call.code() is grpc.StatusCode.OK
+        server.hang()
+        for method in (stream, channel.unary_unary(self.GENERATE, **self.TYPES)):
+            call = method(request_)
+            waiter = asyncio.ensure_future(call.code())
+            await asyncio.sleep(0)
+            assert call.cancel()
+            assert await waiter is grpc.StatusCode.CANCELLED
+
+    async def test_a_stream_without_answers(self, address: _channels.Address) -> None:
+        """It ends as it would by itself."""
+
+        class Call:
+            def __aiter__(self) -> Call:
+                return self
+
+            async def __anext__(self) -> None:
+                raise StopAsyncIteration
+
+        async def continuation(details: Any, request: Any) -> Call:
+            del details, request
+            return call
+
+        call, bound = Call(), TokenHeaders(source_of(AnonymousCredentials()), None)
+        caller = AsyncBoundChannel(_channels.loop_connections().async_channel(address), bound)
+        details = aio.ClientCallDetails("/a/b", None, None, None, None)
+        token = _calls._CALLER.set(caller)
+        try:
+            assert await _calls._Sender(continuation, details, None).stream() is call
+        finally:
+            _calls._CALLER.reset(token)
+
+    def test_the_second_attempt_has_the_time_that_the_first_has_left(self) -> None:
+        """A replay does not double a call's timeout."""
+        started = time.monotonic() - 4
+        assert _calls._left(None, started) is None
+        assert 5 < (_calls._left(10, started) or 0) <= 6
+        assert _calls._left(3, started) == 0
+
+    def test_what_was_sent_without_a_token(self) -> None:
+        """There is nothing to replace, with a quota project or without."""
+        for quota_project in (None, "mine"):
+            bound = TokenHeaders(source_of(AnonymousCredentials()), quota_project)
+            assert not bound.refused(bound.headers())
 
 
 def source_of(credentials: Any) -> TokenSource:
@@ -320,14 +530,14 @@ class TestAttached:
     async def test_a_key(self) -> None:
         """It is one header, for both calling modes."""
         route = Route("api_key", "grpc", (), ())
-        bound = _channels.attached(GenAIConfig(api_key=Secret("k")), route)
+        bound = _attached.attached(GenAIConfig(api_key=Secret("k")), route)
         assert bound.headers() == await bound.headers_async() == (("x-goog-api-key", "k"),)
 
     async def test_a_token(self, server: GeminiServer) -> None:
         """It comes with the quota project, for both calling modes."""
         user = server.user_credentials(quota_project="user-project")
         route = Route("oauth", "grpc", TUNED_SCOPES, ())
-        bound = _channels.attached(GenAIConfig(credentials=user), route)
+        bound = _attached.attached(GenAIConfig(credentials=user), route)
         headers = await bound.headers_async()
         assert headers == bound.headers()
         assert headers == (
@@ -338,7 +548,7 @@ class TestAttached:
     async def test_none(self) -> None:
         """What cannot be found is an error before anything is sent."""
         route = Route("oauth", "grpc", TUNED_SCOPES, ())
-        bound = _channels.attached(GenAIConfig(), route)
+        bound = _attached.attached(GenAIConfig(), route)
         with pytest.raises(CredentialsNotFoundError):
             bound.headers()
         with pytest.raises(CredentialsNotFoundError):

@@ -17,8 +17,9 @@ FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = [
     "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
-    "_state", "_credentials", "_pool", "_http", "_tokens", "_channels", "_sdk", "_decorating",
-    "_scopes", "_api", "_explain", "openai", "pytest_plugin", "_demo", "_cli", "__main__",
+    "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached", "_calls",
+    "_channels", "_sdk", "_decorating", "_scopes", "_api", "_explain", "openai", "pytest_plugin",
+    "_demo", "_cli", "__main__",
 ]  # fmt: skip
 """Each room may import those before it. `testing` stands beside them, `__init__` above."""
 

@@ -55,6 +55,8 @@ class Endpoint:
 
     Attributes:
         started: Set as soon as a flight is about to fetch a token.
+        clock: The time of day.
+        steady: The time of the clock that nobody sets.
         found: How often credentials were looked for.
         flight: The thread that fetched last.
     """
@@ -63,6 +65,7 @@ class Endpoint:
         self.tokens = server.tokens
         self.file = server.external_account_file()
         self.clock = Clock()
+        self.steady = Clock()
         self.started = threading.Event()
         self.found = 0
         self.flight = threading.current_thread()
@@ -70,7 +73,13 @@ class Endpoint:
 
     def source(self, auth_timeout: float = 10) -> TokenSource:
         """A new source."""
-        return TokenSource(self._find, self._request, auth_timeout, self.clock)
+        return TokenSource(self._find, self._request, auth_timeout, self.clock, self.steady)
+
+    def landed(self) -> None:
+        """Waits until the next flight has left and landed."""
+        assert self.started.wait(10)
+        self.flight.join(10)
+        self.started.clear()
 
     def _find(self) -> Found:
         self.found += 1
@@ -117,6 +126,11 @@ def source_of(credentials: Any, clock: Callable[[], float] = time.time) -> Token
     """A source of credentials that need no network."""
     found = Found(credentials, "these", None, None)
     return TokenSource(lambda: found, lambda: None, 30, clock)
+
+
+def no_thread(_: threading.Thread) -> None:
+    """Starts none: the system has no more."""
+    raise RuntimeError("can't start new thread")
 
 
 class TestOneForAll:
@@ -192,16 +206,46 @@ class TestOneForAll:
         assert endpoint.tokens.count == 1
 
 
-class TestMargin:
-    def test_a_token_is_used_until_its_margin(self, endpoint: Endpoint) -> None:
-        """An hour's token is used for an hour less three minutes forty-five, and then renewed."""
+class TestWindows:
+    @pytest.fixture
+    def source(self, endpoint: Endpoint) -> TokenSource:
+        """A source that has fetched one token."""
         source = endpoint.source()
+        source.token()
+        endpoint.landed()
+        return source
+
+    def test_a_token_is_renewed_behind_everybodys_back(
+        self, endpoint: Endpoint, source: TokenSource
+    ) -> None:
+        """Before an hour's token ends, one request is made for another; nobody waits for it."""
         first = source.token()
         endpoint.clock.now += 3600 - 225 - 5
         assert source.token() == first
-        endpoint.clock.now += 10
+        assert not endpoint.started.is_set()
+        endpoint.clock.now += 60
+        endpoint.tokens.hang()
+        with ThreadPoolExecutor(64) as threads:
+            assert set(threads.map(lambda _: source.token(), range(64))) == {first}
+            assert asyncio.run(source.token_async()) == first
+        endpoint.tokens.release()
+        endpoint.landed()
         assert source.token() != first
         assert (endpoint.tokens.count, endpoint.found) == (2, 1)
+
+    def test_a_token_at_its_end_is_waited_for(
+        self, endpoint: Endpoint, source: TokenSource
+    ) -> None:
+        """In its last minute nobody is given it, and all wait for the one request for another."""
+        first = source.token()
+        endpoint.clock.now += 3600 - 59
+        endpoint.tokens.hang()
+        with ThreadPoolExecutor(64) as threads:
+            tokens = threads.map(lambda _: source.token(), range(64))
+            assert endpoint.started.wait(10)
+            endpoint.tokens.release()
+            assert len({first, *tokens}) == 2
+        assert endpoint.tokens.count == 2
 
     async def test_tasks_renew_as_well(self, endpoint: Endpoint) -> None:
         """It is the same for tasks."""
@@ -211,21 +255,146 @@ class TestMargin:
         endpoint.clock.now += 3600
         assert await source.token_async() != first
 
-    def test_a_short_lived_token_has_a_short_margin(self, endpoint: Endpoint) -> None:
-        """A token of a hundred seconds is used for ninety: it would else be stale from birth."""
+    def test_a_short_lived_token_has_short_windows(self, endpoint: Endpoint) -> None:
+        """A token of a hundred seconds is left alone for ninety, and used for ninety-seven."""
         endpoint.tokens.lifetime = 100
         source = endpoint.source()
         first = source.token()
-        endpoint.clock.now += 85
+        endpoint.landed()
+        endpoint.clock.now += 88
         assert source.token() == first
-        endpoint.clock.now += 10
-        assert source.token() != first
+        assert not endpoint.started.is_set()
+        endpoint.clock.now += 6
+        assert source.token() == first
+        endpoint.landed()
+        second = source.token()
+        assert second != first
+        endpoint.clock.now += 101
+        assert source.token() != second
+        assert endpoint.tokens.count == 3
 
-    def test_a_token_that_is_born_dead(self, endpoint: Endpoint) -> None:
-        """With a clock that is far off, a token is fetched for each request, and none is kept."""
+    def test_not_all_at_once(self) -> None:
+        """Sources that got their tokens together do not all renew them together."""
+
+        def refresh(it: Given) -> None:
+            it.token = "ya29.given"
+            it.expiry = dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
+            it.expiry += dt.timedelta(hours=1)
+
+        margins = {3600 - source_of(Given(refresh))._renew().stale for _ in range(64)}
+        assert len(margins) > 1
+        assert all(0.8 * 225 - 1 < margin < 225 + 1 for margin in margins)
+
+    def test_one_that_fails_is_logged(
+        self, endpoint: Endpoint, source: TokenSource, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The valid token serves on; the log says why, and none of the secrets; later: again."""
+        first = source.token()
+        endpoint.clock.now += 3600 - 170
+        body = {"error": "invalid_grant", "error_description": f"{first} 1//0a-refresh-token"}
+        endpoint.tokens.fail(1, status=400, body=body)
+        assert source.token() == first
+        endpoint.landed()
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("genai_config.tokens", "WARNING")
+        assert "invalid_grant" in record.getMessage()
+        assert first not in caplog.text
+        assert "0a-refresh-token" not in caplog.text
+        # Nobody is held up by it, not even by a search for the credentials.
+        assert source.token() == first
+        assert source.found() is source.found()
+        assert not source._flights
+        assert (endpoint.tokens.count, endpoint.found) == (2, 1)
+        endpoint.steady.now += 0.2 * (225 - 60)
+        assert source.token() == first
+        endpoint.landed()
+        assert source.token() != first
+        assert (endpoint.tokens.count, endpoint.found) == (3, 2)
+
+    def test_who_comes_between_a_failure_and_the_pause(
+        self, endpoint: Endpoint, source: TokenSource
+    ) -> None:
+        """A flight that was asked for before another had failed does not try again at once."""
+        endpoint.clock.now += 3600 - 170
+        endpoint.tokens.fail(1, status=400, body="no")
+        first = source.token()
+        endpoint.landed()
+        assert source._renew().value == first
+        assert endpoint.tokens.count == 2
+
+    @pytest.mark.parametrize("end", ["dies", "is refused"])
+    async def test_one_that_fails_when_the_token_has_gone(
+        self, endpoint: Endpoint, end: str
+    ) -> None:
+        """A token that ends while another is fetched serves nobody: who waits hears of it."""
+        source = endpoint.source()
+        first = await source.token_async()
+        await asyncio.to_thread(endpoint.landed)
+        endpoint.clock.now += 3600 - 170
+        endpoint.tokens.hang()
+        endpoint.tokens.fail(1, status=400, body="no")
+        assert await source.token_async() == first
+        await started(endpoint)
+        if end == "dies":
+            endpoint.clock.now += 170
+        else:
+            source.invalidate(first)
+        waiter = asyncio.create_task(source.token_async())
+        await asyncio.sleep(0)
+        endpoint.tokens.release()
+        with pytest.raises(TokenRefreshError):
+            await waiter
+        assert endpoint.tokens.count == 2
+
+    def test_a_thread_that_cannot_be_started(
+        self,
+        endpoint: Endpoint,
+        source: TokenSource,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Without a thread the token is not renewed, and serves on."""
+        first = source.token()
+        endpoint.clock.now += 3600 - 170
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            assert source.token() == first
+            assert source.token() == first
+        assert caplog.text.count("can't start new thread") == 1
+
+
+class TestClocks:
+    def test_one_that_is_set_forward(self, endpoint: Endpoint) -> None:
+        """Everything looks old then: one request is made, and its token is kept."""
+        source = endpoint.source()
+        first = source.token()
+        endpoint.clock.now += 10_000
+        second = source.token()
+        assert second != first
+        assert source.token() == second
+        assert endpoint.tokens.count == 2
+
+    def test_one_that_is_far_ahead(self, endpoint: Endpoint) -> None:
+        """Tokens that seem to have ended before they came are used for a minute."""
         endpoint.clock.now += 10_000
         source = endpoint.source()
-        assert source.token() != source.token()
+        first = source.token()
+        endpoint.clock.now += 59
+        assert source.token() == first
+        endpoint.clock.now += 2
+        assert source.token() != first
+        assert endpoint.tokens.count == 2
+
+    def test_one_that_is_set_back(self, endpoint: Endpoint) -> None:
+        """A token does not get younger: after an hour it is renewed, whatever the clock says."""
+        source = endpoint.source()
+        first = source.token()
+        endpoint.clock.now -= 10_000
+        endpoint.steady.now += 3000
+        assert source.token() == first
+        endpoint.steady.now += 600
+        assert source.token() != first
+        assert endpoint.tokens.count == 2
 
     def test_a_token_without_an_end(self) -> None:
         """It is used until it is refused."""
@@ -262,7 +431,7 @@ class TestWhatCredentialsBring:
             source = TokenSource(lambda: found, lambda: Request(session), 30, clock)
             first = source.token()
             assert first != "ya29.given"
-            clock.now += 3600 - 200
+            clock.now += 3600 - 50
             # Still good for google-auth's own eyes, but ours have seen it, and its margin.
             assert source.token() != first
         assert server.tokens.count == 2
@@ -357,12 +526,8 @@ class TestFailure:
     ) -> None:
         """It is the caller's error at once, and leaves no flight for others to wait for."""
         source = endpoint.source()
-
-        def start(_: object) -> None:
-            raise RuntimeError("can't start new thread")
-
         with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", start)
+            patched.setattr(threading.Thread, "start", no_thread)
             with pytest.raises(RuntimeError, match="can't start"):
                 source.token()
         assert source.token()
@@ -379,8 +544,8 @@ class TestFailure:
                 ask()
 
     def test_a_token_shows_nothing_of_itself(self) -> None:
-        """Its repr has its end alone."""
-        assert repr(Token("ya29.secret", 12.5)) == "Token(usable_until=12.5)"
+        """Its repr has its windows alone."""
+        assert repr(Token("ya29.secret", 12.5, 60)) == "Token(stale=12.5, dead=60)"
 
 
 class TestTimeout:
