@@ -303,8 +303,8 @@ class ClientManager(client_lib._ClientManager):
             state.publish(layer)
             return
         dropped = _sdk_settings(state.published) - patch.values.keys()
-        state.replace(lambda layers: (*map(_without_sdk_settings, layers), layer))
         if dropped:
+            # First, as a warning may be made an error, and then nothing is to have changed.
             _state.warn(
                 f"genai.configure() replaces the configuration: {', '.join(sorted(dropped))} "
                 "dropped. Call safe_configure() instead, which merges; or set raw_configure to "
@@ -312,6 +312,7 @@ class ClientManager(client_lib._ClientManager):
                 RawConfigureWarning,
                 place,
             )
+        state.replace(lambda layers: (*map(_without_sdk_settings, layers), layer))
 
     def make_client(self, name: str) -> RoutingClient:
         """A routing client for a service; the SDK keeps it in `clients`."""
