@@ -313,6 +313,8 @@ class ClientManager(client_lib._ClientManager):
                 place,
             )
         state.replace(lambda layers: (*map(_without_sdk_settings, layers), layer))
+        # As the SDK does: whoever planted a mock may count on this to be rid of it.
+        self.clients = {}
 
     def make_client(self, name: str) -> RoutingClient:
         """A routing client for a service; the SDK keeps it in `clients`."""
