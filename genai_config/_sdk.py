@@ -305,8 +305,8 @@ class ClientManager(client_lib._ClientManager):
             state.publish(layer)
             return
         dropped = _sdk_settings(state.published) - patch.values.keys()
-        state.replace(lambda layers: (*map(_without_sdk_settings, layers), layer))
         if dropped:
+            # First, as a warning may be made an error, and then nothing is to have changed.
             _state.warn(
                 f"genai.configure() replaces the configuration: {', '.join(sorted(dropped))} "
                 "dropped. Call safe_configure() instead, which merges; or set raw_configure to "
@@ -314,6 +314,9 @@ class ClientManager(client_lib._ClientManager):
                 RawConfigureWarning,
                 place,
             )
+        state.replace(lambda layers: (*map(_without_sdk_settings, layers), layer))
+        # As the SDK does: whoever planted a mock may count on this to be rid of it.
+        self.clients = {}
 
     def make_client(self, name: str) -> RoutingClient:
         """A routing client for a service; the SDK keeps it in `clients`."""

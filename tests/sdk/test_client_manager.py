@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +192,28 @@ def test_raw_configure_warns_and_says_what_it_dropped(bare: Bare) -> None:
     config = get_config()
     assert (config.api_key, config.transport, config.timeout) == (None, "grpc", 5)
     assert config.client_options.api_endpoint is None
+
+
+def test_raw_configure_drops_planted_mocks(bare: Bare) -> None:
+    """As in the SDK; safe_configure leaves them."""
+    bare()
+    safe_configure(api_key="k")
+    client_lib._client_manager.clients["generative"] = mock = object()
+    safe_configure(transport="rest")
+    assert client_lib.get_default_generative_client() is mock
+    genai.configure(api_key="k", transport="rest")
+    assert isinstance(client_lib.get_default_generative_client(), _sdk.RoutingClient)
+
+
+def test_raw_configure_whose_warning_is_an_error_changes_nothing(bare: Bare) -> None:
+    """Under `-W error` the call raises, and so has not been made."""
+    bare()
+    before = safe_configure(api_key="k")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RawConfigureWarning):
+            genai.configure(transport="rest")
+    assert get_config() == before
 
 
 def test_raw_configure_that_drops_nothing_is_silent(bare: Bare) -> None:
