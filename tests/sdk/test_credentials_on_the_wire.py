@@ -420,7 +420,7 @@ class BareCall:
 
     def end(self) -> None:
         """Closes its connection: nothing else keeps the SDK from trying again."""
-        self._client.transport.close()  # type: ignore[no-untyped-call] # the SDK's own
+        self._client.transport.close()
         self.thread.join(10)
 
 
