@@ -365,6 +365,23 @@ def test_timeout_bounds_the_whole_call_retries_included(
         genai.GenerativeModel(BASE).generate_content("hi")
 
 
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_timeout_does_not_retry_what_the_sdk_does_not(
+    server: GeminiServer, configured: GenAIConfig, transport: str
+) -> None:
+    """A request that is sent once without a bound is sent once with one."""
+    from google.api_core.exceptions import ServiceUnavailable
+
+    del configured
+    rest = transport == "rest"
+    endpoint = server.rest_endpoint if rest else server.grpc_endpoint
+    safe_configure(transport=transport, client_options={"api_endpoint": endpoint})
+    server.fail(1000)
+    with override(timeout=5), pytest.raises(ServiceUnavailable):
+        client_lib.get_default_cache_client().create_cached_content(cached_content={})
+    assert len(server.requests) == 1
+
+
 async def test_timeout_bounds_async_calls(server: GeminiServer, configured: GenAIConfig) -> None:
     """The same for calls that are awaited."""
     from google.api_core.exceptions import RetryError
