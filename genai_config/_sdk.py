@@ -161,6 +161,9 @@ class RoutingClient:
         if not (name in _PRIVATE or hasattr(self._class, name)):
             raise AttributeError(f"{self._class.__name__!r} has no attribute {name!r}")
         method = getattr(self._class, name, None)
+        if isinstance(inspect.getattr_static(self._class, name, None), (staticmethod, classmethod)):
+            # A path helper needs no credentials and no event loop.
+            return method
         if not _is_request(self._service, name, method):
             # Anything else (`transport`, `api_endpoint`, path helpers) is the real client's.
             return getattr(self._choose(name, None, {})[0], name)

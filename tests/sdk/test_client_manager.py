@@ -290,6 +290,17 @@ def test_a_routing_client_delegates_what_is_no_request(configured: GenAIConfig) 
         _ = client._nonsense
 
 
+def test_path_helpers_need_neither_credentials_nor_a_loop(bare: Bare) -> None:
+    """What belongs to the class is had without a client, an async one's as well."""
+    bare()
+    with override(auth="api_key"):
+        for client in (
+            client_lib.get_default_generative_client(),
+            client_lib.get_default_generative_async_client(),
+        ):
+            assert client.model_path("m") == "models/m"
+
+
 def test_an_unknown_service_is_the_sdks_error(bare: Bare) -> None:
     """As in the SDK, a service that does not exist is an AttributeError."""
     bare()
