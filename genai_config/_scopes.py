@@ -119,7 +119,9 @@ class _TunedModels(_Checked):
         transport = settings.pop("transport", None)
         if transport is not None:
             settings["tuned_transport"] = "grpc" if transport == "grpc_asyncio" else transport
-        super().__init__({"auth": "oauth", **settings})
+        if settings.get("auth") is None:
+            settings["auth"] = "oauth"
+        super().__init__(settings)
 
     def _prepare(self) -> Layer:
         _source(_config_with(self._layer), TUNED_SCOPES).found()

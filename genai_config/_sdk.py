@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
 import proto
-from google.api_core import operations_v1, retry, retry_async
+from google.api_core import operations_v1
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import ServiceUnavailable
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 from google.generativeai.generative_models import GenerativeModel
@@ -164,6 +163,9 @@ class RoutingClient:
         if not (name in _PRIVATE or hasattr(self._class, name)):
             raise AttributeError(f"{self._class.__name__!r} has no attribute {name!r}")
         method = getattr(self._class, name, None)
+        if isinstance(inspect.getattr_static(self._class, name, None), (staticmethod, classmethod)):
+            # A path helper needs no credentials and no event loop.
+            return method
         if not _is_request(self._service, name, method):
             # Anything else (`transport`, `api_endpoint`, path helpers) is the real client's.
             return getattr(self._choose(name, None, {})[0], name)
@@ -197,7 +199,7 @@ class RoutingClient:
             client, config, _ = self._choose(name, request, kwargs)
             method = getattr(client, name)
             try:
-                return method(*args, **_with_defaults(config, name, method, kwargs))
+                return method(*args, **_with_defaults(config, client, name, kwargs))
             except HttpError as error:
                 # An upload's address holds the key, and the error would show it.
                 error.uri = scrub(error.uri)
@@ -210,7 +212,7 @@ class RoutingClient:
             request = args[0] if args else kwargs.get("request")
             client, config, route = self._choose(name, request, kwargs)
             method = getattr(client, name)
-            kwargs = _with_defaults(config, name, method, kwargs)
+            kwargs = _with_defaults(config, client, name, kwargs)
             if route.transport == "rest":
                 return await _off_the_loop(method, args, kwargs)
             return await method(*args, **kwargs)
@@ -231,28 +233,30 @@ def _parameters(function: Any) -> frozenset[str]:
 
 
 def _with_defaults(
-    config: GenAIConfig, name: str, method: Any, kwargs: dict[str, Any]
+    config: GenAIConfig, client: Any, name: str, kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """A call's arguments with the configured metadata and bound, where the caller gave none."""
     if not config.default_metadata and config.timeout is None:
         return kwargs
+    method = getattr(client, name)
     taken = _parameters(getattr(method, "__func__", method))
     if config.default_metadata and "metadata" in taken:
         kwargs["metadata"] = (*(kwargs.get("metadata") or ()), *config.default_metadata)
     if config.timeout is not None and "timeout" in taken and "timeout" not in kwargs:
         kwargs["timeout"] = config.timeout
-        if "retry" not in kwargs and not name.endswith(("_operation", "_operations")):
+        own_retry = _own_retry(client, name)
+        if "retry" not in kwargs and own_retry is not None:
             # The SDK's `timeout` bounds an attempt, and its own retries go on for up to ten
-            # minutes: the retries get the same bound, with the SDK's other numbers.
-            kind = retry_async.AsyncRetry if inspect.iscoroutinefunction(method) else retry.Retry
-            kwargs["retry"] = kind(
-                predicate=retry.if_exception_type(ServiceUnavailable),
-                initial=1.0,
-                maximum=10.0,
-                multiplier=1.3,
-                timeout=config.timeout,
-            )
+            # minutes: they get the same bound.
+            kwargs["retry"] = own_retry.with_timeout(config.timeout)
     return kwargs
+
+
+def _own_retry(client: Any, name: str) -> Any:
+    """How the SDK itself retries a method; None: it does not."""
+    transport = getattr(client, "transport", None)
+    wrapped = getattr(transport, "_wrapped_methods", {})
+    return getattr(wrapped.get(getattr(transport, name, None)), "_retry", None)
 
 
 async def _off_the_loop(

@@ -559,6 +559,11 @@ class TestModelTypes:
             assert get_config().transport is None
         assert get_config().auth == "auto"
 
+    def test_tuned_models_go_by_oauth_if_auth_is_not_given(self) -> None:
+        """None says nothing, here as elsewhere."""
+        with tuned_models(credentials=ANONYMOUS, auth=None):
+            assert get_config().auth == "oauth"
+
     def test_tuned_models_without_credentials_fail_on_entry(self) -> None:
         """A key is no help; the error says which command to type."""
         with pytest.raises(CredentialsNotFoundError, match="gcloud auth application-default"):

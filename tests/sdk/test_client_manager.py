@@ -290,6 +290,17 @@ def test_a_routing_client_delegates_what_is_no_request(configured: GenAIConfig) 
         _ = client._nonsense
 
 
+def test_path_helpers_need_neither_credentials_nor_a_loop(bare: Bare) -> None:
+    """What belongs to the class is had without a client, an async one's as well."""
+    bare()
+    with override(auth="api_key"):
+        for client in (
+            client_lib.get_default_generative_client(),
+            client_lib.get_default_generative_async_client(),
+        ):
+            assert client.model_path("m") == "models/m"
+
+
 def test_an_unknown_service_is_the_sdks_error(bare: Bare) -> None:
     """As in the SDK, a service that does not exist is an AttributeError."""
     bare()
@@ -363,6 +374,23 @@ def test_timeout_bounds_the_whole_call_retries_included(
     server.fail(1000)
     with override(timeout=0.2), pytest.raises(RetryError):
         genai.GenerativeModel(BASE).generate_content("hi")
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_timeout_does_not_retry_what_the_sdk_does_not(
+    server: GeminiServer, configured: GenAIConfig, transport: str
+) -> None:
+    """A request that is sent once without a bound is sent once with one."""
+    from google.api_core.exceptions import ServiceUnavailable
+
+    del configured
+    rest = transport == "rest"
+    endpoint = server.rest_endpoint if rest else server.grpc_endpoint
+    safe_configure(transport=transport, client_options={"api_endpoint": endpoint})
+    server.fail(1000)
+    with override(timeout=5), pytest.raises(ServiceUnavailable):
+        client_lib.get_default_cache_client().create_cached_content(cached_content={})
+    assert len(server.requests) == 1
 
 
 async def test_timeout_bounds_async_calls(server: GeminiServer, configured: GenAIConfig) -> None:
