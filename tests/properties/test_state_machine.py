@@ -182,15 +182,14 @@ class Machine(RuleBasedStateMachine):
     def configure(self, call: dict[str, Any], place: str) -> None:
         """Publishes, or is refused for a malformed variable and changes nothing."""
         layer = Layer(make_patch(call), Origin("safe_configure", place))
-        self.model.calls.append(said(call))
-        if self.model.effective() is None:
-            self.model.calls.pop()
-            published = state.published
-            with pytest.raises(ConfigurationError, match="environment variable"):
-                state.publish(layer)
-            assert state.published is published
-        else:
+        before, published = self.model.calls, state.published
+        self.model.calls = [*before, said(call)]
+        refused = self.model.effective() is None
+        malformed = pytest.raises(ConfigurationError, match="environment variable")
+        with malformed if refused else contextlib.nullcontext():
             state.publish(layer)
+        self.model.calls = before if refused else self.model.calls
+        assert not refused or state.published is published
 
     @rule(call=RAW_CALLS)
     def configure_raw(self, call: dict[str, Any]) -> None:

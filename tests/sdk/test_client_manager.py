@@ -388,8 +388,9 @@ def test_timeout_does_not_retry_what_the_sdk_does_not(
     endpoint = server.rest_endpoint if rest else server.grpc_endpoint
     safe_configure(transport=transport, client_options={"api_endpoint": endpoint})
     server.fail(1000)
+    client: Any = client_lib.get_default_cache_client()
     with override(timeout=5), pytest.raises(ServiceUnavailable):
-        client_lib.get_default_cache_client().create_cached_content(cached_content={})
+        client.create_cached_content(cached_content={})
     assert len(server.requests) == 1
 
 

@@ -176,11 +176,14 @@ def test_errors_in_the_middle(server: GeminiServer, channel: Any) -> None:
 async def test_async_errors(raised: Exception | None) -> None:
     """They come out of an async block as out of the other."""
 
+    def end() -> None:
+        if raised:
+            raise raised
+
     async def block() -> None:
         async with GeminiServer() as server:
             await asyncio.to_thread(provoke, server)
-            if raised:
-                raise raised
+            end()
 
     with pytest.raises(LookupError if raised else pytest.fail.Exception):
         await block()

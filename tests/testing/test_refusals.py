@@ -162,11 +162,13 @@ def outcome(call: Callable[[], Any]) -> str:
         info = error._error_info or {}
         details = info if isinstance(info, dict) else json_format.MessageToDict(info)
         status = getattr(error.grpc_status_code, "name", "") or BY_HTTP_STATUS[int(error.code or 0)]
-        for letter, refusal in REFUSALS.items():
-            same = (status, details.get("reason", "")) == (refusal.status, refusal.reason)
-            if same and refusal.message in error.message:
-                return letter
-        return str(error)
+        found = (status, details.get("reason", ""))
+        letters = [
+            letter
+            for letter, refusal in REFUSALS.items()
+            if found == (refusal.status, refusal.reason) and refusal.message in error.message
+        ]
+        return "".join(letters) or str(error)
     return "."
 
 
