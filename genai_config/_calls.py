@@ -309,7 +309,7 @@ class AsyncBoundChannel(aio.Channel):  # type: ignore[misc] # grpc has no type i
 
     def stream_unary(self, *method: Any, **options: Any) -> Any:
         """No service of the SDK has such a method."""
-        raise NotImplementedError
+        raise NotImplementedError  # as grpc has it; the SDK streams from the server alone
 
     stream_stream = stream_unary
 

@@ -10,6 +10,7 @@ import google.ai.generativelanguage as glm
 import pytest
 
 from genai_config import GenAIConfig, _routing
+from genai_config._clients import client_class
 from genai_config._routing import (
     BASE_SCOPES,
     RETRIEVER_SCOPES,
@@ -21,7 +22,6 @@ from genai_config._routing import (
     resources,
     route,
 )
-from genai_config._sdk import _client_class
 from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,
@@ -249,7 +249,7 @@ def requests_of(service: str, *, asynchronous: bool) -> list[str]:
     """The methods of the SDK's client that send a request."""
     return [
         name
-        for name, method in inspect.getmembers(_client_class(service, asynchronous=asynchronous))
+        for name, method in inspect.getmembers(client_class(service, asynchronous=asynchronous))
         if not name.startswith("_")
         and callable(method)
         and "metadata" in inspect.signature(method).parameters
@@ -273,7 +273,7 @@ def test_every_row_names_methods_that_exist() -> None:
         (service, method)
         for service, method in named
         if service not in (*SERVICES, "operations")
-        or not hasattr(_client_class(service, asynchronous=False), method)
+        or not hasattr(client_class(service, asynchronous=False), method)
     }
     assert missing in (set(), LATER)
 

@@ -13,7 +13,7 @@ import google.generativeai as genai
 import pytest
 
 from genai_config import bind, get_config, override, safe_configure
-from genai_config._sdk import RoutingClient
+from genai_config._clients import RoutingClient
 from genai_config._state import state
 
 if TYPE_CHECKING:

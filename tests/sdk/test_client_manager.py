@@ -26,6 +26,7 @@ from genai_config import (
     tuned_models,
     uninstall,
 )
+from genai_config._clients import RoutingClient
 from genai_config._state import state
 from genai_config.exceptions import (
     ConfigurationError,
@@ -116,8 +117,8 @@ def test_a_client_the_sdk_made_is_not_taken_for_a_planted_one(
     client_lib.get_default_generative_client()
     client_lib.get_default_operations_client()
     safe_configure(api_key="k")
-    assert isinstance(client_lib.get_default_generative_client(), _sdk.RoutingClient)
-    assert isinstance(client_lib.get_default_operations_client(), _sdk.RoutingClient)
+    assert isinstance(client_lib.get_default_generative_client(), RoutingClient)
+    assert isinstance(client_lib.get_default_operations_client(), RoutingClient)
 
 
 def test_a_real_client_that_somebody_planted_stays(server: GeminiServer, bare: Bare) -> None:
@@ -202,7 +203,7 @@ def test_raw_configure_drops_planted_mocks(bare: Bare) -> None:
     safe_configure(transport="rest")
     assert client_lib.get_default_generative_client() is mock
     genai.configure(api_key="k", transport="rest")
-    assert isinstance(client_lib.get_default_generative_client(), _sdk.RoutingClient)
+    assert isinstance(client_lib.get_default_generative_client(), RoutingClient)
 
 
 def test_raw_configure_whose_warning_is_an_error_changes_nothing(bare: Bare) -> None:
