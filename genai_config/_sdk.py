@@ -61,9 +61,15 @@ class ClientManager(client_lib._ClientManager):
         if policy == "merge":
             state.publish(layer)
             return
+
+        def replaced(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+            return (*map(_without_sdk_settings, layers), layer)
+
+        # Refused before anything is said, and said before anything is done: a warning may be made
+        # an error, and then nothing is to have changed.
+        state.preview(replaced)
         dropped = _sdk_settings(state.published) - patch.values.keys()
         if dropped:
-            # First, as a warning may be made an error, and then nothing is to have changed.
             _state.warn(
                 f"genai.configure() replaces the configuration: {', '.join(sorted(dropped))} "
                 "dropped. Call safe_configure() instead, which merges; or set raw_configure to "
@@ -71,7 +77,7 @@ class ClientManager(client_lib._ClientManager):
                 RawConfigureWarning,
                 place,
             )
-        state.replace(lambda layers: (*map(_without_sdk_settings, layers), layer))
+        state.replace(replaced)
         # As the SDK does: whoever planted a mock may count on this to be rid of it.
         self.clients = {}
 

@@ -126,14 +126,14 @@ class State:
             self._published = layers
 
     def preview(
-        self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], scope: Layer
+        self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], *scopes: Layer
     ) -> Snapshot:
-        """What would be in force here after `replace` with this change, and in one more scope.
+        """What would be in force here after `replace` with this change, and in further scopes.
 
         Raises:
             ConfigurationError: It could not be in force.
         """
-        return self._snapshot(change(self._published), (*self.scopes(), scope))
+        return self._snapshot(change(self._published), (*self.scopes(), *scopes))
 
     def exchange(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """Puts other process-wide layers in force; returns those that were."""
