@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genai_config._routing import CLOUD_PLATFORM, TUNED_SCOPES
+from genai_config._routing import BASE_SCOPES, CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._secrets import SecretMapping, scrub
 from genai_config.exceptions import (
     ConfigurationError,
@@ -267,6 +267,11 @@ def _no_gce_check() -> bool:
     return os.environ.get("NO_GCE_CHECK", "").lower() == "true"
 
 
+_KEY_REMEDY = """\
+for base models, an API key: safe_configure(api_key="…") or export GEMINI_API_KEY=…
+  or: """
+
+
 def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
     explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     looked = ["credentials= (not given)"]
@@ -282,7 +287,8 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
         looked.append(f"the metadata server ({state})")
     return CredentialsNotFoundError(
         f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.",
-        f"{login_command(scopes)}\n"
+        # Base models come here because there is no key, which is all that most people lack.
+        f"{_KEY_REMEDY if scopes == BASE_SCOPES else ''}{login_command(scopes)}\n"
         "  or: export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json\n"
         "  or: safe_configure(credentials='/path/to/key.json')",
     )

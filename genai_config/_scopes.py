@@ -158,7 +158,7 @@ class _BaseModels(_Checked):
                 raise CredentialsNotFoundError(
                     f"Base models take an API key or OAuth credentials. Looked for: "
                     f"{_keys_looked_for()}. {error.problem}",
-                    f"{_KEY_REMEDY}\n  or: {error.remedy}",
+                    error.remedy,
                 ) from None
         super()._prepare()
         return self._forced[auth]

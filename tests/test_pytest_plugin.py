@@ -68,6 +68,15 @@ def test_the_marker_chooses_the_transport(gemini_server: GeminiServer) -> None:
     assert_requests(gemini_server, transport="rest", count=2)
 
 
+@pytest.mark.usefixtures("gemini_api_key")
+def test_uploads_reach_the_server(gemini_server: GeminiServer, tmp_path: Path) -> None:
+    """Although the SDK's upload knows one address alone."""
+    path = tmp_path / "a.txt"
+    path.write_text("hello", encoding="utf-8")
+    assert genai.upload_file(path).name in [file.name for file in genai.list_files()]
+    assert_auth(gemini_server, "api_key", identity="test-key")
+
+
 @pytest.mark.gemini(token_lifetime=60)
 def test_tokens_expire_by_the_fake_clock(
     fake_clock: FakeClock, gemini_server: GeminiServer, monkeypatch: pytest.MonkeyPatch

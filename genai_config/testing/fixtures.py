@@ -6,6 +6,10 @@ import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Any, Literal
+from unittest import mock
+
+import httplib2
+from google.generativeai import client as client_lib
 
 from genai_config import safe_configure
 from genai_config.testing.isolation import environment, isolated
@@ -39,8 +43,12 @@ def serving(
         server = undo.enter_context(GeminiServer(clock=clock, tuning_polls=tuning_polls))
         if token_lifetime is not None:
             server.tokens.lifetime = token_lifetime
-        # For the parts of the SDK that take no configuration, such as its upload.
-        undo.enter_context(environment({"HTTPLIB2_CA_CERTS": os.fspath(server.ca_file)}))
+        # The SDK's upload takes no configuration: its address and its authorities are constants.
+        ca = os.fspath(server.ca_file)
+        undo.enter_context(mock.patch.object(httplib2, "CA_CERTS", ca))
+        undo.enter_context(
+            mock.patch.object(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
+        )
         rest = transport == "rest"
         safe_configure(
             transport=transport,

@@ -16,7 +16,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import google.generativeai as genai
-import httplib2  # type: ignore[import-untyped]  # it has no type information
+import httplib2
 import pytest
 from google.ai import generativelanguage_v1beta as glm
 from google.api_core.exceptions import NotFound

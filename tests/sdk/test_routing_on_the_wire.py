@@ -276,13 +276,21 @@ def test_base_models_fails_on_entry_without_any_credentials() -> None:
         assert part in text
 
 
+def test_a_base_model_without_anything_says_that_a_key_would_do() -> None:
+    """What most people lack is named first."""
+    safe_configure(transport="grpc")
+    with pytest.raises(CredentialsNotFoundError, match="an API key: safe_configure") as caught:
+        genai.GenerativeModel(BASE).generate_content("hi")
+    assert "gcloud auth application-default login" in str(caught.value)
+
+
 def test_base_models_with_a_forced_mode() -> None:
     """A forced mode without its credentials fails on entry, naming that one alone."""
     with pytest.raises(APIKeyRequiredError, match="GEMINI_API_KEY"), base_models(auth="api_key"):
         pytest.fail("entered")
     with pytest.raises(CredentialsNotFoundError) as caught, base_models(auth="oauth"):
         pytest.fail("entered")
-    assert "GEMINI_API_KEY" not in str(caught.value)
+    assert "GEMINI_API_KEY" not in caught.value.problem
 
 
 @pytest.mark.usefixtures("adc", "configured")

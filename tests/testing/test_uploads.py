@@ -5,7 +5,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
-import httplib2  # type: ignore[import-untyped]  # it has no type information
+import httplib2
 import pytest
 from google.api_core import exceptions
 from google.generativeai import client as client_lib
