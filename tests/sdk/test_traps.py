@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
-import httplib2  # type: ignore[import-untyped] # it has no type information
+import httplib2
 import pytest
 from google.api_core import exceptions as api_exceptions
 from google.api_core.client_options import ClientOptions
