@@ -119,9 +119,7 @@ class _TunedModels(_Checked):
         transport = settings.pop("transport", None)
         if transport is not None:
             settings["tuned_transport"] = "grpc" if transport == "grpc_asyncio" else transport
-        if settings.get("auth") is None:
-            settings["auth"] = "oauth"
-        super().__init__(settings)
+        super().__init__({**settings, "auth": settings.get("auth") or "oauth"})
 
     def _prepare(self) -> Layer:
         _source(_config_with(self._layer), TUNED_SCOPES).found()
