@@ -216,7 +216,7 @@ class TestAsyncBoundChannel:
         channel = _channels.loop_connections().async_channel(shared)
         mine = AsyncBoundChannel(channel, KeyHeaders(Secret("k")))
         for method in (mine.stream_unary, mine.stream_stream):
-            with pytest.raises(NotImplementedError):
+            with pytest.raises(NotImplementedError):  # what grpc has there
                 method("/service/method")
 
     @pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])

@@ -297,6 +297,7 @@ CASES = {
     ],
     "Permissions.transfer_ownership": [
         Case("PermissionService.TransferOwnership", lambda: grants().transfer_ownership(USER)),
+        # The SDK itself knows no transfer of a corpus.
         Case("", lambda: grants(CORPUS).transfer_ownership(USER), fails=NotImplementedError),
     ],
     "Permissions.transfer_ownership_async": [
