@@ -57,7 +57,7 @@ def _joined(metadata: Iterable[tuple[str, Any]] | None, headers: Headers) -> tup
     return (*((name, value) for name, value in metadata or () if name not in names), *headers)
 
 
-class _Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc] # grpc has no type information
+class Interceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc] # grpc has no type information
     """Attaches the credentials of one client to each call it makes over a shared channel."""
 
     def __init__(self, bound: Attached) -> None:
@@ -136,19 +136,16 @@ class _Stream:
         return next(call)
 
 
-def bind(channel: grpc.Channel, bound: Attached) -> grpc.Channel:
-    """A shared channel as one client sees it: with its credentials on every call.
+class Caller(NamedTuple):
+    """Who makes a call over a shared asyncio channel: its credentials and its own interceptors."""
 
-    Closing it leaves the shared one open.
-    """
-    mine = grpc.intercept_channel(channel, _Interceptor(bound))
-    mine.close = lambda: None
-    return mine
+    bound: Attached
+    interceptors: list[Any]
 
 
 # An asyncio channel takes its interceptors when it is made, and it is shared: which client is
 # calling is told by this variable, which the call's task inherits.
-_CALLER: ContextVar[AsyncBoundChannel] = ContextVar("genai_config caller")
+CALLER: ContextVar[Caller] = ContextVar("genai_config caller")
 
 
 class _FailedCall(aio.UnaryUnaryCall, aio.UnaryStreamCall):  # type: ignore[misc] # grpc has no type information
@@ -193,7 +190,7 @@ class _Sender:
         self._continuation = continuation
         self._details = details
         self._request = request
-        self._bound = _CALLER.get().bound
+        self._bound = CALLER.get().bound
         self._headers: Headers = ()
 
     async def unary(self) -> Any:
@@ -251,7 +248,7 @@ class _AsyncUnaryUnary(aio.UnaryUnaryClientInterceptor):  # type: ignore[misc] #
         self, continuation: Callable[..., Any], details: Any, request: Any
     ) -> Any:
         send = functools.partial(_send, continuation)
-        for interceptor in _CALLER.get()._unary_unary_interceptors:  # noqa: SLF001 -- ours
+        for interceptor in CALLER.get().interceptors:
             send = functools.partial(interceptor.intercept_unary_unary, send)
         return await send(details, request)
 
@@ -265,74 +262,6 @@ class _AsyncUnaryStream(aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
 
 ASYNC_INTERCEPTORS = (_AsyncUnaryUnary(), _AsyncUnaryStream())
 """The interceptors of each shared asyncio channel."""
-
-
-class _BoundCall:
-    """One method of a shared channel, called on behalf of one client."""
-
-    def __init__(self, call: Callable[..., Any], caller: AsyncBoundChannel) -> None:
-        self._call = call
-        self._caller = caller
-
-    def __call__(self, request: Any, **options: Any) -> Any:
-        token = _CALLER.set(self._caller)
-        try:
-            return self._call(request, **options)
-        finally:
-            _CALLER.reset(token)
-
-
-class _BoundUnaryUnary(_BoundCall, aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has no type information
-    pass
-
-
-class _BoundUnaryStream(_BoundCall, aio.UnaryStreamMultiCallable):  # type: ignore[misc] # grpc has no type information
-    pass
-
-
-class AsyncBoundChannel(aio.Channel):  # type: ignore[misc] # grpc has no type information
-    """A shared asyncio channel as one client sees it; closing it leaves the shared one open."""
-
-    def __init__(self, channel: aio.Channel, bound: Attached) -> None:
-        self._channel = channel
-        self.bound = bound
-        # The SDK's transports put their logging here, as they would on a channel of their own.
-        self._unary_unary_interceptors: list[Any] = []
-
-    def unary_unary(self, *method: Any, **options: Any) -> aio.UnaryUnaryMultiCallable:
-        """A unary method, bound."""
-        return _BoundUnaryUnary(self._channel.unary_unary(*method, **options), self)
-
-    def unary_stream(self, *method: Any, **options: Any) -> aio.UnaryStreamMultiCallable:
-        """A server-streaming method, bound."""
-        return _BoundUnaryStream(self._channel.unary_stream(*method, **options), self)
-
-    def stream_unary(self, *method: Any, **options: Any) -> Any:
-        """No service of the SDK has such a method."""
-        raise NotImplementedError  # as grpc has it; the SDK streams from the server alone
-
-    stream_stream = stream_unary
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-    async def close(self, grace: float | None = None) -> None:
-        """Nothing: the shared channel belongs to the pool."""
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 -- grpc's signature
-        """The state of the shared channel."""
-        return self._channel.get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Waits on the shared channel."""
-        await self._channel.wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        """Waits for the shared channel."""
-        await self._channel.channel_ready()
 
 
 class RestCredentials(Credentials):

@@ -1,4 +1,4 @@
-"""Connections: one channel per endpoint and event loop, shared by every service and tenant.
+"""Connections: those to one endpoint, of one event loop, shared by every service and tenant.
 
 Credentials are no part of a channel: `_calls` attaches them to each call.
 """
@@ -13,6 +13,7 @@ import grpc
 from grpc import aio
 
 from genai_config import _calls, _http
+from genai_config._lanes import Lanes
 from genai_config._pool import Pool
 from genai_config.exceptions import ConfigurationError
 
@@ -79,11 +80,11 @@ class Connections:
     """The channels of one event loop (or of all the synchronous callers), and their clients."""
 
     def __init__(self) -> None:
-        self._channels: Pool[Any] = Pool(16)
+        self._lanes: Pool[Lanes[Any]] = Pool(16)
         self.clients: Pool[Any] = Pool(256)
 
-    def channel(self, address: Address) -> grpc.Channel:
-        """The synchronous channel to an address."""
+    def lanes(self, address: Address) -> Lanes[grpc.Channel]:
+        """The synchronous channels to an address."""
 
         def make() -> grpc.Channel:
             credentials = address.credentials()
@@ -91,10 +92,10 @@ class Connections:
                 return grpc.insecure_channel(address.target(), options=address.options())
             return grpc.secure_channel(address.target(), credentials, options=address.options())
 
-        return self._channels.get(address, make)
+        return self._lanes.get(address, lambda: Lanes(make))
 
-    def async_channel(self, address: Address) -> aio.Channel:
-        """The channel to an address for the running event loop."""
+    def async_lanes(self, address: Address) -> Lanes[aio.Channel]:
+        """The channels to an address for the running event loop."""
 
         def make() -> aio.Channel:
             credentials = address.credentials()
@@ -103,12 +104,12 @@ class Connections:
                 return aio.insecure_channel(address.target(), **more)
             return aio.secure_channel(address.target(), credentials, **more)
 
-        return self._channels.get(address, make)
+        return self._lanes.get(address, lambda: Lanes(make))
 
     def clear(self) -> None:
         """Forgets the channels and clients; a channel closes when its last call has ended."""
         self.clients.clear()
-        self._channels.clear()
+        self._lanes.clear()
 
 
 _SYNC = Connections()

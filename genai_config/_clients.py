@@ -16,7 +16,7 @@ from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 from googleapiclient.errors import HttpError
 
-from genai_config import _attached, _calls, _channels, _credentials, _routing
+from genai_config import _attached, _bound, _calls, _channels, _credentials, _routing
 from genai_config._secrets import scrub
 from genai_config._state import Snapshot, state
 
@@ -60,11 +60,11 @@ def _transport_factory(
             host = host if ":" in host else f"{host}:443"
         address = _channels.Address(host, config.ca_certs, config.proxy, source and source())
         if transport == "grpc":
-            channel = _calls.bind(_channels.connections().channel(address), bound)
+            channel = _bound.bind(_channels.connections().lanes(address), bound)
             return base(channel=channel, host=address.target(), client_info=client_info)
         if transport == "grpc_asyncio":
-            shared = _channels.loop_connections().async_channel(address)
-            channel = _calls.AsyncBoundChannel(shared, bound)
+            lanes = _channels.loop_connections().async_lanes(address)
+            channel = _bound.AsyncBoundChannel(lanes, bound)
             return base(channel=channel, host=address.target(), client_info=client_info)
         made = base(
             host=host,

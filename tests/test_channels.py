@@ -27,9 +27,10 @@ from google.auth.transport.requests import Request
 from google.generativeai import client as client_lib
 from grpc import aio
 
-from genai_config import _attached, _calls, _channels, override, reset, safe_configure
+from genai_config import _attached, _bound, _calls, _channels, override, reset, safe_configure
 from genai_config._attached import KeyHeaders, TokenHeaders
-from genai_config._calls import AsyncBoundChannel, RestCredentials
+from genai_config._bound import AsyncBoundChannel
+from genai_config._calls import RestCredentials
 from genai_config._config import GenAIConfig
 from genai_config._credentials import Found
 from genai_config._routing import TUNED_SCOPES, Route
@@ -187,9 +188,9 @@ class TestAsyncBoundChannel:
 
     async def test_it_is_a_channel(self, server: GeminiServer, shared: _channels.Address) -> None:
         """It has the state of the shared channel, and makes calls with its own credentials."""
-        channel = _channels.loop_connections().async_channel(shared)
+        lanes = _channels.loop_connections().async_lanes(shared)
         bound = KeyHeaders(Secret(server.api_key("mine")))
-        async with AsyncBoundChannel(channel, bound) as mine:
+        async with AsyncBoundChannel(lanes, bound) as mine:
             state = mine.get_state(try_to_connect=True)
             assert state is grpc.ChannelConnectivity.IDLE
             await mine.wait_for_state_change(state)
@@ -205,16 +206,16 @@ class TestAsyncBoundChannel:
 
     async def test_closing_it_leaves_the_shared_one_open(self, shared: _channels.Address) -> None:
         """Others are using that one."""
-        channel = _channels.loop_connections().async_channel(shared)
-        mine = AsyncBoundChannel(channel, KeyHeaders(Secret("k")))
+        lanes = _channels.loop_connections().async_lanes(shared)
+        mine = AsyncBoundChannel(lanes, KeyHeaders(Secret("k")))
         await mine.close(grace=1)
-        await channel.channel_ready()
-        assert _channels.loop_connections().async_channel(shared) is channel
+        await lanes.first.channel_ready()
+        assert _channels.loop_connections().async_lanes(shared) is lanes
 
     async def test_what_no_service_has(self, shared: _channels.Address) -> None:
         """There is no client streaming in the SDK, nor here."""
-        channel = _channels.loop_connections().async_channel(shared)
-        mine = AsyncBoundChannel(channel, KeyHeaders(Secret("k")))
+        lanes = _channels.loop_connections().async_lanes(shared)
+        mine = AsyncBoundChannel(lanes, KeyHeaders(Secret("k")))
         for method in (mine.stream_unary, mine.stream_stream):
             with pytest.raises(NotImplementedError):  # what grpc has there
                 method("/service/method")
@@ -225,8 +226,8 @@ class TestAsyncBoundChannel:
     ) -> None:
         """Whatever is waited for, the error is ours; nothing of it is left to be printed later."""
         bound = _attached.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
-        channel = _channels.loop_connections().async_channel(shared)
-        call = getattr(AsyncBoundChannel(channel, bound), kind)("/service/method")(b"")
+        lanes = _channels.loop_connections().async_lanes(shared)
+        call = getattr(AsyncBoundChannel(lanes, bound), kind)("/service/method")(b"")
         told: list[Any] = []
         call.add_done_callback(told.append)
         with pytest.raises(CredentialsNotFoundError):
@@ -453,7 +454,7 @@ class TestReplayedCall:
         request_: Any,
     ) -> None:
         """After a replay its code is the second call's, and it can be cancelled."""
-        channel = _calls.bind(_channels.connections().channel(address), bound)
+        channel = _bound.bind(_channels.connections().lanes(address), bound)
         stream = channel.unary_stream(self.STREAM, **self.TYPES)
         call = stream(request_, timeout=30)
         assert [chunk.candidates[0].content.parts[0].text for chunk in call] == ["one", "two"]
@@ -470,7 +471,7 @@ class TestReplayedCall:
     ) -> None:
         """Whoever wants the call before its answer gets it at once."""
         bound.refused(bound.headers())
-        channel = _calls.bind(_channels.connections().channel(address), bound)
+        channel = _bound.bind(_channels.connections().lanes(address), bound)
         server.hang()
         call = channel.unary_unary(self.GENERATE, **self.TYPES).future(request_)
         assert not call.done()
@@ -481,7 +482,7 @@ class TestReplayedCall:
         self, server: GeminiServer, address: _channels.Address, bound: TokenHeaders, request_: Any
     ) -> None:
         """It is the same with asyncio."""
-        channel = AsyncBoundChannel(_channels.loop_connections().async_channel(address), bound)
+        channel = AsyncBoundChannel(_channels.loop_connections().async_lanes(address), bound)
         stream = channel.unary_stream(self.STREAM, **self.TYPES)
         call = stream(request_, timeout=30)
         assert (await call.read()).candidates
@@ -510,13 +511,13 @@ class TestReplayedCall:
             return call
 
         call, bound = Call(), TokenHeaders(source_of(AnonymousCredentials()), None)
-        caller = AsyncBoundChannel(_channels.loop_connections().async_channel(address), bound)
+        caller = AsyncBoundChannel(_channels.loop_connections().async_lanes(address), bound).caller
         details = aio.ClientCallDetails("/a/b", None, None, None, None)
-        token = _calls._CALLER.set(caller)
+        token = _calls.CALLER.set(caller)
         try:
             assert await _calls._Sender(continuation, details, None).stream() is call
         finally:
-            _calls._CALLER.reset(token)
+            _calls.CALLER.reset(token)
 
     def test_the_second_attempt_has_the_time_that_the_first_has_left(self) -> None:
         """A replay does not double a call's timeout."""
@@ -736,7 +737,7 @@ class TestAddresses:
 def test_channels_that_nobody_holds_are_closed(server: GeminiServer) -> None:
     """Forgetting a channel is enough to hang up: nothing else holds it."""
     address = _channels.Address(server.grpc_endpoint, server.ca_file, None, None)
-    channel = weakref.ref(_channels.connections().channel(address))
+    channel = weakref.ref(_channels.connections().lanes(address))
     assert channel() is not None
     _channels.close_all()
     gc.collect()

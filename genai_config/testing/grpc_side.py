@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
+    # As the service's front end: further calls on the connection wait.
+    ("grpc.max_concurrent_streams", 100),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import google.generativeai as genai
 import pytest
 
-from genai_config import bind, get_config, override, safe_configure
+from genai_config import _lanes, bind, get_config, override, safe_configure
 from genai_config._clients import RoutingClient
 from genai_config._state import state
 
@@ -68,7 +68,8 @@ def test_threads_and_tasks_never_send_another_tenants_key(server: GeminiServer) 
     assert [r for r in requests if r.headers["x-tenant"] != r.identity] == []
     of_threads = {r.connection for r in requests if r.identity in names[:THREADS]}
     of_tasks = {r.connection for r in requests if r.identity in names[THREADS:]}
-    assert (len(of_threads), len(of_tasks)) == (1, 1)
+    assert len(of_threads) == 1
+    assert len(of_tasks) <= -(-TASKS // _lanes.FULL)
 
 
 @pytest.mark.usefixtures("tiny_switch_interval")
