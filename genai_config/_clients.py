@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
-import proto
 from google.api_core import operations_v1
 from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
@@ -17,6 +14,7 @@ from google.generativeai import client as client_lib
 from googleapiclient.errors import HttpError
 
 from genai_config import _attached, _bound, _calls, _channels, _credentials, _routing
+from genai_config._offload import off_the_loop
 from genai_config._secrets import scrub
 from genai_config._state import Snapshot, state
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 USER_AGENT = f"{client_lib.USER_AGENT}/{client_lib.__version__}"
 """What the SDK adds to what a caller says of itself."""
 
-_END = object()
 # What the SDK itself and its users look at in a client.
 _PRIVATE = ("_transport", "_client", "_client_options")
 
@@ -205,7 +202,7 @@ class RoutingClient:
             method = getattr(client, name)
             kwargs = _with_defaults(config, client, name, kwargs)
             if route.transport == "rest":
-                return await _off_the_loop(method, args, kwargs)
+                return await off_the_loop(method, *args, **kwargs)
             return await method(*args, **kwargs)
 
         return call
@@ -248,18 +245,3 @@ def _own_retry(client: Any, name: str) -> Any:
     transport = getattr(client, "transport", None)
     wrapped = getattr(transport, "_wrapped_methods", {})
     return getattr(wrapped.get(getattr(transport, name, None)), "_retry", None)
-
-
-async def _off_the_loop(
-    method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """A synchronous call made in a thread; what it returns one by one is fetched there too."""
-    result = await asyncio.to_thread(method, *args, **kwargs)
-    if isinstance(result, Iterable) and not isinstance(result, proto.Message):
-        return _fetched_in_a_thread(iter(result))
-    return result
-
-
-async def _fetched_in_a_thread(items: Iterator[Any]) -> AsyncIterator[Any]:
-    while (item := await asyncio.to_thread(next, items, _END)) is not _END:
-        yield item

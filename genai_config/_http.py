@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import tempfile
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from genai_config._pool import Pool
@@ -20,6 +26,58 @@ if TYPE_CHECKING:
     from genai_config._secrets import Secret
 
 _CONNECTIONS_PER_HOST = 100
+
+
+class Cancellation:
+    """Breaks off the exchange that one call has under way, from another thread."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.connection: Any = None
+
+    def cancel(self) -> None:
+        """Ends the wait for an answer, and lets nothing more be sent."""
+        self.cancelled = True
+        connection = self.connection
+        # It may be another call's by now.
+        if connection is not None and connection.cancellation is self:
+            with contextlib.suppress(OSError, AttributeError):  # it may be closed, and gone
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+CANCELLATION: ContextVar[Cancellation | None] = ContextVar("genai_config cancel", default=None)
+"""How the call that this thread makes is cancelled; None: it is not."""
+
+
+class _Cancellable:
+    """A connection that knows whose request it carries."""
+
+    cancellation: Cancellation | None = None
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        self.cancellation = CANCELLATION.get()
+        if self.cancellation is not None:
+            self.cancellation.connection = self
+        super().putrequest(*args, **kwargs)  # type: ignore[misc] # the connection's own
+
+
+class _Connection(_Cancellable, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Cancellable, HTTPSConnection):
+    pass
+
+
+class _ConnectionPool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecureConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOL_CLASSES = {"http": _ConnectionPool, "https": _SecureConnectionPool}
 
 
 class _Adapter(HTTPAdapter):
@@ -47,13 +105,19 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **{**kwargs, **self._tls})
+        self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(*args, **{**kwargs, **self._tls})
+        manager = super().proxy_manager_for(*args, **{**kwargs, **self._tls})
+        manager.pool_classes_by_scheme = _POOL_CLASSES
+        return manager
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
+        cancellation = CANCELLATION.get()
+        if cancellation is not None and cancellation.cancelled:
+            raise CancelledError  # nobody waits: the SDK is not to try again
         response = super().send(request, *args, **{**kwargs, **self._settings})
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             # google-auth drops it for a replay, and with a stream's the connection: read, it is

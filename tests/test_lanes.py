@@ -282,3 +282,18 @@ class TestSharedChannel:
             assert same.stream_stream("/a/b")
         channel.close()
         assert list(self.stream(channel))
+
+    def test_without_credentials(self, server: GeminiServer, lanes: Lanes[grpc.Channel]) -> None:
+        """It is a channel by itself, and closing it leaves the connections open."""
+        key = (("x-goog-api-key", server.api_key("mine")),)
+        for _ in range(2):
+            with _bound._SharedChannel(lanes) as channel:
+                list_models = channel.unary_unary(
+                    "/google.ai.generativelanguage.v1beta.ModelService/ListModels",
+                    glm.ListModelsRequest.serialize,
+                    glm.ListModelsResponse.deserialize,
+                )
+                assert list_models(glm.ListModelsRequest(), metadata=key).models
+            channel.close()
+        assert [request.identity for request in server.requests] == ["mine", "mine"]
+        assert len({request.connection for request in server.requests}) == 1

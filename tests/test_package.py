@@ -18,8 +18,8 @@ FOLDER = Path(genai_config.__file__).parent
 ROOMS = [
     "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
     "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
-    "_lanes", "_calls", "_bound", "_channels", "_clients", "_sdk", "_decorating", "_scopes",
-    "_api", "_explain", "openai",
+    "_lanes", "_calls", "_bound", "_channels", "_offload", "_clients", "_sdk", "_decorating",
+    "_scopes", "_api", "_explain", "openai",
     "pytest_plugin",
     "_demo", "_cli", "__main__",
 ]  # fmt: skip
