@@ -174,8 +174,9 @@ def _install(layer: Layer) -> None:
     """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
     from genai_config import _sdk
 
-    with _Inside(layer):
-        _sdk.install()
+    if not _sdk.is_installed():
+        with _Inside(layer):
+            _sdk.install()
 
 
 def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:

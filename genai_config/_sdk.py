@@ -111,6 +111,11 @@ def _without_sdk_settings(layer: Layer) -> Layer:
     return layer if len(kept) == len(layer.patch.values) else Layer(Patch(kept), layer.origin)
 
 
+def is_installed() -> bool:
+    """Whether our manager is in the SDK."""
+    return isinstance(client_lib._client_manager, ClientManager)
+
+
 def install(layer: Layer | None = None) -> None:
     """Puts our manager into the SDK, if it is not there, and publishes a layer with it.
 
