@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import os
+import socket
 import ssl
 import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import google.generativeai as genai
@@ -37,10 +40,10 @@ from genai_config._routing import TUNED_SCOPES, Route
 from genai_config._secrets import Secret
 from genai_config._tokens import TokenSource
 from genai_config.exceptions import CredentialsNotFoundError, TokenRefreshError
+from genai_config.testing.grpc_side import _sockets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
 
     from genai_config.testing import GeminiServer
 
@@ -75,6 +78,28 @@ async def ask_for_a_stream(model: str = BASE) -> str:
     """One request that is awaited, and whose answer comes in chunks."""
     response = await genai.GenerativeModel(model).generate_content_async("hi", stream=True)
     return "".join([chunk.text async for chunk in response])
+
+
+def open_connections(server: GeminiServer) -> int:
+    """How many sockets of this process are connected to the server."""
+    ports = {int(end.rpartition(":")[2]) for end in (server.grpc_endpoint, server.rest_endpoint)}
+    count = 0
+    for one in _sockets():
+        with one, contextlib.suppress(OSError):  # it may have no other end
+            count += one.family != socket.AF_UNIX and one.getpeername()[1] in ports
+    return count
+
+
+def until_closed(server: GeminiServer) -> None:
+    """Waits until no socket is connected to the server."""
+    deadline = time.monotonic() + 10
+    while open_connections(server):
+        assert time.monotonic() < deadline
+
+
+lists_sockets = pytest.mark.skipif(
+    not Path("/dev/fd").is_dir(), reason="the system does not list a process's sockets"
+)
 
 
 class TestSharing:
@@ -119,6 +144,27 @@ class TestSharing:
             reset()
         first, second = (request.connection for request in server.requests)
         assert first != second
+
+    @lists_sockets
+    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    def test_a_reset_closes_what_is_open(self, server: GeminiServer, transport: str) -> None:
+        """No socket is left, though the model is held still."""
+        point(server, transport, api_key=server.api_key())
+        model = genai.GenerativeModel(BASE)
+        model.generate_content("hi")
+        assert open_connections(server) > 0
+        reset()
+        until_closed(server)
+
+    @lists_sockets
+    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    async def test_a_reset_in_a_loop(self, server: GeminiServer, transport: str) -> None:
+        """It closes those of the loop as well, while that runs."""
+        point(server, transport, api_key=server.api_key())
+        await ask_async()
+        assert open_connections(server) > 0
+        reset()
+        await asyncio.to_thread(until_closed, server)
 
     def test_a_client_that_is_closed_leaves_the_others_alone(self, server: GeminiServer) -> None:
         """Closing the transport of one client closes nothing that is shared."""
