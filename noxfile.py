@@ -1,4 +1,4 @@
-"""One way to do each development task: `nox -s tests`, `lint`, `types`, `bench`, `lowest`."""
+"""One way to do each task: `nox -s tests`, `lint`, `types`, `docs`, `bench`, `lowest`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ TEST_TOOLS = [
     "pytest-asyncio>=0.24",
     "pytest-xdist>=3.6",
 ]
+# What docs/examples/ are about, and what runs them. Not for the `lowest` session: FastAPI and our
+# own oldest dependencies do not go together. The tests that need one are skipped without it.
+EXAMPLES = [
+    "fastapi>=0.115",
+    "google-genai",
+    "httpx>=0.27",
+    "ipykernel>=6.29",
+    "nbclient>=0.10",
+]
 
 
 def _run_tests(session: nox.Session, *arguments: str) -> None:
@@ -34,7 +43,7 @@ def _run_tests(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Runs the tests with branch coverage, on the Python that nox itself runs on."""
-    session.install("-e", ".[all]", *TEST_TOOLS, "google-genai")
+    session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES)
     _run_tests(session)
 
 
@@ -87,8 +96,15 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Checks types: mypy strict over everything, pyright over what users import."""
-    session.install("-e", ".[all]", *TEST_TOOLS, "mypy>=2", "nox", "types-requests")
+    session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES, "mypy>=2", "nox", "types-requests")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the site into docs/_build/html; a warning is an error, and the network is not used."""
+    session.install("-e", ".[all]", "furo>=2024.8", "myst-parser>=4", "sphinx>=8.1")
+    session.run("sphinx-build", "-W", "-n", "--keep-going", "-E", "docs", "docs/_build/html")
 
 
 @nox.session

@@ -1,0 +1,150 @@
+"""Parts of pages that are made from the package when the site is built.
+
+Where a page says ``<!-- made: errors -->``, the Markdown that `errors` returns is put.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import warnings
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import genai_config
+from genai_config import _environ, _routing, exceptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sphinx.application import Sphinx
+
+_BASE = 'genai.GenerativeModel("gemini-1.5-flash").generate_content("hi")'
+_TUNED = 'genai.GenerativeModel("tunedModels/mine").generate_content("hi")'
+
+RAISED_BY = {
+    "ConfigurationError": 'safe_configure(transport="grcp")',
+    "UnknownSettingError": 'safe_configure(api_kye="…")',
+    "APIKeyRequiredError": f'with override(auth="api_key"):\n    {_BASE}',
+    "OAuthRequiredError": f'with override(auth="api_key"):\n    {_TUNED}',
+    "CredentialsNotFoundError": "with tuned_models():\n    ...",
+    "InvalidCredentialsError": 'safe_configure(credentials="key.json")',
+    "TokenRefreshError": (
+        'server.tokens.fail(1, 400, {"error": "invalid_grant"})\n'
+        f"with override(credentials=WORKLOAD):\n    {_TUNED}"
+    ),
+    "CredentialsTimeoutError": (
+        f"server.tokens.hang()\nwith override(credentials=WORKLOAD, auth_timeout=1):\n    {_TUNED}"
+    ),
+    "RawConfigureError": 'safe_configure(raw_configure="error")\ngenai.configure(api_key=KEY)',
+    "SecretPicklingError": "pickle.dumps(safe_configure(api_key=KEY))",
+    "EnvironmentConflictWarning": (
+        'os.environ["GEMINI_API_KEY"] = "one"\nos.environ["GOOGLE_API_KEY"] = "two"\nget_config()'
+    ),
+    "EnvironmentValueWarning": 'os.environ["GOOGLE_CLOUD_LOCATION"] = "evil.com/"\nget_config()',
+    "RawConfigureWarning": 'safe_configure(api_key=KEY)\ngenai.configure(transport="grpc")',
+}
+"""Lines that really raise each error, or issue each warning, on the local server."""
+
+
+def environment() -> str:
+    """The table of the environment variables."""
+    rows = [
+        f"| `{v.name}` | {_code([v.setting] if v.setting else [])} | {v.meaning} |"
+        for v in _environ.VARIABLES
+    ]
+    return "\n".join(["| variable | setting | what it does |", "|---|---|---|", *rows])
+
+
+def rules() -> str:
+    """The table of the routing rules, one row per rule."""
+    by_rule: dict[tuple[Any, ...], list[str]] = {}
+    for rule in _routing.RULES:
+        key = (rule.methods, rule.fields, rule.need, rule.source)
+        by_rule.setdefault(key, []).append(rule.service)
+    needs = {
+        "resource": "the resource decides",
+        "tuned": "OAuth, scopes of tuned models",
+        "retriever": "OAuth, scopes of corpora",
+        "api_key": "API key",
+    }
+    lines = [
+        "| service | methods | fields that name a resource | credentials |",
+        "|---|---|---|---|",
+    ]
+    for (methods, fields, need, _), services in by_rule.items():
+        cells = [", ".join(map(str, services)), _code(methods), _code(fields), needs[need]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def errors() -> str:
+    """A section for each error and each warning, in the order of the module."""
+    sections = []
+    for name, kind in vars(exceptions).items():
+        if isinstance(kind, type) and kind.__module__ == exceptions.__name__:
+            parts = [f"## {name}", str(inspect.getdoc(kind)).partition("\n")[0]]
+            parts.append(f"Caught as {_code(base.__name__ for base in kind.__bases__)} as well.")
+            if code := RAISED_BY.get(name):
+                parts += [f"```python\n{code}\n```", f"```text\n{message(name)}\n```"]
+            sections += parts
+    return "\n\n".join(sections)
+
+
+def message(name: str) -> str:
+    """What an error or a warning says when the lines in `RAISED_BY` are run.
+
+    Raises:
+        RuntimeError: They did not raise it.
+    """
+    with ExitStack() as undo:
+        undo.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        import google.generativeai as genai
+
+        from genai_config.testing import isolated, serving
+
+        undo.enter_context(isolated())
+        server = undo.enter_context(serving())
+        genai_config.safe_configure(raw_configure="warn")
+        names: dict[str, Any] = {n: getattr(genai_config, n) for n in genai_config.__all__}
+        names |= {"genai": genai, "os": os, "pickle": __import__("pickle"), "server": server}
+        workload = str(server.external_account_file())
+        names |= {"KEY": server.api_key(), "WORKLOAD": workload}
+        kind: type[Exception] = getattr(exceptions, name)
+        if issubclass(kind, Warning):
+            warnings.simplefilter("error", kind)
+        try:
+            exec(compile(RAISED_BY[name], "app.py", "exec"), names)  # noqa: S102 -- our own
+        except kind as raised:
+            said = str(raised)
+            # Folders and ports are new each time; these are such as a reader has.
+            for made, shown in (
+                (os.environ["CLOUDSDK_CONFIG"], "~/.config/gcloud"),
+                (workload, "workload.json"),
+                (server.metadata_host, "localhost:8080"),
+            ):
+                said = said.replace(made, shown)
+            return said
+        finally:
+            server.tokens.release()
+    raise RuntimeError(f"{name} was not raised by:\n{RAISED_BY[name]}")
+
+
+MAKERS = {"environment": environment, "errors": errors, "rules": rules}
+
+
+def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:
+    del app, docname
+    source[0] = re.sub(r"<!-- made: (\w+) -->", lambda m: MAKERS[m[1]](), source[0])
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """What Sphinx calls."""
+    app.connect("source-read", _put_in)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
