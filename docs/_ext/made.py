@@ -51,10 +51,10 @@ RAISED_BY = {
 def environment() -> str:
     """The table of the environment variables."""
     rows = [
-        f"| `{v.name}` | {_code([v.setting] if v.setting else [])} | {v.meaning} |"
+        f"| `{v.name}` | {f'`{v.setting}`: ' if v.setting else ''}{v.meaning} |"
         for v in _environ.VARIABLES
     ]
-    return "\n".join(["| variable | setting | what it does |", "|---|---|---|", *rows])
+    return "\n".join(["| variable | setting that it gives, and what it does |", "|---|---|", *rows])
 
 
 def rules() -> str:
@@ -69,12 +69,10 @@ def rules() -> str:
         "retriever": "OAuth, scopes of corpora",
         "api_key": "API key",
     }
-    lines = [
-        "| service | methods | fields that name a resource | credentials |",
-        "|---|---|---|---|",
-    ]
+    lines = ["| methods | fields that name a resource | credentials |", "|---|---|---|"]
     for (methods, fields, need, _), services in by_rule.items():
-        cells = [", ".join(map(str, services)), _code(methods), _code(fields), needs[need]]
+        called = f"{', '.join(services)}: {_code(methods)}"
+        cells = [called, _code(fields), needs[need]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
