@@ -15,6 +15,7 @@ import google.generativeai as genai
 import pytest
 import requests
 import trustme
+from google.generativeai import client as client_lib
 
 from genai_config import _http, _tokens, safe_configure
 from genai_config._config import GenAIConfig
@@ -204,6 +205,22 @@ class TestProxy:
             ("CONNECT", endpoint),
         ]
         assert server.tokens.count == 1
+
+    def test_so_do_uploads(
+        self, server: GeminiServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The SDK's own ignore every configuration."""
+        monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
+        point(
+            server, "rest", api_key=server.api_key("mine"), ca_certs=server.ca_file, proxy=proxy.url
+        )
+        file = tmp_path / "a.txt"
+        file.write_text("hello", encoding="utf-8")
+        genai.upload_file(file)
+        assert {(seen.method, seen.target) for seen in proxy.seen} == {
+            ("CONNECT", server.rest_endpoint)
+        }
+        assert {request.identity for request in server.requests} == {"mine"}
 
     def test_it_goes_before_the_environments(
         self, server: GeminiServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
