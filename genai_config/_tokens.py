@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import functools
 import logging
 import math
 import random
@@ -310,9 +309,11 @@ def _now() -> float:
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
     credentials = config.credentials
+    audience = _credentials.audience(config.client_options)
     key = (
         _credentials.identity(credentials),
         scopes,
+        audience,
         config.auth_timeout,
         config.ca_certs,
         config.proxy,
@@ -320,7 +321,7 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     return _SOURCES.get(
         key,
         lambda: TokenSource(
-            lambda: _credentials.find(credentials, scopes),
+            lambda: _credentials.find(credentials, scopes, audience),
             lambda: _request(config),
             config.auth_timeout,
             _now,
@@ -335,11 +336,10 @@ def forget_sources() -> None:
 
 def _request(config: GenAIConfig) -> Any:
     import requests
-    from google.auth.transport.requests import Request
 
     from genai_config import _http
 
     session = requests.Session()
     _http.mount(session, config.ca_certs, config.proxy)
     # google-auth gives each attempt 120 s; the thread should not outlive its callers by much.
-    return functools.partial(Request(session), timeout=config.auth_timeout)
+    return _http.TokenRequest(session, config.auth_timeout)

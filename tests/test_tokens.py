@@ -707,7 +707,7 @@ class TestSources:
         assert _tokens.source_for(one, TUNED_SCOPES) is _tokens.source_for(other, TUNED_SCOPES)
 
     def test_what_makes_another_source(self, server: GeminiServer) -> None:
-        """Other credentials, scopes, bounds and ways to the endpoint have tokens of their own."""
+        """Other credentials, scopes, audiences, bounds and ways have tokens of their own."""
         file = server.service_account_file()
         config = GenAIConfig(credentials=file)
         sources = {_tokens.source_for(config, scopes) for scopes in (TUNED_SCOPES, BASE_SCOPES)}
@@ -716,9 +716,10 @@ class TestSources:
             {"auth_timeout": 7},
             {"ca_certs": server.ca_file},
             {"proxy": "http://localhost:1"},
+            {"client_options": {"api_audience": "https://example.com/"}},
         ):
             sources.add(_tokens.source_for(config.merge(**change), TUNED_SCOPES))
-        assert len(sources) == 6
+        assert len(sources) == 7
 
     @pytest.mark.usefixtures("adc")
     def test_forgetting_them(self) -> None:
@@ -737,7 +738,7 @@ class TestSources:
 
             inside = threading.Event()
 
-            def find(credentials, scopes):
+            def find(credentials, scopes, audience):
                 inside.set()
                 threading.Event().wait()
 
