@@ -11,9 +11,11 @@ import asyncio
 import datetime as dt
 import logging
 import math
+import os
 import random
 import threading
 import time
+import weakref
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -104,6 +106,7 @@ class TokenSource:
         self._given = ""
         self._pause_until = 0.0
         self._flights: dict[Callable[[], Any], Future[Any]] = {}
+        _SOURCES_ALIVE.add(self)
 
     def found(self) -> Found:
         """The credentials, found if they have not been.
@@ -141,6 +144,16 @@ class TokenSource:
         with self._lock:
             if self._token is not None and self._token.value == value:
                 self._token = None
+
+    def start_anew(self) -> None:
+        """In a forked child: flights stay with the parent, the token and the credentials do not.
+
+        A thread of the parent may have held the lock, or one inside the credentials, which are
+        therefore found anew before they are asked for another token.
+        """
+        self._lock = threading.Lock()
+        self._flights = {}
+        self._search = True
 
     def _usable(self) -> Token | None:
         """The token, if it can be used now; sends for another one when it gets old."""
@@ -297,6 +310,18 @@ def _is_anonymous(credentials: Any) -> bool:
 
 
 _SOURCES: Pool[TokenSource] = Pool(256)
+
+# Those that somebody holds, pooled or not.
+_SOURCES_ALIVE: weakref.WeakSet[TokenSource] = weakref.WeakSet()
+
+
+def _start_all_anew() -> None:
+    for source in list(_SOURCES_ALIVE):
+        source.start_anew()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
+    os.register_at_fork(after_in_child=_start_all_anew)
 
 clock: Callable[[], float] = time.time
 """The time in seconds since the epoch that tokens expire by."""

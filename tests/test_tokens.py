@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -757,6 +757,97 @@ class TestSources:
             print(os.waitstatus_to_exitcode(status), len(_tokens._SOURCES))
         """
         assert run(program, GOOGLE_APPLICATION_CREDENTIALS=os.fspath(adc)) == "0 1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+class TestFork:
+    """A source that somebody holds works in a forked child, whatever the parent was at."""
+
+    def test_during_a_refresh(self) -> None:
+        """The child fetches a token of its own, though lock and flight are its parent's."""
+        program = """
+            import os, threading
+            from google.auth.transport.requests import Request
+            from genai_config import _credentials
+            from genai_config._tokens import TokenSource
+            from genai_config.testing import GeminiServer
+
+            asked = threading.Event()
+
+            def request():
+                asked.set()
+                return Request()
+
+            with GeminiServer() as server:
+                file = server.external_account_file()
+                source = TokenSource(lambda: _credentials.find(file, ()), request, 10)
+                server.tokens.hang()
+                threading.Thread(target=source.token, daemon=True).start()
+                asked.wait(10)
+                with source._lock:
+                    child = os.fork()
+                    if not child:
+                        os._exit(0 if source.token().startswith("ya29.") else 1)
+                server.tokens.release()
+                _, status = os.waitpid(child, 0)
+                print(os.waitstatus_to_exitcode(status), source.token().startswith("ya29."))
+        """
+        assert run(program) == "0 True"
+
+    def test_while_a_token_is_renewed(self) -> None:
+        """The child goes on with the token that is valid, and renews it by itself."""
+        program = """
+            import os, threading, time
+            from google.auth.transport.requests import Request
+            from genai_config import _credentials
+            from genai_config._tokens import TokenSource
+            from genai_config.testing import GeminiServer
+
+            now, asked, flights = [time.time()], threading.Event(), []
+
+            def request():
+                flights.append(threading.current_thread())
+                asked.set()
+                return Request()
+
+            def clock():
+                return now[0]
+
+            with GeminiServer() as server:
+                file = server.external_account_file()
+                source = TokenSource(
+                    lambda: _credentials.find(file, ()), request, 10, clock, clock
+                )
+                first = source.token()
+                flights[0].join()
+                asked.clear()
+                now[0] += 3600 - 170
+                server.tokens.hang()
+                assert source.token() == first
+                asked.wait(10)
+                child = os.fork()
+                if not child:
+                    same = source.token() == first
+                    now[0] += 170
+                    os._exit(0 if same and source.token() != first else 1)
+                server.tokens.release()
+                _, status = os.waitpid(child, 0)
+                print(os.waitstatus_to_exitcode(status))
+        """
+        assert run(program) == "0"
+
+    def test_what_is_left_and_what_is_kept(self, endpoint: Endpoint) -> None:
+        """Lock and flights are new; the token is kept, and for the next all is looked for anew."""
+        source = endpoint.source()
+        first = source.token()
+        source._flights[source._renew] = Future()
+        source._lock.acquire()
+        _tokens._start_all_anew()
+        assert source.token() == first
+        assert endpoint.found == 1
+        source.invalidate(first)
+        assert source.token() != first
+        assert (endpoint.tokens.count, endpoint.found) == (2, 2)
 
 
 def run(program: str, **environ: str) -> str:
