@@ -15,6 +15,7 @@ import google.generativeai as genai
 import pytest
 import requests
 import trustme
+from google.auth.exceptions import TransportError
 from google.generativeai import client as client_lib
 
 from genai_config import _http, _tokens, safe_configure
@@ -144,6 +145,26 @@ class TestTrust:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.fspath(strange_ca))
         request = _tokens._request(GenAIConfig(ca_certs=server.ca_file))
         assert request(f"https://{server.rest_endpoint}/v1beta/models").status == 403
+
+    def test_fetching_a_token_has_a_bound(self, server: GeminiServer) -> None:
+        """google-auth would give each attempt two minutes; a bound of its own goes before ours."""
+        server.tokens.hang()
+        for configured, given in ((0.05, {}), (60, {"timeout": 0.05})):
+            request = _tokens._request(GenAIConfig(auth_timeout=configured))
+            with pytest.raises(TransportError) as caught:
+                request(server.token_uri, method="POST", body=b"", **given)
+            assert "(read timeout=0.05)" in str(caught.value)
+        server.tokens.release()
+
+    def test_fetching_tokens_leaves_the_connections_to_the_others(
+        self, server: GeminiServer
+    ) -> None:
+        """google-auth's own request would close what it has sent over when it is dropped."""
+        request = _tokens._request(GenAIConfig(ca_certs=server.ca_file))
+        pools = request.session.get_adapter("https://").poolmanager.pools
+        request(f"https://{server.rest_endpoint}/v1beta/models")
+        del request
+        assert len(pools) == 1
 
     def test_ca_certs_are_all_that_is_trusted(
         self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, strange_ca: Path
