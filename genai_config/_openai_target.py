@@ -293,8 +293,9 @@ def _configured(config: GenAIConfig, place: dict[str, str]) -> Backend:
 def _vertex_auth(config: GenAIConfig) -> _Auth:
     if config.auth == "api_key":
         raise OAuthRequiredError(
-            'Vertex AI takes OAuth credentials, and auth="api_key" rules them out.',
-            'with override(auth="auto"): …, or backend="gemini".',
+            'Vertex AI takes OAuth credentials, and api_key= or auth="api_key" rules them out.',
+            'leave api_key out (tokens are fetched, and renewed) and set auth="auto", or give '
+            'backend="gemini".',
         )
     return "oauth", config.scopes or (CLOUD_PLATFORM,)
 
