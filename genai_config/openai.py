@@ -138,7 +138,7 @@ def _bound(
         options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
     if config.proxy is not None:
         options["proxy"] = config.proxy.get_secret_value()
-    link = Link(target, _attached(config, target), options)
+    link = Link(target, lambda: _attached(config, target), options)
     http = linked(link, arguments.pop("http_client", None), kind)
     return {**arguments, "base_url": target.base_url, "http_client": http}
 
@@ -199,13 +199,14 @@ class _Ours:
 
     def _prepare(self, options: Any) -> None:
         """Gives the model of a request the form that the backend wants."""
-        for name in ("json_data", "extra_json"):
+        for name in ("extra_json", "json_data"):  # the first goes before the second
             body = getattr(options, name)
             if isinstance(body, dict) and isinstance(body.get("model"), str):
                 model = self._http.link.target.model(body["model"])
                 setattr(options, name, {**body, "model": model})
+                return
 
-    def _explain(self, error: openai.APIError) -> None:
+    def _explain(self, error: openai.APIStatusError | openai.APIConnectionError) -> None:
         """Puts cause and remedy into the message of an error of OpenAI's client."""
         target = self._http.link.target
         if isinstance(error, openai.APIStatusError):
@@ -213,7 +214,7 @@ class _Ours:
             location = error.response.headers.get("location", "")
             said = _openai_errors.explanation(target, error.status_code, found, location)
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
-        elif isinstance(error, openai.APIConnectionError):
+        else:
             error.message += f" {_openai_errors.unreachable(target, error.__cause__)}"
         error.args = (error.message,)
 
@@ -229,7 +230,7 @@ class OpenAI(_Ours, openai.OpenAI):
             return super().request(cast_to, options, **how)
         except (Stop, GenAIConfigError) as error:
             raise _as_openais(error) from None
-        except openai.APIError as error:
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
             self._explain(error)
             raise
 
@@ -244,7 +245,7 @@ class AsyncOpenAI(_Ours, openai.AsyncOpenAI):
             return await super().request(cast_to, options, **how)
         except (Stop, GenAIConfigError) as error:
             raise _as_openais(error) from None
-        except openai.APIError as error:
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
             self._explain(error)
             raise
 
