@@ -19,7 +19,8 @@ ROOMS = [
     "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
     "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached", "_calls",
     "_channels", "_clients", "_sdk", "_decorating", "_scopes", "_api", "_explain",
-    "_openai_target", "openai", "pytest_plugin", "_demo", "_cli", "__main__",
+    "_openai_target", "_openai_errors", "_openai_http", "openai",
+    "pytest_plugin", "_demo", "_cli", "__main__",
 ]  # fmt: skip
 """Each room may import those before it. `testing` stands beside them, `__init__` above."""
 
