@@ -109,7 +109,7 @@ def explanation(target: Target, status: int, found: Refusal, location: str = "")
                 "location": target.location or "LOCATION",
                 "endpoint": target.endpoint or "ENDPOINT",
             }
-            return f"{said}\n  Remedy: {advice.remedy.format(**place)}"
+            return f"{said or 'no reason is given.'}\n  Remedy: {advice.remedy.format(**place)}"
     return said
 
 

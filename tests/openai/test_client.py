@@ -145,6 +145,14 @@ def test_a_client_keeps_what_it_was_made_in(server: GeminiServer) -> None:
     assert server.requests[0].headers["x-goog-user-project"] == "other-project"
 
 
+@pytest.mark.usefixtures("vertex")
+def test_the_configured_quota_project_goes_before_the_logins(server: GeminiServer) -> None:
+    """As everywhere."""
+    with override(quota_project="configured-project"), ours.client() as client:
+        ask(client)
+    assert server.requests[0].headers["x-goog-user-project"] == "configured-project"
+
+
 @pytest.mark.usefixtures("adc")
 def test_the_project_is_that_of_the_credentials(server: GeminiServer) -> None:
     """If no other is known."""

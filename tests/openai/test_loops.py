@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,10 @@ async def ask(client: openai.AsyncOpenAI) -> str | None:
 def test_one_client_for_one_loop_after_another(server: GeminiServer) -> None:
     """Each loop has connections of its own, which end with it; a loop uses them again."""
     client = ours.async_client(max_retries=0)
+    inner = []
 
     async def twice() -> None:
+        inner.append(await client._client.inner())  # type: ignore[attr-defined] # ours
         assert await ask(client)
         assert await ask(client.with_options(timeout=9))
 
@@ -41,17 +44,26 @@ def test_one_client_for_one_loop_after_another(server: GeminiServer) -> None:
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, twice()).result()
-        assert client._client._made == {}  # type: ignore[attr-defined] # ours
+        assert inner[-1].is_closed
     assert len({request.connection for request in server.requests}) == 3
     assert len(server.requests) == 6
 
 
 def test_one_client_for_loops_beside_each_other(server: GeminiServer) -> None:
-    """Threads that run loops of their own share the client and the token."""
-    client = ours.async_client()
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(lambda _: asyncio.run(ask(client)), range(8)))
+    """Threads that run loops of their own share the client and the token, but no connection."""
+    client = ours.async_client(max_retries=0)
+    barrier = threading.Barrier(2, timeout=30)
+
+    async def thrice(_: int) -> None:
+        for _ in range(3):
+            barrier.wait()
+            assert await ask(client)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda number: asyncio.run(thrice(number)), range(2)))
     assert server.tokens.count == 1
+    assert len({request.connection for request in server.requests}) == 2
+    assert len(server.requests) == 6
 
 
 def test_a_loop_that_is_closed_by_force_is_forgotten() -> None:

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
 
+from genai_config import _tokens, safe_configure
 from genai_config import openai as ours
-from genai_config import safe_configure
 
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
@@ -38,6 +39,18 @@ def test_a_token_is_fetched_once(server: GeminiServer) -> None:
             client.chat.completions.create(**CHAT)
     assert server.tokens.count == 1
     assert len({request.connection for request in server.requests}) == 1
+
+
+def test_a_token_that_has_ended_is_not_sent(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is fetched first: the service sees none that it would refuse."""
+    with ours.client() as client:
+        chat = client.chat
+        chat.completions.create(**CHAT)
+        monkeypatch.setattr(_tokens, "clock", lambda: time.time() + server.tokens.lifetime)
+        chat.completions.create(**CHAT)
+    assert (statuses(server), server.tokens.count) == (["OK", "OK"], 2)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -121,7 +134,7 @@ def test_threads_share_one_flight(server: GeminiServer) -> None:
     with ours.client() as client:
         client.chat.completions.create(**CHAT)
         server.expire_tokens()
-        barrier = threading.Barrier(8)
+        barrier = threading.Barrier(8, timeout=30)
 
         def ask(_: int) -> Any:
             barrier.wait()
