@@ -88,9 +88,7 @@ async def test_an_async_client_follows_none_either(elsewhere: Callable[..., Else
     first = elsewhere(f"{other.url}/")
     async with ours.async_client(base_url=f"{first.url}/v1beta/openai") as client:
         with pytest.raises(openai.APIStatusError, match="redirect"):
-            await client.post(
-                "/x", body={}, cast_to=dict[str, Any], options={"follow_redirects": True}
-            )
+            await client.post("/x", body={}, cast_to=object, options={"follow_redirects": True})
     assert other.seen == []
 
 
@@ -118,11 +116,9 @@ def test_another_origin_gets_nothing(
                 attempt()
             assert isinstance(caught.value, openai.OpenAIError)
             assert "pw" not in str(caught.value)
-        assert client.post(
-            f"https://{server.rest_endpoint}/v1beta/openai/chat/completions",
-            body=CHAT,
-            cast_to=dict[str, Any],
-        )["choices"]
+        whole = f"https://{server.rest_endpoint}/v1beta/openai/chat/completions"
+        posted: Any = client.post(whole, body=CHAT, cast_to=object)
+        assert posted["choices"]
     assert (other.seen, naps) == ([], [])
 
 
