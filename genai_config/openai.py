@@ -75,7 +75,7 @@ def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
         CredentialsError: No project is given, and no credentials are found that would name one.
     """
     place = (backend, project, location, endpoint, api_version, base_url)
-    return OpenAI(**_bound(_SYNC, api_key, place, arguments))
+    return OpenAI(**_bound(openai.DefaultHttpxClient, api_key, place, arguments))
 
 
 def async_client(  # noqa: PLR0913 -- what decides where requests go, spelt out
@@ -106,11 +106,7 @@ def async_client(  # noqa: PLR0913 -- what decides where requests go, spelt out
         CredentialsError: As for `client`.
     """
     place = (backend, project, location, endpoint, api_version, base_url)
-    return AsyncOpenAI(**_bound(_ASYNC, api_key, place, arguments))
-
-
-_SYNC: type = openai.DefaultHttpxClient
-_ASYNC: type = openai.DefaultAsyncHttpxClient
+    return AsyncOpenAI(**_bound(openai.DefaultAsyncHttpxClient, api_key, place, arguments))
 
 
 def _bound(

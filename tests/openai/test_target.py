@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genai_config import GenAIConfig
-from genai_config._openai_target import SERVICES, Target, origin, resolve
+from genai_config._openai_target import Target, origin, resolve
 from genai_config._routing import BASE_SCOPES, CLOUD_PLATFORM
 from genai_config.exceptions import APIKeyRequiredError, ConfigurationError, OAuthRequiredError
 
@@ -308,8 +308,3 @@ def test_a_models_name_is_completed(name: str, vertex: str | None, gemini: str |
 def test_origin(url: str, shown: str) -> None:
     """It is the same however it is written."""
     assert origin(url) == shown
-
-
-def test_every_service_has_a_row() -> None:
-    """The table holds what a client can be made for."""
-    assert list(SERVICES) == ["vertex", "gemini"]
