@@ -22,7 +22,7 @@ ROOMS = [
     "_lanes", "_calls", "_bound", "_channels", "_offload", "_uploads", "_clients", "_sdk",
     "_decorating", "_scopes", "_api",
     "_explain",
-    "openai",
+    "_openai_target", "_openai_errors", "_openai_http", "openai",
     "pytest_plugin",
     "_demo", "_cli", "__main__",
 ]  # fmt: skip
@@ -128,7 +128,8 @@ def test_only_the_sdks_side_imports_the_sdk(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["_environ", "_functions", "_routing", "_patches", "_validation", "_secrets"]
+    "room",
+    ["_environ", "_functions", "_routing", "_patches", "_validation", "_secrets", "_openai_target"],
 )
 def test_the_pure_rooms_import_no_io(room: str) -> None:
     """They are functions of what they are given."""
