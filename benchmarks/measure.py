@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,12 +14,24 @@ if TYPE_CHECKING:
 ROUNDS = 15
 
 
+class Row(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    against: str
+    ours: str
+    theirs: str
+    ratio: str
+    bound: str
+    kept: bool
+
+
 class Ratio(NamedTuple):
     """Ours against theirs.
 
     Attributes:
-        ours: Median of ours, in seconds.
-        theirs: Median of theirs, in seconds.
+        ours: Median of ours, in seconds or bytes.
+        theirs: Median of theirs.
         ratio: The median over the rounds of the ratio of each round's medians.
         low: The first quartile of the rounds' ratios.
         high: The third quartile.
@@ -41,7 +55,7 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], *, calls: 
                 (ours, theirs)[which]()
                 pairs[which].append(time.perf_counter() - start)
         rounds.append((statistics.median(pairs[0]), statistics.median(pairs[1])))
-    return _ratio(rounds)
+    return ratio_of(rounds)
 
 
 async def compare_async(
@@ -57,7 +71,7 @@ async def compare_async(
                 await (ours, theirs)[which]()
                 pairs[which].append(time.perf_counter() - start)
         rounds.append((statistics.median(pairs[0]), statistics.median(pairs[1])))
-    return _ratio(rounds)
+    return ratio_of(rounds)
 
 
 def _turns() -> Iterator[int]:
@@ -66,7 +80,8 @@ def _turns() -> Iterator[int]:
         yield i % 2
 
 
-def _ratio(rounds: list[tuple[float, float]]) -> Ratio:
+def ratio_of(rounds: list[tuple[float, float]]) -> Ratio:
+    """The ratio of rounds that were measured as (ours, theirs)."""
     ratios = [ours / theirs for ours, theirs in rounds]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return Ratio(
@@ -76,3 +91,38 @@ def _ratio(rounds: list[tuple[float, float]]) -> Ratio:
         low,
         high,
     )
+
+
+def timed(
+    what: str, against: str, ratio: Ratio, bound: float, unit: tuple[float, str] = (1e3, "ms")
+) -> Row:
+    """A row for a ratio and its bound, missed if even the first quartile lies above it."""
+    factor, name = unit
+    return Row(
+        what,
+        against,
+        f"{ratio.ours * factor:.2f} {name}",
+        f"{ratio.theirs * factor:.2f} {name}",
+        quartiles(ratio),
+        f"≤ {bound:g}",
+        ratio.low <= bound,
+    )
+
+
+def quartiles(ratio: Ratio) -> str:
+    """A ratio and its noise, as the table shows them."""
+    return f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def resident() -> float:
+    """The memory of this process, in bytes: gRPC's own, which Python knows nothing of, included."""
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        import resource
+
+        return int(pages.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    import resource
+
+    # Elsewhere there is the most that it ever was.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

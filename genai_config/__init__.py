@@ -19,6 +19,7 @@ from genai_config._api import (
     safe_configure,
     uninstall,
 )
+from genai_config._events import TokenEvent, watch_tokens
 from genai_config._patches import UNSET
 from genai_config._scopes import base_models, bind, override, tuned_models
 
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "UNSET",
     "GenAIConfig",
+    "TokenEvent",
     "base_models",
     "bind",
     "exceptions",
@@ -41,6 +43,7 @@ __all__ = [
     "safe_configure",
     "tuned_models",
     "uninstall",
+    "watch_tokens",
 ]
 
 

@@ -10,8 +10,9 @@ from genai_config._scopes import checked_patch
 from genai_config._state import Layer, Origin, state
 
 if TYPE_CHECKING:
+    import datetime as dt
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from google.api_core.client_options import ClientOptions
     from google.api_core.gapic_v1.client_info import ClientInfo
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spelt out
     *,
     api_key: str | Unset | None = None,
-    credentials: (Credentials | Mapping[str, Any] | str | os.PathLike[str] | Unset | None) = None,
+    credentials: (
+        Credentials
+        | Mapping[str, Any]
+        | str
+        | os.PathLike[str]
+        | Callable[[], str | tuple[str, dt.datetime | float | None]]
+        | Unset
+        | None
+    ) = None,
     transport: str | Unset | None = None,
     client_options: ClientOptions | Mapping[str, Any] | Unset | None = None,
     client_info: ClientInfo | Unset | None = None,
@@ -51,8 +60,11 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
 
     Args:
         api_key: The API key, for everything that takes one.
-        credentials: google-auth credentials, a key file's path or its content; without any,
-            Application Default Credentials are looked for when a request needs them.
+        credentials: google-auth credentials, a key file's path or its content, or a function that
+            gives an access token, which is used until the service refuses it, or (token, expiry),
+            with a datetime (UTC if naive) or seconds since the epoch; it is called in a thread of
+            its own and may block. Without any, Application Default Credentials are looked for
+            when a request needs them.
         transport: "grpc", "grpc_asyncio" or "rest"; sync and async calls work with each.
         client_options: As for the SDK; merged field by field.
         client_info: As for the SDK; copied.

@@ -7,16 +7,16 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
+import requests
 from google.api_core import operations_v1
 from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
-from googleapiclient.errors import HttpError
 
-from genai_config import _attached, _bound, _calls, _channels, _credentials, _routing
+from genai_config import _attached, _bound, _calls, _channels, _credentials, _http, _routing
 from genai_config._offload import off_the_loop
-from genai_config._secrets import scrub
 from genai_config._state import Snapshot, state
+from genai_config._uploads import FileClient, Http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def client_class(service: str, *, asynchronous: bool) -> Any:
         return operations_v1.OperationsClient
     kind = "ServiceAsyncClient" if asynchronous else "ServiceClient"
     if service == "file":
-        return getattr(client_lib, f"File{kind}")
+        return client_lib.FileServiceAsyncClient if asynchronous else FileClient
     return getattr(glm, f"{service.title()}{kind}")
 
 
@@ -86,12 +86,9 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
     for name, value in config.client_options:
         if value is not None:
             setattr(options, name, value)
-    if route.auth == "api_key" and service == "file" and config.api_key is not None:
-        # The SDK's upload reads the key from here and nowhere else.
-        options.api_key = config.api_key.get_secret_value()
     info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
     info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
-    return cls(
+    client = cls(
         transport=_transport_factory(
             config,
             route.transport,
@@ -101,6 +98,11 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
         client_options=options,
         client_info=info,
     )
+    if isinstance(client, FileClient) and config.api_key is not None:
+        session = requests.Session()
+        _http.mount(session, config.ca_certs, config.proxy)
+        client.http = Http(session, config.api_key)
+    return client
 
 
 def _client(service: str, config: GenAIConfig, route: Route) -> Any:
@@ -186,12 +188,7 @@ class RoutingClient:
             request = args[0] if args else kwargs.get("request")
             client, config, _ = self._choose(name, request, kwargs)
             method = getattr(client, name)
-            try:
-                return method(*args, **_with_defaults(config, client, name, kwargs))
-            except HttpError as error:
-                # An upload's address holds the key, and the error would show it.
-                error.uri = scrub(error.uri)
-                raise
+            return method(*args, **_with_defaults(config, client, name, kwargs))
 
         return call
 

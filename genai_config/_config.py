@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from genai_config import _environ, _validation
+from genai_config._functions import name_of
 from genai_config._patches import UNSET, Patch, combine, environment_value, make_patch
 from genai_config._secrets import MASK, Secret, SecretMapping, refuse_pickling
 from genai_config._validation import ClientInfo
@@ -103,8 +104,9 @@ class GenAIConfig(_Model):
 
     Attributes:
         api_key: The API key; None: none.
-        credentials: google-auth credentials, the path of a key file or its frozen content;
-            None: Application Default Credentials are looked for when needed.
+        credentials: google-auth credentials, the path of a key file or its frozen content, or a
+            function that gives a token; None: Application Default Credentials are looked for when
+            needed.
         transport: "grpc", "grpc_asyncio" or "rest"; None: gRPC.
         client_options: Endpoint, client certificates, audience and universe domain.
         client_info: What the SDK reports about its caller; None: the SDK's own.
@@ -223,7 +225,11 @@ class GenAIConfig(_Model):
         if isinstance(self.credentials, SecretMapping):
             refuse_pickling("the content of a key file")
         if self.credentials is not None and not isinstance(self.credentials, Path):
-            refuse_pickling("google-auth credentials")
+            refuse_pickling(
+                "google-auth credentials"
+                if _validation.is_credentials(self.credentials)
+                else "a function that gives tokens"
+            )
         if self.proxy is not None and "@" in self.proxy.get_secret_value():
             refuse_pickling("a proxy's password")
         if any(_CREDENTIAL_HEADER.search(header) for header, _ in self.default_metadata):
@@ -253,7 +259,7 @@ def _shown(value: Any) -> str | float | list[str] | None:
         return value
     if isinstance(value, tuple):
         return [str(item) for item in value if item is not None]
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"
+    return f"<{name_of(value)}>"
 
 
 def _flatten(config: GenAIConfig) -> Patch:

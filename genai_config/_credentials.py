@@ -9,9 +9,12 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
+from genai_config._functions import name_of
 from genai_config._routing import BASE_SCOPES, CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._secrets import SecretMapping, scrub
+from genai_config._validation import is_credentials
 from genai_config.exceptions import (
     ConfigurationError,
     CredentialsNotFoundError,
@@ -20,6 +23,8 @@ from genai_config.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from genai_config._config import ClientOptions
 
 # What decides which Application Default Credentials google-auth finds.
 _ADC_VARIABLES = (
@@ -54,6 +59,8 @@ def login_command(scopes: tuple[str, ...] = TUNED_SCOPES) -> str:
     The scopes of end-user credentials are fixed at login, and any beyond cloud-platform need an
     OAuth client of one's own: https://ai.google.dev/gemini-api/docs/oauth.
     """
+    if scopes == (CLOUD_PLATFORM,):
+        return "gcloud auth application-default login"
     wanted = ",".join(dict.fromkeys((CLOUD_PLATFORM, *scopes)))
     return (
         "gcloud auth application-default login --client-id-file=client_secret.json "
@@ -91,18 +98,45 @@ def identity(credentials: object) -> object:
     return credentials
 
 
-def find(credentials: object, scopes: tuple[str, ...]) -> Found:
+def audience(options: ClientOptions) -> str:
+    """Whom tokens are for, which Google Distributed Cloud's token endpoints have to be told."""
+    if options.api_audience:
+        return options.api_audience
+    endpoint = options.api_endpoint
+    if not endpoint:
+        return f"https://generativelanguage.{options.universe_domain or 'googleapis.com'}/"
+    return f"https://{urlsplit(endpoint if '://' in endpoint else f'//{endpoint}').netloc}/"
+
+
+def find(
+    credentials: object,
+    scopes: tuple[str, ...],
+    audience: str = "https://generativelanguage.googleapis.com/",
+) -> Found:
     """Finds the credentials that a `credentials` setting stands for.
 
     Args:
-        credentials: The setting: google-auth credentials, a frozen key file, a path, or None
-            for Application Default Credentials.
+        credentials: The setting: google-auth credentials, a frozen key file, a path, a function
+            that gives tokens, or None for Application Default Credentials.
         scopes: The OAuth scopes to ask for, where the kind of credentials lets one ask.
+        audience: Whom the tokens are for, where the kind of credentials wants to know.
 
     Raises:
         CredentialsNotFoundError: There are none.
         InvalidCredentialsError: What is there cannot be used.
     """
+    from genai_config import _given
+
+    found = _find(credentials, scopes)
+    given = found.credentials
+    if hasattr(given, "with_gdch_audience") and getattr(given, "_audience", None) is None:
+        return found._replace(credentials=given.with_gdch_audience(audience))
+    if _given.sets_headers(given):
+        return found._replace(credentials=_given.HeaderCredentials(given, audience))
+    return found
+
+
+def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
     if credentials is None:
         return _find_default(scopes)
     if isinstance(credentials, Path):
@@ -111,6 +145,12 @@ def find(credentials: object, scopes: tuple[str, ...]) -> Found:
         origin = "the mapping given as credentials="
         info = credentials.plain()
         return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
+    if not is_credentials(credentials):
+        from genai_config._given import FunctionCredentials
+
+        function: Any = credentials
+        origin = f"{name_of(function)}, given as credentials="
+        return Found(FunctionCredentials(function), origin, None, None)
     return _found(credentials, "the object given as credentials=", scopes, None)
 
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from google.auth.transport.requests import Request
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -164,6 +165,26 @@ def mount(
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keeps requests from putting a password of ~/.netrc beside the key or over the token."""
     return request
+
+
+class TokenRequest(Request):
+    """What google-auth fetches tokens with; some credentials insist on a `Request`.
+
+    Args:
+        session: The `requests.Session` to send with.
+        timeout: Seconds for each attempt that google-auth sets no bound for.
+    """
+
+    def __init__(self, session: requests.Session, timeout: float) -> None:
+        super().__init__(session)
+        self._timeout = timeout
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs = {"timeout": self._timeout, **kwargs}
+        return super().__call__(*args, **kwargs)  # type: ignore[no-untyped-call] # google-auth's
+
+    def __del__(self) -> None:
+        """Leaves the connections alone, which google-auth's own would close: others share them."""
 
 
 def close_all() -> None:

@@ -1,6 +1,6 @@
 """The SDK's side: the one object that is put into google.generativeai.
 
-This room and `_clients` are the only ones that import google.generativeai.
+This room, `_clients` and `_uploads` are the only ones that import google.generativeai.
 """
 
 from __future__ import annotations

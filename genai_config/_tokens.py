@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import functools
 import logging
 import math
+import os
 import random
 import threading
 import time
+import weakref
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from genai_config import _credentials
+from genai_config import _credentials, _events
 from genai_config._pool import Pool
 from genai_config._secrets import scrub
 from genai_config._token_errors import is_timeout, refresh_error, timeout_error
@@ -61,6 +62,7 @@ class Token(NamedTuple):
         value: The token; "" for anonymous credentials, which send none.
         stale: The age in seconds at which another is fetched in the background.
         dead: The age at which it is used no longer.
+        lifetime: The age at which it ends; None: unknown.
         born: When its age was 0: the time of day, and the time of a clock that nobody sets.
     """
 
@@ -68,6 +70,7 @@ class Token(NamedTuple):
     stale: float = math.inf
     dead: float = math.inf
     born: tuple[float, float] = (0.0, 0.0)
+    lifetime: float | None = None
 
     def __repr__(self) -> str:
         return f"Token(stale={self.stale:g}, dead={self.dead})"
@@ -105,6 +108,8 @@ class TokenSource:
         self._given = ""
         self._pause_until = 0.0
         self._flights: dict[Callable[[], Any], Future[Any]] = {}
+        self._news: _events.TokenEvent | None = None
+        _SOURCES_ALIVE.add(self)
 
     def found(self) -> Found:
         """The credentials, found if they have not been.
@@ -142,6 +147,16 @@ class TokenSource:
         with self._lock:
             if self._token is not None and self._token.value == value:
                 self._token = None
+
+    def start_anew(self) -> None:
+        """In a forked child: flights stay with the parent, the token and the credentials do not.
+
+        A thread of the parent may have held the lock, or one inside the credentials, which are
+        therefore found anew before they are asked for another token.
+        """
+        self._lock = threading.Lock()
+        self._flights = {}
+        self._search = True
 
     def _usable(self) -> Token | None:
         """The token, if it can be used now; sends for another one when it gets old."""
@@ -207,11 +222,15 @@ class TokenSource:
         except BaseException as raised:  # noqa: BLE001 -- handed to those who wait
             result, error = None, raised
         with self._lock:
+            news = self._news if work == self._renew else None
             del self._flights[work]
         if error is None:
             flight.set_result(result)  # type: ignore[arg-type] # there is one when no error is
         else:
             flight.set_exception(error)
+        if news is not None:
+            # Only now: nobody is to wait for those who watch.
+            _events.tell(news)
 
     def _locate(self) -> Found:
         found = self._found
@@ -222,15 +241,24 @@ class TokenSource:
         return found
 
     def _renew(self) -> Token:
+        self._news = None
         token = self._token
         if token is not None and not self._is_due(token):
             # Another flight has landed between our caller's look and our start.
             return token
+        started = self._monotonic()
         try:
             return self._fetch()
         except Exception as error:
             token = self._token  # it may have been refused, and have died, meanwhile
-            if token is None or self._age(token) >= token.dead:
+            usable = token is not None and self._age(token) < token.dead
+            self._news = _events.TokenEvent(
+                self._tried.description if self._tried else None,
+                self._monotonic() - started,
+                error=error,
+                serves_on=usable,
+            )
+            if token is None or not usable:
                 raise
             self._put_off(token, error)
             return token
@@ -240,6 +268,7 @@ class TokenSource:
         return self._age(token) >= (token.dead if paused else token.stale)
 
     def _fetch(self) -> Token:
+        started = self._monotonic()
         found = self._locate()
         token = self._token_of(found.credentials)
         if token.value in ("", self._given) or token.dead <= 0:
@@ -248,10 +277,17 @@ class TokenSource:
             token = self._token_of(found.credentials)
             if token.dead <= 0:
                 # A clock is wrong; the token is as new as can be.
-                token = token._replace(stale=_UNKNOWN, dead=_UNKNOWN)
+                token = token._replace(stale=_UNKNOWN, dead=_UNKNOWN, lifetime=None)
+            if token.value:
+                self._tell(found, self._monotonic() - started, token.lifetime)
         self._given = token.value
         self._token = token
         return token
+
+    def _tell(self, found: Found, seconds: float, lifetime: float | None) -> None:
+        self._news = _events.TokenEvent(found.description, seconds, lifetime)
+        ends = "without a known end" if lifetime is None else f"for {lifetime:.0f} s"
+        _log.debug("A new access token %s, in %.3g s, of %s.", ends, seconds, found.description)
 
     def _refresh(self, found: Found) -> None:
         if _is_anonymous(found.credentials):
@@ -283,7 +319,7 @@ class TokenSource:
         margin = min(_ADVISORY, lifetime * _ADVISORY_FRACTION)
         margin *= random.uniform(1 - _JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
         dead = lifetime - min(_MANDATORY, lifetime * _MANDATORY_FRACTION)
-        return Token(value, lifetime - margin, dead, born)
+        return Token(value, lifetime - margin, dead, born, lifetime)
 
     def _as_timeout(self, error: BaseException) -> CredentialsTimeoutError:
         if isinstance(error, CredentialsTimeoutError):
@@ -299,6 +335,18 @@ def _is_anonymous(credentials: Any) -> bool:
 
 _SOURCES: Pool[TokenSource] = Pool(256)
 
+# Those that somebody holds, pooled or not.
+_SOURCES_ALIVE: weakref.WeakSet[TokenSource] = weakref.WeakSet()
+
+
+def _start_all_anew() -> None:
+    for source in list(_SOURCES_ALIVE):
+        source.start_anew()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
+    os.register_at_fork(after_in_child=_start_all_anew)
+
 clock: Callable[[], float] = time.time
 """The time in seconds since the epoch that tokens expire by."""
 
@@ -310,9 +358,11 @@ def _now() -> float:
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
     credentials = config.credentials
+    audience = _credentials.audience(config.client_options)
     key = (
         _credentials.identity(credentials),
         scopes,
+        audience,
         config.auth_timeout,
         config.ca_certs,
         config.proxy,
@@ -320,7 +370,7 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     return _SOURCES.get(
         key,
         lambda: TokenSource(
-            lambda: _credentials.find(credentials, scopes),
+            lambda: _credentials.find(credentials, scopes, audience),
             lambda: _request(config),
             config.auth_timeout,
             _now,
@@ -335,11 +385,10 @@ def forget_sources() -> None:
 
 def _request(config: GenAIConfig) -> Any:
     import requests
-    from google.auth.transport.requests import Request
 
     from genai_config import _http
 
     session = requests.Session()
     _http.mount(session, config.ca_certs, config.proxy)
     # google-auth gives each attempt 120 s; the thread should not outlive its callers by much.
-    return functools.partial(Request(session), timeout=config.auth_timeout)
+    return _http.TokenRequest(session, config.auth_timeout)

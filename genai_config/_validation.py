@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from genai_config import _functions
 from genai_config._secrets import Secret, SecretMapping, scrub
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
 
@@ -97,8 +98,14 @@ def api_key(value: object) -> Secret | None:
     return Secret(key, variable)
 
 
+def is_credentials(value: object) -> bool:
+    """Whether something is google-auth credentials, or does as they do; their class is not."""
+    wanted = ("before_request", "refresh")
+    return not isinstance(value, type) and all(callable(getattr(value, n, None)) for n in wanted)
+
+
 def credentials(value: object) -> object:
-    """google-auth credentials, the content of a key file (kept frozen), or the path of one."""
+    """google-auth credentials, a key file's content (kept frozen) or path, or a function."""
     if isinstance(value, SecretMapping):
         return value
     if isinstance(value, Mapping):
@@ -117,12 +124,21 @@ def credentials(value: object) -> object:
                 "give its path, or its content as a dict: credentials=json.loads(text).",
             )
         return _path("credentials", value)
-    if callable(getattr(value, "before_request", None)) and callable(
-        getattr(value, "refresh", None)
-    ):
+    if is_credentials(value):
+        return value
+    if callable(value) and not isinstance(value, type):
+        _functions.check("credentials", value)
+        try:
+            hash(value)
+        except TypeError:
+            # A method can be hashed even where the object it belongs to cannot.
+            return value.__call__
         return value
     raise _wrong_type(
-        "credentials", value, "google.auth credentials, the path or the content of a key file"
+        "credentials",
+        value,
+        "google.auth credentials, the path or the content of a key file, or a function that gives "
+        "a token",
     )
 
 
@@ -244,12 +260,12 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def api_endpoint(value: object) -> str | None:
+def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
     """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
-    text = _text("client_options['api_endpoint']", value)
+    text = _text(setting, value)
     if not text:
         return None
-    parts = _split("client_options['api_endpoint']", text)
+    parts = _split(setting, text)
     if "@" in parts.netloc:
         raise ConfigurationError(
             "The endpoint holds a user name or a password, which would be sent to whoever "

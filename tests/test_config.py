@@ -94,13 +94,13 @@ def test_logging_shows_no_secret(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_redacted_data_is_fit_for_json_and_says_what_is_there() -> None:
-    """Secrets as asterisks, objects by their type, the rest as it is."""
+    """Secrets as asterisks, objects by their type, functions by their name, the rest as it is."""
     config = secretive(timeout=3, ca_certs="/ca.pem", scopes=["a", "b"])
     data = json.loads(json.dumps(config.redacted()))
     assert data["api_key"] == data["proxy"] == MASK
     assert data["credentials"] == "<google.oauth2.credentials.Credentials>"
     assert data["default_metadata"] == [["x-tenant", MASK]]
-    assert data["client_options"] == {"client_cert_source": "<functools.partial>"}
+    assert data["client_options"] == {"client_cert_source": "<builtins.print>"}
     assert (data["timeout"], data["ca_certs"], data["scopes"]) == (3.0, "/ca.pem", ["a", "b"])
     assert data["transport"] is None
     assert with_key_file().redacted()["credentials"] == MASK

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,14 @@ from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials as EndUser
 from google.oauth2.gdch_credentials import ServiceAccountCredentials as Gdch
 
-from genai_config import _credentials, get_config, override, safe_configure
+from genai_config import (
+    GenAIConfig,
+    _credentials,
+    _tokens,
+    get_config,
+    override,
+    safe_configure,
+)
 from genai_config._routing import CLOUD_PLATFORM, RETRIEVER_SCOPES, TUNED_SCOPES, TUNING
 from genai_config._secrets import SecretMapping
 from genai_config.exceptions import (
@@ -30,7 +39,7 @@ from genai_config.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from genai_config.testing import GeminiServer
 
@@ -98,6 +107,39 @@ def gdch(server: GeminiServer) -> dict[str, Any]:
         "ca_cert_path": os.fspath(server.ca_file),
         "token_uri": "https://service-identity.example.com/authenticate",
     }
+
+
+class Exchange(HTTPServer):
+    """A token endpoint of Google Distributed Cloud, which the local server has not."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _ExchangeRequest)
+        self.asked: list[dict[str, Any]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/authenticate"
+
+
+class _ExchangeRequest(BaseHTTPRequestHandler):
+    server: Exchange
+
+    def do_POST(self) -> None:
+        """Exchanges any key for the same token."""
+        length = int(self.headers["Content-Length"])
+        self.server.asked.append(json.loads(self.rfile.read(length)))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"access_token": "gdch-token", "expires_in": 3600}')
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    """A running one."""
+    with Exchange() as server, ThreadPoolExecutor(1) as threads:
+        threads.submit(server.serve_forever, 0.01)
+        yield server
+        server.shutdown()
 
 
 def write(path: Path, content: object) -> Path:
@@ -182,6 +224,38 @@ class TestWhatIsFound:
         assert found.description.endswith("from the object given as credentials=")
         assert found.project == "project"
         assert vars(given) == before
+
+    @pytest.mark.parametrize(
+        ("options", "audience"),
+        [
+            ({}, "https://generativelanguage.googleapis.com/"),
+            ({"universe_domain": "example.com"}, "https://generativelanguage.example.com/"),
+            ({"api_endpoint": "example.com"}, "https://example.com/"),
+            ({"api_endpoint": "example.com:8443"}, "https://example.com:8443/"),
+            ({"api_endpoint": "https://example.com/path"}, "https://example.com/"),
+            ({"api_endpoint": "example.com", "api_audience": "https://mine/"}, "https://mine/"),
+        ],
+    )
+    def test_whom_a_distributed_clouds_tokens_are_for(
+        self, server: GeminiServer, options: dict[str, str], audience: str
+    ) -> None:
+        """The audience that was configured, or else the endpoint; one of one's own is kept."""
+        info = SecretMapping(gdch(server))
+        config = GenAIConfig(credentials=info, client_options=options)
+        assert _credentials.audience(config.client_options) == audience
+        found = _tokens.source_for(config, TUNED_SCOPES).found()
+        assert found.credentials._audience == audience
+        mine = found.credentials.with_gdch_audience("https://my-own/")
+        config = GenAIConfig(credentials=mine, client_options=options)
+        assert _tokens.source_for(config, TUNED_SCOPES).found().credentials is mine
+
+    def test_a_distributed_clouds_token(self, server: GeminiServer, exchange: Exchange) -> None:
+        """It is fetched with the audience from the endpoint of the key file."""
+        info = SecretMapping({**gdch(server), "token_uri": exchange.url})
+        config = GenAIConfig(credentials=info, client_options={"api_endpoint": "example.com"})
+        assert _tokens.source_for(config, TUNED_SCOPES).token() == "gdch-token"
+        (asked,) = exchange.asked
+        assert asked["audience"] == "https://example.com/"
 
     def test_scopes_that_an_object_has_are_kept(self, server: GeminiServer) -> None:
         """Who scoped an object meant it."""

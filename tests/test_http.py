@@ -15,6 +15,8 @@ import google.generativeai as genai
 import pytest
 import requests
 import trustme
+from google.auth.exceptions import TransportError
+from google.generativeai import client as client_lib
 
 from genai_config import _http, _tokens, safe_configure
 from genai_config._config import GenAIConfig
@@ -144,6 +146,26 @@ class TestTrust:
         request = _tokens._request(GenAIConfig(ca_certs=server.ca_file))
         assert request(f"https://{server.rest_endpoint}/v1beta/models").status == 403
 
+    def test_fetching_a_token_has_a_bound(self, server: GeminiServer) -> None:
+        """google-auth would give each attempt two minutes; a bound of its own goes before ours."""
+        server.tokens.hang()
+        for configured, given in ((0.05, {}), (60, {"timeout": 0.05})):
+            request = _tokens._request(GenAIConfig(auth_timeout=configured))
+            with pytest.raises(TransportError) as caught:
+                request(server.token_uri, method="POST", body=b"", **given)
+            assert "(read timeout=0.05)" in str(caught.value)
+        server.tokens.release()
+
+    def test_fetching_tokens_leaves_the_connections_to_the_others(
+        self, server: GeminiServer
+    ) -> None:
+        """google-auth's own request would close what it has sent over when it is dropped."""
+        request = _tokens._request(GenAIConfig(ca_certs=server.ca_file))
+        pools = request.session.get_adapter("https://").poolmanager.pools
+        request(f"https://{server.rest_endpoint}/v1beta/models")
+        del request
+        assert len(pools) == 1
+
     def test_ca_certs_are_all_that_is_trusted(
         self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, strange_ca: Path
     ) -> None:
@@ -204,6 +226,22 @@ class TestProxy:
             ("CONNECT", endpoint),
         ]
         assert server.tokens.count == 1
+
+    def test_so_do_uploads(
+        self, server: GeminiServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The SDK's own ignore every configuration."""
+        monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
+        point(
+            server, "rest", api_key=server.api_key("mine"), ca_certs=server.ca_file, proxy=proxy.url
+        )
+        file = tmp_path / "a.txt"
+        file.write_text("hello", encoding="utf-8")
+        genai.upload_file(file)
+        assert {(seen.method, seen.target) for seen in proxy.seen} == {
+            ("CONNECT", server.rest_endpoint)
+        }
+        assert {request.identity for request in server.requests} == {"mine"}
 
     def test_it_goes_before_the_environments(
         self, server: GeminiServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch

@@ -107,7 +107,8 @@ class TestCancelling:
         await until(lambda: not at_work())
         server.release()
         await ask()
-        assert len(server.requests) == 2
+        # The first one may have been broken off before the server had it.
+        assert len(server.requests) in (1, 2)
 
     async def connected(self, thread: threading.Thread) -> Cancellation:
         """The cancellation of a thread's call, once it has a connection."""

@@ -16,10 +16,13 @@ import genai_config
 FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = [
-    "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
-    "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
-    "_lanes", "_calls", "_bound", "_channels", "_offload", "_clients", "_sdk", "_decorating",
-    "_scopes", "_api", "_explain", "openai",
+    "exceptions", "_environ", "_secrets", "_functions", "_validation", "_events", "_patches",
+    "_config", "_routing", "_state",
+    "_given", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
+    "_lanes", "_calls", "_bound", "_channels", "_offload", "_uploads", "_clients", "_sdk",
+    "_decorating", "_scopes", "_api",
+    "_explain",
+    "_openai_target", "_openai_errors", "_openai_http", "openai",
     "pytest_plugin",
     "_demo", "_cli", "__main__",
 ]  # fmt: skip
@@ -121,10 +124,13 @@ def test_only_the_sdks_side_imports_the_sdk(room: str) -> None:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     sdk = [name for name in imports(tree) if name.startswith(("google.generativeai", "google.ai"))]
-    assert not sdk or room in ("_clients", "_sdk", "_demo")
+    assert not sdk or room in ("_uploads", "_clients", "_sdk", "_demo")
 
 
-@pytest.mark.parametrize("room", ["_environ", "_routing", "_patches", "_validation", "_secrets"])
+@pytest.mark.parametrize(
+    "room",
+    ["_environ", "_functions", "_routing", "_patches", "_validation", "_secrets", "_openai_target"],
+)
 def test_the_pure_rooms_import_no_io(room: str) -> None:
     """They are functions of what they are given."""
     tree = ast.parse((FOLDER / f"{room}.py").read_text(encoding="utf-8"))

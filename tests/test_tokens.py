@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -414,7 +414,7 @@ class TestWhatCredentialsBring:
         source = source_of(EndUser("ya29.given"))
         assert source.token() == "ya29.given"
         source.invalidate("ya29.given")
-        with pytest.raises(TokenRefreshError, match="fields need to refresh"):
+        with pytest.raises(TokenRefreshError, match="nothing to get another with"):
             source.token()
         assert endpoint.tokens.count == 0
 
@@ -514,7 +514,7 @@ class TestFailure:
 
         with pytest.raises(TokenRefreshError) as caught:
             source_of(Given(refresh)).token()
-        assert caught.value.problem == "No access token from (unknown) for these: RefreshError"
+        assert caught.value.problem == "No access token from these: RefreshError"
 
     def test_an_answer_without_a_token(self) -> None:
         """A refresh that ends well and brings nothing is a failure: nothing is sent without."""
@@ -627,7 +627,7 @@ class TestTimeout:
         def refresh(_: object) -> None:
             raise error
 
-        with pytest.raises(CredentialsTimeoutError, match="no token for these within"):
+        with pytest.raises(CredentialsTimeoutError, match="No access token came from these within"):
             source_of(Given(refresh)).token()
 
     def test_who_gave_up_may_ask_again(self, endpoint: Endpoint) -> None:
@@ -707,7 +707,7 @@ class TestSources:
         assert _tokens.source_for(one, TUNED_SCOPES) is _tokens.source_for(other, TUNED_SCOPES)
 
     def test_what_makes_another_source(self, server: GeminiServer) -> None:
-        """Other credentials, scopes, bounds and ways to the endpoint have tokens of their own."""
+        """Other credentials, scopes, audiences, bounds and ways have tokens of their own."""
         file = server.service_account_file()
         config = GenAIConfig(credentials=file)
         sources = {_tokens.source_for(config, scopes) for scopes in (TUNED_SCOPES, BASE_SCOPES)}
@@ -716,9 +716,10 @@ class TestSources:
             {"auth_timeout": 7},
             {"ca_certs": server.ca_file},
             {"proxy": "http://localhost:1"},
+            {"client_options": {"api_audience": "https://example.com/"}},
         ):
             sources.add(_tokens.source_for(config.merge(**change), TUNED_SCOPES))
-        assert len(sources) == 6
+        assert len(sources) == 7
 
     @pytest.mark.usefixtures("adc")
     def test_forgetting_them(self) -> None:
@@ -737,7 +738,7 @@ class TestSources:
 
             inside = threading.Event()
 
-            def find(credentials, scopes):
+            def find(credentials, scopes, audience):
                 inside.set()
                 threading.Event().wait()
 
@@ -756,6 +757,97 @@ class TestSources:
             print(os.waitstatus_to_exitcode(status), len(_tokens._SOURCES))
         """
         assert run(program, GOOGLE_APPLICATION_CREDENTIALS=os.fspath(adc)) == "0 1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+class TestFork:
+    """A source that somebody holds works in a forked child, whatever the parent was at."""
+
+    def test_during_a_refresh(self) -> None:
+        """The child fetches a token of its own, though lock and flight are its parent's."""
+        program = """
+            import os, threading
+            from google.auth.transport.requests import Request
+            from genai_config import _credentials
+            from genai_config._tokens import TokenSource
+            from genai_config.testing import GeminiServer
+
+            asked = threading.Event()
+
+            def request():
+                asked.set()
+                return Request()
+
+            with GeminiServer() as server:
+                file = server.external_account_file()
+                source = TokenSource(lambda: _credentials.find(file, ()), request, 10)
+                server.tokens.hang()
+                threading.Thread(target=source.token, daemon=True).start()
+                asked.wait(10)
+                with source._lock:
+                    child = os.fork()
+                    if not child:
+                        os._exit(0 if source.token().startswith("ya29.") else 1)
+                server.tokens.release()
+                _, status = os.waitpid(child, 0)
+                print(os.waitstatus_to_exitcode(status), source.token().startswith("ya29."))
+        """
+        assert run(program) == "0 True"
+
+    def test_while_a_token_is_renewed(self) -> None:
+        """The child goes on with the token that is valid, and renews it by itself."""
+        program = """
+            import os, threading, time
+            from google.auth.transport.requests import Request
+            from genai_config import _credentials
+            from genai_config._tokens import TokenSource
+            from genai_config.testing import GeminiServer
+
+            now, asked, flights = [time.time()], threading.Event(), []
+
+            def request():
+                flights.append(threading.current_thread())
+                asked.set()
+                return Request()
+
+            def clock():
+                return now[0]
+
+            with GeminiServer() as server:
+                file = server.external_account_file()
+                source = TokenSource(
+                    lambda: _credentials.find(file, ()), request, 10, clock, clock
+                )
+                first = source.token()
+                flights[0].join()
+                asked.clear()
+                now[0] += 3600 - 170
+                server.tokens.hang()
+                assert source.token() == first
+                asked.wait(10)
+                child = os.fork()
+                if not child:
+                    same = source.token() == first
+                    now[0] += 170
+                    os._exit(0 if same and source.token() != first else 1)
+                server.tokens.release()
+                _, status = os.waitpid(child, 0)
+                print(os.waitstatus_to_exitcode(status))
+        """
+        assert run(program) == "0"
+
+    def test_what_is_left_and_what_is_kept(self, endpoint: Endpoint) -> None:
+        """Lock and flights are new; the token is kept, and for the next all is looked for anew."""
+        source = endpoint.source()
+        first = source.token()
+        source._flights[source._renew] = Future()
+        source._lock.acquire()
+        _tokens._start_all_anew()
+        assert source.token() == first
+        assert endpoint.found == 1
+        source.invalidate(first)
+        assert source.token() != first
+        assert (endpoint.tokens.count, endpoint.found) == (2, 2)
 
 
 def run(program: str, **environ: str) -> str:

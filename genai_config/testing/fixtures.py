@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import mock
 
-import httplib2
 from google.generativeai import client as client_lib
 
 from genai_config import safe_configure
@@ -43,9 +42,7 @@ def serving(
         server = undo.enter_context(GeminiServer(clock=clock, tuning_polls=tuning_polls))
         if token_lifetime is not None:
             server.tokens.lifetime = token_lifetime
-        # The SDK's upload takes no configuration: its address and its authorities are constants.
-        ca = os.fspath(server.ca_file)
-        undo.enter_context(mock.patch.object(httplib2, "CA_CERTS", ca))
+        # Where the SDK uploads to is a constant.
         undo.enter_context(
             mock.patch.object(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
         )
