@@ -24,6 +24,7 @@ myst_heading_anchors = 3
 # In our docstrings `name` is code.
 default_role = "code"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False

@@ -6,6 +6,7 @@ import asyncio
 import doctest
 import gc
 import importlib.util
+import inspect
 import os
 import re
 import ssl
@@ -60,7 +61,7 @@ BY_OTHERS = {
     "google-genai",  # below
     "sdk-facts",  # below
     "testing",  # test_documents.py
-    "openai",
+    "openai",  # test_documents.py
     "proxy",
     "diagnosis",
 }
@@ -277,6 +278,26 @@ def test_the_sdk_does_what_the_page_says(
     gc.collect()  # what the SDK left half made complains now, not in another test
     assert results.attempted
     assert not results.failed, "".join(report)
+
+
+# The reference
+
+
+@pytest.mark.parametrize("module", ["genai_config", "genai_config.openai", "genai_config.testing"])
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    """And nothing else is."""
+    page = (DOCS / "reference" / f"{module.rpartition('.')[2]}.rst").read_text(encoding="utf-8")
+    pattern = r"^\.\. (?:auto(?:function|class|exception)|py:data):: (\w+)"
+    found = re.findall(pattern, page.partition("pytest_plugin")[0], re.MULTILINE)
+    assert sorted(found) == sorted({*importlib.import_module(module).__all__} - {"exceptions"})
+
+
+def test_every_setting_is_in_its_table() -> None:
+    """In one of the two, once."""
+    page = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
+    cells = " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+    settings = set(inspect.signature(safe_configure).parameters) - {"unknown"}
+    assert sorted(re.findall(r"`(\w+)`", cells)) == sorted(settings)
 
 
 # What is made when the site is built
