@@ -38,6 +38,7 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "genai-config"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]

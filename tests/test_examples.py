@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from genai_config import safe_configure
+from genai_config.exceptions import APIKeyRequiredError
 from genai_config.testing import assert_auth, isolated, serving
 
 if TYPE_CHECKING:
@@ -82,6 +84,22 @@ class TestTenants:
         """A tenant that is not known reaches no model."""
         (answer,) = await self.get(tenants, "/sync", "stranger")
         assert answer.status_code == 401
+        assert here.requests == []
+
+    async def test_a_synchronous_dependency_would_not_do(
+        self, tenants: Any, here: GeminiServer
+    ) -> None:
+        """Its scope stays in a thread of its own: without a key of the process, it is an error."""
+
+        def in_a_thread(x_tenant: str = tenants.Header()) -> Iterator[None]:
+            with tenants.override(api_key=tenants.KEYS[x_tenant]):
+                yield
+
+        tenants.KEYS["one"] = here.api_key("one")
+        tenants.app.dependency_overrides[tenants.tenant] = in_a_thread
+        safe_configure(auth="api_key")
+        with pytest.raises(APIKeyRequiredError):
+            await self.get(tenants, "/async", "one")
         assert here.requests == []
 
 

@@ -18,7 +18,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai
-import httplib2
 import pytest
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
@@ -47,7 +46,7 @@ SEEN = {
         *(TUNED_OAUTH, OAUTH, MINE, TUNED_OAUTH),
         *((BASE, "mine", "rest"), (TUNED, "account", "rest")),
     ],
-    "production": [OAUTH, TUNED_OAUTH, OAUTH],
+    "production": [OAUTH, TUNED_OAUTH, OAUTH, OAUTH],
     "tenants": [TENANT, MINE, TENANT, TENANT],
     "workers": [TENANT, TENANT, MINE, TENANT, MINE, TENANT, MINE],
     "notebooks": [MINE, TUNED_OAUTH],
@@ -55,6 +54,12 @@ SEEN = {
 }
 """For each page that is one program: what the server sees of it. Calls at once may come in any
 order."""
+
+PRINTED = {
+    "production": "a token from google.oauth2.service_account.Credentials from ADC, ",
+    "workers": "export GEMINI_API_KEY",
+}
+"""What a page's program prints, among other things."""
 
 BY_OTHERS = {
     "first-steps",  # below
@@ -122,10 +127,11 @@ def seen_by(server: GeminiServer) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("page", SEEN)
 def test_the_server_sees_of_a_page_what_it_says(
-    page: str, here: GeminiServer, names: dict[str, Any]
+    page: str, here: GeminiServer, names: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page's program is run, in the reader's place, and every request is answered."""
     run(page, names)
+    assert PRINTED.get(page, "") in capsys.readouterr().out
     assert seen_by(here) == sorted(SEEN[page])
     assert {r.status for r in here.requests} <= {"OK"}
 
@@ -249,18 +255,13 @@ FACTS = dict(enumerate(blocks("sdk-facts", "pycon")))
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", FACTS)
 def test_the_sdk_does_what_the_page_says(
-    number: int, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    number: int, server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each example in a state of its own; what it prints and raises is compared."""
     monkeypatch.setattr(client_lib, "_client_manager", client_lib._ClientManager())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_file))
-    monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
-    monkeypatch.setattr(httplib2, "CA_CERTS", str(server.ca_file))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(server.service_account_file()))
-    photo = tmp_path / "photo.jpg"
-    photo.touch()
     names = {
-        "PHOTO": photo,
         "asyncio": asyncio,
         "genai": _Bare(server),
         "os": os,
@@ -272,6 +273,7 @@ def test_the_sdk_does_what_the_page_says(
     # What is set in an example is gone after it.
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
         monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     test = doctest.DocTestParser().get_doctest(FACTS[number], names, "sdk-facts", None, None)
     report: list[str] = []
     results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)
