@@ -141,4 +141,5 @@ def close_all() -> None:
 def prepare_session(session: Any, address: Address, bound: Attached) -> None:
     """Makes a `requests` session go the way of an address, and replay once on 401."""
     _http.mount(session, address.ca_certs, address.proxy, address.client_cert)
+    _http.follow_no_redirects(session)
     session._max_refresh_attempts = int(bound.renewable)  # noqa: SLF001 -- the transports do not pass it on

@@ -6,11 +6,14 @@ import tempfile
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
 from urllib3.util.ssl_ import create_urllib3_context
 
 from genai_config._pool import Pool
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
@@ -95,11 +98,53 @@ def mount(
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _as_it_is
+    session.hooks["response"] = [_stay_at_home]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keeps requests from putting a password of ~/.netrc beside the key or over the token."""
     return request
+
+
+def _stay_at_home(response: requests.Response, **_: Any) -> None:
+    """Follows no redirect to another host, scheme or port: requests would send secrets there.
+
+    It drops a token on the way, and neither an API key nor the form of a token endpoint.
+    """
+    if response.is_redirect and _origin(_target(response)) != _origin(response.url):
+        raise RequestException(_refused(response))
+
+
+def follow_no_redirects(session: requests.Session) -> None:
+    """Makes a redirect the caller's error, wherever it leads: the API answers with none."""
+    session.hooks["response"] = [_refuse]
+
+
+def _refuse(response: requests.Response, **_: Any) -> None:
+    if response.is_redirect:
+        raise ConfigurationError(
+            f"{_refused(response)}, and the API does not: this is another server.",
+            "give client_options={'api_endpoint': …} as the service's own address; "
+            "or does a proxy want a login first?",
+        )
+
+
+def _refused(response: requests.Response) -> str:
+    """Hangs up; returns what was wanted, without paths and queries: they may hold a secret."""
+    response.close()
+    return (
+        f"{_origin(response.url)} redirects to {_origin(_target(response))} "
+        f"(HTTP {response.status_code})"
+    )
+
+
+def _target(response: requests.Response) -> str:
+    return urljoin(response.url, response.headers["location"])
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def close_all() -> None:
