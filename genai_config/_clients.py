@@ -16,7 +16,7 @@ from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 from googleapiclient.errors import HttpError
 
-from genai_config import _attached, _calls, _channels, _credentials, _routing
+from genai_config import _attached, _calls, _channels, _credentials, _http, _routing
 from genai_config._secrets import scrub
 from genai_config._state import Snapshot, state
 
@@ -89,12 +89,15 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
     for name, value in config.client_options:
         if value is not None:
             setattr(options, name, value)
+    if options.client_encrypted_cert_source is not None:
+        # The SDK takes the option, and does nothing with it.
+        options.client_cert_source = _http.decrypted(options.client_encrypted_cert_source)
     if route.auth == "api_key" and service == "file" and config.api_key is not None:
         # The SDK's upload reads the key from here and nowhere else.
         options.api_key = config.api_key.get_secret_value()
     info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
     info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
-    return cls(
+    client = cls(
         transport=_transport_factory(
             config,
             route.transport,
@@ -104,6 +107,10 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
         client_options=options,
         client_info=info,
     )
+    # The first 0.8 releases compare the transport's credentials, which are not the real ones, with
+    # the universe; `_credentials` has looked at those.
+    getattr(client, "_client", client)._is_universe_domain_valid = True
+    return client
 
 
 def _client(service: str, config: GenAIConfig, route: Route) -> Any:

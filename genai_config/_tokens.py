@@ -12,6 +12,7 @@ import datetime as dt
 import functools
 import logging
 import math
+import os
 import random
 import threading
 import time
@@ -310,9 +311,11 @@ def _now() -> float:
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
     credentials = config.credentials
+    universe = _universe(config)
     key = (
         _credentials.identity(credentials),
         scopes,
+        universe,
         config.auth_timeout,
         config.ca_certs,
         config.proxy,
@@ -320,12 +323,19 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     return _SOURCES.get(
         key,
         lambda: TokenSource(
-            lambda: _credentials.find(credentials, scopes),
+            lambda: _credentials.in_universe(_credentials.find(credentials, scopes), universe),
             lambda: _request(config),
             config.auth_timeout,
             _now,
         ),
     )
+
+
+def _universe(config: GenAIConfig) -> str | None:
+    """The universe whose credentials are wanted; None: who gave an endpoint knows its own."""
+    options = config.client_options
+    named = options.universe_domain or os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN")
+    return named or (None if options.api_endpoint else "googleapis.com")
 
 
 def forget_sources() -> None:
