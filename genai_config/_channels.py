@@ -6,6 +6,8 @@ Credentials are no part of a channel: `_calls` attaches them to each call.
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -122,14 +124,50 @@ def connections() -> Connections:
 
 
 def loop_connections() -> Connections:
-    """The connections of the running event loop; those of closed loops are forgotten."""
+    """The connections of the running event loop; those of closed loops are forgotten.
+
+    Raises:
+        ConfigurationError: In this process gRPC can serve no event loop.
+    """
     loop = asyncio.get_running_loop()
     mine = _LOOPS.get(loop)
     if mine is None:
-        for other in [other for other in list(_LOOPS) if other.is_closed()]:
-            _LOOPS.pop(other, None)
+        if _forked_off_a_loop:
+            raise ConfigurationError(
+                "This process was forked while an event loop of its parent had a gRPC connection; "
+                "gRPC can serve no event loop here, and would wait for ever.",
+                "start processes with the method 'spawn', or before the first awaited request; "
+                "or safe_configure(transport='rest', tuned_transport='rest').",
+            )
+        _forget_closed_loops()
         mine = _LOOPS[loop] = Connections()
     return mine
+
+
+def _forget_closed_loops() -> bool:
+    closed = [loop for loop in list(_LOOPS) if loop.is_closed()]
+    for loop in closed:
+        _LOOPS.pop(loop, None)
+    return bool(closed)
+
+
+_forked_off_a_loop = False
+
+
+def _before_fork() -> None:
+    """Lets go of what was for closed loops: gRPC serves a child's loops if it serves none now."""
+    if _forget_closed_loops():
+        gc.collect()  # the SDK's clients are cycles
+
+
+def _after_fork_in_child() -> None:
+    global _forked_off_a_loop  # noqa: PLW0603 -- it is a fact about the process
+    _forked_off_a_loop = _forked_off_a_loop or bool(_LOOPS)
+    _LOOPS.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 def close_all() -> None:
@@ -142,4 +180,5 @@ def close_all() -> None:
 def prepare_session(session: Any, address: Address, bound: Attached) -> None:
     """Makes a `requests` session go the way of an address, and replay once on 401."""
     _http.mount(session, address.ca_certs, address.proxy, address.client_cert)
+    _http.follow_no_redirects(session)
     session._max_refresh_attempts = int(bound.renewable)  # noqa: SLF001 -- the transports do not pass it on

@@ -86,6 +86,9 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
     for name, value in config.client_options:
         if value is not None:
             setattr(options, name, value)
+    if options.client_encrypted_cert_source is not None:
+        # The SDK takes the option, and does nothing with it.
+        options.client_cert_source = _http.decrypted(options.client_encrypted_cert_source)
     info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
     info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
     client = cls(
@@ -102,6 +105,9 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
         session = requests.Session()
         _http.mount(session, config.ca_certs, config.proxy)
         client.http = Http(session, config.api_key)
+    # The first 0.8 releases compare the transport's credentials, which are not the real ones, with
+    # the universe; `_credentials` has looked at those.
+    getattr(client, "_client", client)._is_universe_domain_valid = True
     return client
 
 

@@ -291,6 +291,11 @@ def build(patch: Patch) -> GenAIConfig:
             options[member] = value
         else:
             headers.extend((member, item) for item in value)
+    if options.keys() >= {"client_cert_source", "client_encrypted_cert_source"}:
+        raise ConfigurationError(
+            "client_options has both client_cert_source and client_encrypted_cert_source.",
+            "give one of them, and the other as UNSET if it is set already.",
+        )
     return GenAIConfig(
         **settings, client_options=ClientOptions(**options), default_metadata=tuple(headers)
     )

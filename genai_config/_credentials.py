@@ -154,6 +154,34 @@ def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
     return _found(credentials, "the object given as credentials=", scopes, None)
 
 
+def universe(options: ClientOptions) -> str | None:
+    """The universe whose credentials are wanted; None: who gave an endpoint knows its own."""
+    named = options.universe_domain or os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN")
+    return named or (None if options.api_endpoint else "googleapis.com")
+
+
+def in_universe(found: Found, universe: str | None) -> Found:
+    """Credentials, if they belong to the universe that requests go to; None: any.
+
+    Raises:
+        InvalidCredentialsError: They belong to another, and their tokens are not to leave it.
+    """
+    from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN
+
+    if universe is None:
+        return found
+    # Some ask the metadata server for it, which is a wait that most people have no use for.
+    attribute = "_universe_domain" if universe == DEFAULT_UNIVERSE_DOMAIN else "universe_domain"
+    own = getattr(found.credentials, attribute, DEFAULT_UNIVERSE_DOMAIN)
+    if own != universe:
+        raise InvalidCredentialsError(
+            f"{found.description} belong to the universe {own}, and requests go to {universe}.",
+            f"safe_configure(client_options={{'universe_domain': {own!r}}}), or give credentials "
+            f"of {universe}.",
+        )
+    return found
+
+
 def check(credentials: object) -> None:
     """Loads credentials given as a path or a mapping, to refuse bad ones where they are given."""
     if isinstance(credentials, (Path, SecretMapping)):

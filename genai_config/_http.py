@@ -10,17 +10,21 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 from google.auth.transport.requests import Request
 from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from genai_config._pool import Pool
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     import requests
 
@@ -138,6 +142,30 @@ def _presenting(chain: bytes, key: bytes) -> ssl.SSLContext:
     return context
 
 
+def decrypted(source: Callable[[], tuple[Any, Any, bytes]]) -> Callable[[], tuple[bytes, bytes]]:
+    """A source of a client certificate and key, PEM, from one of two files and a passphrase."""
+
+    def read() -> tuple[bytes, bytes]:
+        chain, key, passphrase = source()
+        try:
+            from cryptography.hazmat.primitives import serialization as form
+
+            private = form.load_pem_private_key(Path(key).read_bytes(), passphrase)
+            plain = private.private_bytes(
+                form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()
+            )
+            return Path(chain).read_bytes(), plain
+        except (ImportError, OSError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                "What client_options['client_encrypted_cert_source'] gives cannot be used: "
+                f"{type(error).__name__}: {error}",
+                "it gives the path of a certificate, the path of its PEM key, and the passphrase "
+                "as bytes; `pip install cryptography` if that is missing.",
+            ) from None
+
+    return read
+
+
 _ADAPTERS: Pool[_Adapter] = Pool(16)
 
 
@@ -160,6 +188,7 @@ def mount(
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _as_it_is
+    session.hooks["response"] = [_stay_at_home]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -185,6 +214,47 @@ class TokenRequest(Request):
 
     def __del__(self) -> None:
         """Leaves the connections alone, which google-auth's own would close: others share them."""
+
+
+def _stay_at_home(response: requests.Response, **_: Any) -> None:
+    """Follows no redirect to another host, scheme or port: requests would send secrets there.
+
+    It drops a token on the way, and neither an API key nor the form of a token endpoint.
+    """
+    if response.is_redirect and _origin(_target(response)) != _origin(response.url):
+        raise RequestException(_refused(response))
+
+
+def follow_no_redirects(session: requests.Session) -> None:
+    """Makes a redirect the caller's error, wherever it leads: the API answers with none."""
+    session.hooks["response"] = [_refuse]
+
+
+def _refuse(response: requests.Response, **_: Any) -> None:
+    if response.is_redirect:
+        raise ConfigurationError(
+            f"{_refused(response)}, and the API does not: this is another server.",
+            "give client_options={'api_endpoint': …} as the service's own address; "
+            "or does a proxy want a login first?",
+        )
+
+
+def _refused(response: requests.Response) -> str:
+    """Hangs up; returns what was wanted, without paths and queries: they may hold a secret."""
+    response.close()
+    return (
+        f"{_origin(response.url)} redirects to {_origin(_target(response))} "
+        f"(HTTP {response.status_code})"
+    )
+
+
+def _target(response: requests.Response) -> str:
+    return urljoin(response.url, response.headers["location"])
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def close_all() -> None:

@@ -46,13 +46,18 @@ async def off_the_loop(function: Callable[..., Any], *args: Any, **kwargs: Any) 
 
 async def _fetched(cancellation: Cancellation, result: Iterable[Any]) -> AsyncIterator[Any]:
     items = iter(result)
-    item: Any = None
+    is_fetching, item = True, None
     try:
         while (item := await _run(cancellation, functools.partial(next, items, _END))) is not _END:
+            is_fetching = False
             yield item
+            is_fetching = True
     finally:
         if item is not _END:
             cancellation.cancel()
+            # A thread that is fetching closes what it sees broken off.
+            if not is_fetching and hasattr(result, "cancel"):
+                result.cancel()
 
 
 async def _run(cancellation: Cancellation, work: Callable[[], Any]) -> Any:

@@ -50,12 +50,15 @@ class Pool(Generic[T]):
 
 
 _POOLS: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+_INHERITED: list[Any] = []
 
 
-def _clear_all() -> None:
+def _start_anew() -> None:
     for pool in list(_POOLS):
+        # Kept, and never used: a process that destroys an asyncio channel of its parent crashes.
+        _INHERITED.append(pool._things)  # noqa: SLF001 -- this room's own
         pool.clear()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
-    os.register_at_fork(after_in_child=_clear_all)
+    os.register_at_fork(after_in_child=_start_anew)

@@ -9,7 +9,11 @@ from genai_config._decorating import decorated
 from genai_config._patches import UNSET, Patch, combine, make_patch
 from genai_config._routing import BASE_SCOPES, TUNED_SCOPES
 from genai_config._state import Layer, Origin, state
-from genai_config.exceptions import APIKeyRequiredError, CredentialsNotFoundError
+from genai_config.exceptions import (
+    APIKeyRequiredError,
+    ConfigurationError,
+    CredentialsNotFoundError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,6 +124,11 @@ class _TunedModels(_Checked):
         if transport is not None:
             settings["tuned_transport"] = "grpc" if transport == "grpc_asyncio" else transport
         super().__init__({**settings, "auth": settings.get("auth") or "oauth"})
+        if self._layer.patch.values["auth"] == "api_key":
+            raise ConfigurationError(
+                'tuned_models(auth="api_key"): tuned models take OAuth credentials alone.',
+                'leave auth out, or base_models(auth="api_key") for base models.',
+            )
 
     def _prepare(self) -> Layer:
         _source(_config_with(self._layer), TUNED_SCOPES).found()
@@ -216,7 +225,7 @@ def tuned_models(**settings: Any) -> Scope:
         **settings: As for `safe_configure`; `transport` is that of the tuned models.
 
     Raises:
-        ConfigurationError: A value is refused.
+        ConfigurationError: A value is refused, ``auth="api_key"`` among them.
     """
     return _TunedModels(settings)
 

@@ -359,10 +359,12 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
     credentials = config.credentials
     audience = _credentials.audience(config.client_options)
+    universe = _credentials.universe(config.client_options)
     key = (
         _credentials.identity(credentials),
         scopes,
         audience,
+        universe,
         config.auth_timeout,
         config.ca_certs,
         config.proxy,
@@ -370,7 +372,9 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     return _SOURCES.get(
         key,
         lambda: TokenSource(
-            lambda: _credentials.find(credentials, scopes, audience),
+            lambda: _credentials.in_universe(
+                _credentials.find(credentials, scopes, audience), universe
+            ),
             lambda: _request(config),
             config.auth_timeout,
             _now,

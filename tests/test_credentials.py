@@ -229,7 +229,6 @@ class TestWhatIsFound:
         ("options", "audience"),
         [
             ({}, "https://generativelanguage.googleapis.com/"),
-            ({"universe_domain": "example.com"}, "https://generativelanguage.example.com/"),
             ({"api_endpoint": "example.com"}, "https://example.com/"),
             ({"api_endpoint": "example.com:8443"}, "https://example.com:8443/"),
             ({"api_endpoint": "https://example.com/path"}, "https://example.com/"),
@@ -248,6 +247,11 @@ class TestWhatIsFound:
         mine = found.credentials.with_gdch_audience("https://my-own/")
         config = GenAIConfig(credentials=mine, client_options=options)
         assert _tokens.source_for(config, TUNED_SCOPES).found().credentials is mine
+
+    def test_the_audience_in_another_universe(self) -> None:
+        """It is the service's host there."""
+        options = GenAIConfig(client_options={"universe_domain": "example.com"}).client_options
+        assert _credentials.audience(options) == "https://generativelanguage.example.com/"
 
     def test_a_distributed_clouds_token(self, server: GeminiServer, exchange: Exchange) -> None:
         """It is fetched with the audience from the endpoint of the key file."""

@@ -27,7 +27,11 @@ from genai_config import (
     uninstall,
 )
 from genai_config._state import state
-from genai_config.exceptions import APIKeyRequiredError, CredentialsNotFoundError
+from genai_config.exceptions import (
+    APIKeyRequiredError,
+    ConfigurationError,
+    CredentialsNotFoundError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -569,6 +573,12 @@ class TestModelTypes:
         with pytest.raises(CredentialsNotFoundError, match="gcloud auth application-default"):
             tuned_models(api_key="made-up").__enter__()
         assert state.scopes() == ()
+
+    def test_tuned_models_by_api_key_are_refused_where_they_are_made(self) -> None:
+        """No request inside could ever succeed."""
+        with pytest.raises(ConfigurationError, match="OAuth credentials alone") as caught:
+            tuned_models(credentials=ANONYMOUS, auth=" api_key")
+        assert caught.value.remedy.startswith("leave auth out")
 
     @pytest.mark.parametrize("scope", [base_models, tuned_models])
     async def test_they_work_asynchronously(self, scope: Callable[..., Scope]) -> None:

@@ -142,6 +142,31 @@ class TestCancelling:
         first, second = (request.connection for request in server.requests)
         assert first != second
 
+    async def test_a_stream_that_is_cancelled(self) -> None:
+        """Whoever waits for its next part is let go at once."""
+        fetching, go_on = threading.Event(), threading.Event()
+
+        def count() -> Iterator[int]:
+            yield 0
+            fetching.set()
+            go_on.wait()
+
+        numbers: AsyncIterator[int] = await off_the_loop(count)
+        assert await anext(numbers) == 0
+        task = asyncio.ensure_future(anext(numbers))
+        await asyncio.to_thread(fetching.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+
+    async def test_what_is_left_without_a_connection(self) -> None:
+        """There is nothing to close."""
+        numbers: Any = await off_the_loop(lambda: iter(range(3)))
+        assert await anext(numbers) == 0
+        await numbers.aclose()
+        await until(lambda: not at_work())
+
     async def test_a_stream_that_ends(self, server: GeminiServer) -> None:
         """Its connection serves the next call."""
         server.respond(MODEL, ["one ", "two ", "three"])

@@ -88,7 +88,7 @@ def test_a_forked_child_starts_with_empty_pools() -> None:
     with ThreadPoolExecutor(1) as executor:
         holder = executor.submit(pool.get, "b", hold)
         held.wait(10)
-        _pool._clear_all()
+        _pool._start_anew()
         assert pool.get("a", object) is not thing
         done.set()
         holder.result(10)

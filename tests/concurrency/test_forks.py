@@ -1,0 +1,289 @@
+"""Processes made by other processes: forked, spawned, before, during and after requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from genai_config import _channels, _pool
+from genai_config._pool import Pool
+from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genai_config.testing import GeminiServer
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+# What the programs have in common. A child that hangs is ended by a signal.
+PRELUDE = """
+    import asyncio, json, multiprocessing, os, signal, sys, threading
+    from concurrent.futures import ProcessPoolExecutor
+
+    import google.generativeai as genai
+
+    from genai_config import safe_configure
+
+    GRPC, REST, SETTINGS = json.loads(sys.argv[1])
+    MODELS = [genai.GenerativeModel(name) for name in ("gemini-1.5-flash", "tunedModels/mine")]
+
+    def configure():
+        safe_configure(client_options={"api_endpoint": GRPC}, **SETTINGS)
+
+    def point(transport):
+        endpoint = REST if transport == "rest" else GRPC
+        safe_configure(
+            transport=transport,
+            tuned_transport=transport,
+            client_options={"api_endpoint": endpoint},
+        )
+
+    def ask():
+        for model in MODELS:
+            model.generate_content("hi")
+
+    async def ask_async():
+        for model in MODELS:
+            await model.generate_content_async("hi")
+
+    def ask_in_every_way():
+        for transport in ("grpc", "rest"):
+            point(transport)
+            ask()
+            asyncio.run(ask_async())
+        point("grpc")
+
+    def in_a_child(work):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            try:
+                work()
+            except BaseException as error:
+                print(type(error).__name__, error, file=sys.stderr, flush=True)
+                os._exit(2)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status)
+"""
+PER_CHILD = 8  # requests of ask_in_every_way()
+
+
+def run(program: str, server: GeminiServer, folder: Path) -> Any:
+    """What a program prints as JSON; it runs in processes of its own, that end in time."""
+    settings = {
+        "api_key": server.api_key("mine"),
+        "credentials": str(server.external_account_file("workload")),
+        "ca_certs": str(server.ca_file),
+        "auth_timeout": 10,
+    }
+    # A file, not -c: spawned processes import it.
+    file = folder / "program.py"
+    file.write_text(textwrap.dedent(PRELUDE) + textwrap.dedent(program), encoding="utf-8")
+    arguments = json.dumps([server.grpc_endpoint, server.rest_endpoint, settings])
+    done = subprocess.run(  # noqa: S603 -- the tests' own programs
+        [sys.executable, "-W", "ignore", os.fspath(file), arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@forks
+class TestAfterRequests:
+    def test_a_child_asks_in_every_way_whatever_its_parent_did(
+        self, server: GeminiServer, tmp_path: Path
+    ) -> None:
+        """The parent has sent nothing, by gRPC, in event loops that are over, and by REST."""
+        program = """
+            configure()
+            codes = [in_a_child(ask_in_every_way)]
+            for transport in ("grpc", "rest"):
+                point(transport)
+                ask()
+                codes.append(in_a_child(ask_in_every_way))
+                asyncio.run(ask_async())
+                codes.append(in_a_child(ask_in_every_way))
+            ask_in_every_way()
+            print(json.dumps(codes))
+        """
+        assert run(program, server, tmp_path) == [0] * 5
+        assert len(server.requests) == 8 + 6 * PER_CHILD
+        assert {request.status for request in server.requests} == {"OK"}
+
+    def test_a_child_of_a_running_loop(self, server: GeminiServer, tmp_path: Path) -> None:
+        """All but awaited gRPC works there; that is an error at once, where it would hang."""
+        program = """
+            from genai_config.exceptions import ConfigurationError
+
+            def ask_in_the_child():
+                ask()
+                try:
+                    asyncio.run(ask_async())
+                except ConfigurationError as error:
+                    assert "forked while an event loop" in error.problem
+                else:
+                    raise AssertionError("gRPC serves two processes with one thread")
+                # Nor does a child of the child get any further.
+                assert in_a_child(lambda: asyncio.run(ask_async())) == 2
+                point("rest")
+                ask()
+                asyncio.run(ask_async())
+
+            async def main():
+                await ask_async()
+                code = in_a_child(ask_in_the_child)
+                await ask_async()
+                return code
+
+            configure()
+            print(json.dumps([asyncio.run(main()), in_a_child(ask_in_every_way)]))
+        """
+        assert run(program, server, tmp_path) == [0, 0]
+        assert {request.status for request in server.requests} == {"OK"}
+
+    def test_a_child_made_while_threads_ask(self, server: GeminiServer, tmp_path: Path) -> None:
+        """The parent's calls under way are the parent's; the child makes its own."""
+        program = """
+            started = threading.Barrier(5)
+
+            def hold():
+                started.wait()
+                for _ in range(20):
+                    ask()
+
+            configure()
+            ask()
+            threads = [threading.Thread(target=hold) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            started.wait()
+            codes = [in_a_child(ask_in_every_way) for _ in range(3)]
+            for thread in threads:
+                thread.join()
+            print(json.dumps(codes))
+        """
+        assert run(program, server, tmp_path) == [0] * 3
+        assert len(server.requests) == 2 + 4 * 20 * 2 + 3 * PER_CHILD
+        assert {request.status for request in server.requests} == {"OK"}
+
+
+@forks
+def test_a_child_made_during_a_refresh(server: GeminiServer, tmp_path: Path) -> None:
+    """It does not wait for the parent's refresh, whose thread it has not: it makes its own."""
+    program = """
+        from genai_config import _tokens
+
+        asking, real = threading.Event(), _tokens._request
+
+        def request(config):
+            asking.set()
+            return real(config)
+
+        def release():
+            MODELS[0].generate_content("release")
+
+        _tokens._request = request
+        configure()
+        waiter = threading.Thread(target=ask)
+        waiter.start()
+        assert asking.wait(10)
+
+        def ask_in_the_child():
+            # Still hanging: the child's own request for a token goes out first.
+            asking.clear()
+            mine = threading.Thread(target=ask)
+            mine.start()
+            assert asking.wait(10)
+            release()
+            mine.join()
+            ask_in_every_way()
+
+        code = in_a_child(ask_in_the_child)
+        waiter.join()
+        ask()
+        print(json.dumps(code))
+    """
+
+    def answer(request: Any) -> str:
+        if request.contents[0].parts[0].text == "release":
+            server.tokens.release()
+        return "hello"
+
+    server.respond("*", answer)
+    server.tokens.hang()
+    assert run(program, server, tmp_path) == 0
+    assert {request.status for request in server.requests} == {"OK"}
+    # The parent's, and the child's for each of its endpoints.
+    assert server.tokens.count == 3
+
+
+class TestWorkers:
+    @forks
+    def test_workers_forked_from_a_configured_parent(
+        self, server: GeminiServer, tmp_path: Path
+    ) -> None:
+        """As under a preforking server: the parent configures, all the workers ask at once."""
+        program = """
+            configure()
+            context = multiprocessing.get_context("fork")
+            workers = [context.Process(target=ask_in_every_way, daemon=True) for _ in range(4)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join(20)
+            print(json.dumps([worker.exitcode for worker in workers]))
+        """
+        assert run(program, server, tmp_path) == [0] * 4
+        assert len(server.requests) == 4 * PER_CHILD
+        assert {request.identity for request in server.requests} == {"mine", "workload"}
+
+    def test_workers_that_are_spawned(self, server: GeminiServer, tmp_path: Path) -> None:
+        """They begin with nothing, and configure themselves."""
+        program = """
+            if __name__ == "__main__":
+                context = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(2, context, initializer=configure) as workers:
+                    for done in [workers.submit(ask_in_every_way) for _ in range(2)]:
+                        done.result()
+                print(json.dumps("done"))
+        """
+        assert run(program, server, tmp_path) == "done"
+        assert len(server.requests) == 2 * PER_CHILD
+        assert {request.identity for request in server.requests} == {"mine", "workload"}
+
+
+class TestInThisProcess:
+    """What happens around a fork, step by step."""
+
+    def test_what_was_inherited_is_kept_and_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """To destroy a parent's asyncio channel would crash the child."""
+        monkeypatch.setattr(_pool, "_INHERITED", [])
+        pool: Pool[object] = Pool(2)
+        thing = pool.get("a", object)
+        _pool._start_anew()
+        assert pool.get("a", object) is not thing
+        assert [thing] in [list(things.values()) for things in _pool._INHERITED]
+
+    async def test_a_child_of_a_running_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It serves no loop; a child of a loop that is over, or of none, serves them all."""
+        monkeypatch.setattr(_channels, "_forked_off_a_loop", False)
+        mine = _channels.loop_connections()
+        _channels._before_fork()
+        assert _channels.loop_connections() is mine
+        _channels._LOOPS.clear()
+        _channels._after_fork_in_child()
+        assert _channels.loop_connections() is not mine
+        _channels._after_fork_in_child()
+        with pytest.raises(ConfigurationError, match="forked while an event loop"):
+            _channels.loop_connections()
