@@ -103,7 +103,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Builds the site into docs/_build/html; a warning is an error, and the network is not used."""
-    session.install("-e", ".[all]", "furo>=2024.8", "myst-parser>=4", "sphinx>=8.1")
+    # pytest, because the fixtures are in the reference.
+    session.install("-e", ".[all]", "furo>=2024.8", "myst-parser>=4", "pytest>=8.2", "sphinx>=8.1")
     session.run("sphinx-build", "-W", "-n", "--keep-going", "-E", "docs", "docs/_build/html")
 
 
