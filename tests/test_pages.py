@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 DOCS = Path(__file__).parents[1] / "docs"
+README = DOCS.parent / "README.md"
 
 BASE, TUNED = "models/gemini-1.5-flash", "tunedModels/mine"
 MINE, TENANT = (BASE, "mine", "grpc"), (BASE, "tenant", "grpc")
@@ -82,6 +84,19 @@ def test_no_page_is_left_out() -> None:
     """A page with code in it is run by a test."""
     pages = {path.stem for path in DOCS.glob("*.md") if "```py" in path.read_text(encoding="utf-8")}
     assert pages <= SEEN.keys() | BY_OTHERS
+
+
+PROSE = [README, *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.stem)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """The files that it links to, and the extras that it has installed."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / target).is_file(), target
+    extras = re.findall(r"(?:genai-config|'\.)\[(\w+)\]", text)
+    assert {*extras} <= {*metadata("genai-config").get_all("Provides-Extra", [])}
 
 
 @pytest.fixture
