@@ -147,9 +147,9 @@ def token(
 @commands.command(
     "exec",
     help="Run a command with OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_ID.\n\n"
-    "The shell and its other commands do not get them. They are those of `genai-config env`: for a command that runs "
-    "longer than an hour, use `genai-config proxy`. OPENAI_ORG_ID, OPENAI_PROJECT_ID and "
-    "OPENAI_CUSTOM_HEADERS are taken away.\n\n"
+    "The shell and its other commands do not get them. They are those of `genai-config env`: for "
+    "a command that runs longer than an hour, use `genai-config proxy`. OPENAI_ORG_ID, "
+    "OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are taken away.\n\n"
     "Example: genai-config exec --location us-central1 -- python app.py\n\n"
     "Exit code: the command's own; 1: no credentials, or they were refused; 2: the command line or "
     "a setting; 126: the command cannot be run; 127: there is no such command.",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from genai_config import _openai_errors
 from genai_config._proxy_rules import (
@@ -54,6 +55,7 @@ class Limits(NamedTuple):
 
     Attributes:
         requests: Requests under way at once.
+        patience: Seconds that another waits for its turn.
         body: Bytes of a request's body.
         kept: Bytes of a body that is kept until it is answered: it can be sent again after a 401,
             and its model's name be completed. What is larger passes through as it is.
@@ -61,6 +63,7 @@ class Limits(NamedTuple):
     """
 
     requests: int = 64
+    patience: float = 5.0
     body: int = 100 << 20
     kept: int = 8 << 20
     timeout: float = 600.0
@@ -104,8 +107,7 @@ class Proxy:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._gateway,
-                # The one that hands on a request's target as it was sent.
-                http="h11",
+                http=_Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -154,6 +156,16 @@ def _listen(port: int) -> socket.socket:
     return listening
 
 
+class _Protocol(H11Protocol):
+    """The protocol of uvicorn's that hands a request's target on as it was sent."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closes what a client has reset, too: Python 3.10 warns of it otherwise."""
+        transport = self.transport
+        super().connection_lost(exc)
+        transport.close()
+
+
 class _Gateway:
     """The application: lets requests in, or not.
 
@@ -171,7 +183,7 @@ class _Gateway:
         self.limits = limits
         self._key, self._url = key_and_url
         self._base = httpx.URL(target.base_url)
-        self._running = 0
+        self._turns = asyncio.Semaphore(limits.requests)
 
     async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
         """One request and its answer; as ASGI has it."""
@@ -190,19 +202,23 @@ class _Gateway:
         method = scope["method"]
         target, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("latin-1")
         below = path_below(method, target, query, self._url)
-        if self._running >= self.limits.requests:
+        url = self._base.copy_with(raw_path=self._base.raw_path + below.encode())
+        await self._take_turn()
+        try:
+            await _Exchange(self, (method, url, headers), receive, send).run()
+        finally:
+            self._turns.release()
+
+    async def _take_turn(self) -> None:
+        try:
+            await asyncio.wait_for(self._turns.acquire(), self.limits.patience)
+        except asyncio.TimeoutError:
             raise Refusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"This proxy has {self.limits.requests} requests under way, and takes no more.",
                 "try again later, or start it with a larger --max-requests.",
                 retry_after="1",
-            )
-        url = self._base.copy_with(raw_path=self._base.raw_path + below.encode())
-        self._running += 1
-        try:
-            await _Exchange(self, (method, url, headers), receive, send).run()
-        finally:
-            self._running -= 1
+            ) from None
 
 
 class _Gone(Exception):  # noqa: N818 -- nobody is told
@@ -287,9 +303,17 @@ class _Exchange:
         headers = [*passed_on(self._headers, NOT_SENT_ON), *credentials]
         if not isinstance(content, bytes):
             headers += [(name, value) for name, value in self._headers if name == "content-length"]
-        request = httpx.Request(self._method, self._url, headers=headers, content=content)
-        send = self._gateway.client.send
-        return await send(request, stream=True, auth=None, follow_redirects=False), credentials
+        client = self._gateway.client
+        request = httpx.Request(
+            self._method,
+            self._url,
+            headers=headers,
+            content=content,
+            # Before 0.28 httpx gives its own requests the client's, and this one none.
+            extensions={"timeout": client.timeout.as_dict()},
+        )
+        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        return response, credentials
 
     async def _body(self) -> bytes | AsyncIterator[bytes]:
         """The body, if it can be kept; else its pieces, as they come."""
