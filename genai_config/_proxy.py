@@ -258,8 +258,7 @@ class _Exchange:
 
     async def _until_gone(self) -> None:
         await self._has_come.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            """The end of a body that nobody wants."""
+        await self._receive()  # nothing comes after the body but this news
 
     async def _answer(self) -> None:
         try:
@@ -270,7 +269,6 @@ class _Exchange:
             is_late = isinstance(error, httpx.TimeoutException)
             status = HTTPStatus.GATEWAY_TIMEOUT if is_late else HTTPStatus.BAD_GATEWAY
             raise Refusal(status, self._unreachable(error)) from None
-        self._has_come.set()
         try:
             await self._relay(response)
         except httpx.HTTPError as error:

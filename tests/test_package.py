@@ -17,10 +17,10 @@ FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = [
     "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
-    "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
-    "_lanes", "_calls", "_bound", "_channels", "_offload", "_clients", "_sdk", "_decorating",
-    "_scopes", "_api", "_explain",
-    "_openai_target", "_openai_errors", "_openai_http", "openai", "_proxy_rules", "_proxy",
+    "_openai_target", "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens",
+    "_attached", "_lanes", "_calls", "_bound", "_channels", "_offload", "_clients", "_sdk",
+    "_decorating", "_scopes", "_api", "_explain",
+    "_openai_errors", "_openai_http", "openai", "_proxy_rules", "_proxy",
     "pytest_plugin",
     "_demo", "_cli_openai", "_cli", "__main__",
 ]  # fmt: skip

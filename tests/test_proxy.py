@@ -339,20 +339,22 @@ def test_a_token_is_refused_twice(upstream: Upstream, to_upstream: Proxy) -> Non
 def test_an_answer_before_the_end_of_the_request(
     upstream: Upstream, oauth: None, start: Callable[..., Proxy]
 ) -> None:
-    """It is handed on, and what still comes of the request is thrown away."""
+    """It ends the request; the rest is thrown away, and the connection serves on."""
     del oauth
     proxy = start(upstream.url, kept=4)
     with dial(proxy) as connection:
-        connection.sendall(request("content-length: 100000000") + b"x" * 100)
+        connection.sendall(request("content-length: 10000000") + b"x" * 100)
         seen = upstream.accept()
         seen.body(100)
         seen.answer(b"", status="400 Bad Request")
         seen.socket.shutdown(socket.SHUT_RD)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                connection.sendall(b"x" * 100_000)
+        connection.sendall(b"x" * 9_999_900)
         response, _ = reply(connection)
-    assert response.status in (400, 502)
+        # Whether it can still be read when the rest cannot be sent is up to the system.
+        assert response.status in (400, 502)
+        connection.sendall(request())
+        upstream.accept().answer(b"next")
+        assert reply(connection)[1] == b"next"
 
 
 # Who is refused
@@ -607,7 +609,7 @@ class Counted(str):
     __slots__ = ()
     made = 0
 
-    def split(self, *_: Any, **__: Any) -> list[str]:  # type: ignore[override] # the server's call
+    def split(self, *_: Any, **__: Any) -> list[str]:
         """What the server does for each piece."""
         Counted.made += 1
         return []
