@@ -72,8 +72,8 @@ _Url: TypeAlias = Annotated[
 _Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        envvar="MODEL_ID",
-        help=f"What MODEL_ID becomes. Default: {DEFAULT_MODEL}, in the form the service wants.",
+        help=f"What MODEL_ID becomes, in the form the service wants. Default: what it is, else "
+        f"{DEFAULT_MODEL}."
     ),
 ]
 _Shell: TypeAlias = Annotated[
@@ -293,6 +293,8 @@ def _http_options(config: GenAIConfig) -> dict[str, Any]:
 
 def _model(target: Target, given: str | None) -> str:
     """What to call the model; that of an endpoint of one's own has any name."""
+    # Not typer's `envvar`: version 0.26 does not look at it.
+    given = given or os.environ.get("MODEL_ID")
     is_own = target.endpoint not in ("", GEMINI_ENDPOINT)
     return target.model(given or (target.endpoint if is_own else DEFAULT_MODEL))
 

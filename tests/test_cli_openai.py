@@ -349,19 +349,16 @@ def test_proxy(server: GeminiServer, monkeypatch: pytest.MonkeyPatch, url: str) 
     real = _proxy.Proxy.run
     answers: list[str] = []
 
-    def use(proxy: _proxy.Proxy) -> None:
+    def running(proxy: _proxy.Proxy) -> None:
+        serving = threading.Thread(target=real, args=[proxy])
+        serving.start()
         found = exported("\n".join(printed))
         with openai.OpenAI(
             api_key=found["OPENAI_API_KEY"], base_url=found["OPENAI_BASE_URL"]
         ) as client:
             answers.append(client.models.retrieve(found["MODEL_ID"]).id)
         proxy.stop()
-
-    def running(proxy: _proxy.Proxy) -> None:
-        user = threading.Thread(target=use, args=[proxy])
-        user.start()
-        real(proxy)
-        user.join()
+        serving.join()
 
     monkeypatch.setattr(_proxy.Proxy, "run", running)
     result = run("proxy", "--base-url", url, "--timeout", "30", "--shell", "bash")
