@@ -9,7 +9,6 @@ import re
 import secrets
 import shlex
 import signal
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import typer
 
 from genai_config import _tokens
 from genai_config._attached import attached_to
+from genai_config._openai_http import http_options
 from genai_config._openai_target import GEMINI_ENDPOINT, resolve
 from genai_config._routing import CLOUD_PLATFORM
 from genai_config._state import state
@@ -238,15 +238,21 @@ def proxy(  # noqa: PLR0913 -- options
             api_version=api_version,
             base_url=base_url,
         )
-        bound = attached_to(config, target)
-        bound.headers()  # who has no credentials hears of it now
+        attached_to(config, target).headers()  # who has no credentials hears of it now
         limits = Limits(requests=max_requests, body=max_bytes)
         seconds = timeout or config.timeout
         if seconds is not None:
             limits = limits._replace(timeout=seconds)
         key = _kept_key(key_file) if key_file else None
         try:
-            server = Proxy(target, bound, _http_options(config), port=port, key=key, limits=limits)
+            server = Proxy(
+                target,
+                lambda: attached_to(config, target),
+                http_options(config),
+                port=port,
+                key=key,
+                limits=limits,
+            )
         except OSError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(_USAGE) from None
@@ -280,15 +286,6 @@ def _aim(**place: Any) -> tuple[GenAIConfig, Target]:
         found_project=lambda scopes: _tokens.source_for(config, scopes).found().project,
     )
     return config, target
-
-
-def _http_options(config: GenAIConfig) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if config.ca_certs is not None:
-        options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
-    if config.proxy is not None:
-        options["proxy"] = config.proxy.get_secret_value()
-    return options
 
 
 def _model(target: Target, given: str | None) -> str:

@@ -20,14 +20,14 @@ class _Advice(NamedTuple):
     remedy: str
 
 
-# The first row that fits. {project}, {location} and {model} are those of the request.
+# The first row that fits counts: Google's reason for a missing quota project is SERVICE_DISABLED.
 _VERTEX = (
     _Advice(401, "", "log in again: gcloud auth application-default login; a service account's key "
             "may have been deleted: create a new one."),
-    _Advice(403, "SERVICE_DISABLED|has not been used in project|is disabled",
-            "gcloud services enable aiplatform.googleapis.com --project={project}"),
     _Advice(403, "quota project", "gcloud auth application-default set-quota-project {project}, "
             "or give quota_project='{project}'."),
+    _Advice(403, "SERVICE_DISABLED|has not been used in project|is disabled",
+            "gcloud services enable aiplatform.googleapis.com --project={project}"),
     _Advice(403, "SCOPE", "give scopes=['https://www.googleapis.com/auth/cloud-platform'] and log "
             "in again: gcloud auth application-default login"),
     _Advice(403, "CONSUMER_INVALID|USER_PROJECT_DENIED|serviceusage",
@@ -49,10 +49,10 @@ _GEMINI = (
             "application-default login"),
     _Advice(403, "SCOPE", "log in with the scope that is missing, or give scopes=[…]; an API key "
             "needs none."),
-    _Advice(403, "SERVICE_DISABLED|has not been used in project|is disabled",
-            "gcloud services enable generativelanguage.googleapis.com"),
     _Advice(403, "quota project", "gcloud auth application-default set-quota-project PROJECT, or "
             "give quota_project='…'."),
+    _Advice(403, "SERVICE_DISABLED|has not been used in project|is disabled",
+            "gcloud services enable generativelanguage.googleapis.com"),
     _Advice(403, "", "see whether the key's restrictions, or the account's roles, allow it."),
     _Advice(404, "", "see which models there are: client.models.list()."),
 )  # fmt: skip
@@ -109,7 +109,7 @@ def explanation(target: Target, status: int, found: Refusal, location: str = "")
                 "location": target.location or "LOCATION",
                 "endpoint": target.endpoint or "ENDPOINT",
             }
-            return f"{said}\n  Remedy: {advice.remedy.format(**place)}"
+            return f"{said or 'no reason is given.'}\n  Remedy: {advice.remedy.format(**place)}"
     return said
 
 

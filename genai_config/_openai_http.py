@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import ssl
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from genai_config._openai_target import origin
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from genai_config._attached import Attached, Headers
+    from genai_config._config import GenAIConfig
     from genai_config._openai_target import Target
 
 
@@ -36,59 +38,75 @@ class Stop(BaseException):
         self.error = error
 
 
+def http_options(config: GenAIConfig) -> dict[str, Any]:
+    """What httpx's clients are made with: trust and proxy."""
+    options: dict[str, Any] = {}
+    if config.ca_certs is not None:
+        options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
+    if config.proxy is not None:
+        options["proxy"] = config.proxy.get_secret_value()
+    return options
+
+
 class Link:
     """What the requests of a client are bound to.
 
     Args:
         target: Where they go.
-        bound: The credentials that they carry.
+        attach: Gives the credentials that they carry; asked for each request, as a forked child
+            has others than its parent.
         options: What httpx's clients are made with: trust and proxy.
     """
 
-    def __init__(self, target: Target, bound: Attached, options: dict[str, Any]) -> None:
+    def __init__(
+        self, target: Target, attach: Callable[[], Attached], options: dict[str, Any]
+    ) -> None:
         self.target = target
+        self.attach = attach
         self.options = options
-        self._bound = bound
         self._origin = target.origin
 
     def check(self, request: Any) -> None:
         """Lets a request pass that goes where the credentials belong."""
         found = origin(str(request.url))
         if found != self._origin or request.url.userinfo:
-            whom = "with a user name" if found == self._origin else f"to {found}"
+            whither = "with a user name" if found == self._origin else f"to {found}"
             raise Stop(
                 ConfigurationError(
-                    f"This client sends its credentials to {self._origin}, and was asked for a "
-                    f"request {whom}.",
-                    "use a client of its own for that: openai.OpenAI(…).",
+                    f"This client sends its credentials to {self._origin} alone, and was asked for "
+                    f"a request {whither}.",
+                    "use another client for that: openai.OpenAI(…).",
                 )
             )
 
-    def headers(self, request: Any) -> Headers:
-        """Puts the credentials on a request, in the place of any others; returns them."""
-        try:
-            headers = self._bound.headers()
-        except GenAIConfigError as error:
-            raise Stop(error) from None
-        return _put(request, headers)
 
-    async def headers_async(self, request: Any) -> Headers:
-        """As `headers`, without blocking the event loop."""
-        try:
-            headers = await self._bound.headers_async()
-        except GenAIConfigError as error:
-            raise Stop(error) from None
-        return _put(request, headers)
-
-    def is_refused(self, response: Any, headers: Headers) -> bool:
-        """Whether a request is to be sent again, with other credentials."""
-        return response.status_code == HTTPStatus.UNAUTHORIZED and self._bound.refused(headers)
-
-
-def _put(request: Any, headers: Headers) -> Headers:
+def _put(request: Any, headers: Headers) -> None:
     request.headers.pop("authorization", None)
     request.headers.update(headers)
+
+
+def _attached(request: Any, bound: Attached) -> Headers:
+    """Puts the credentials on a request, in the place of any others; returns them."""
+    try:
+        headers = bound.headers()
+    except GenAIConfigError as error:
+        raise Stop(error) from None
+    _put(request, headers)
     return headers
+
+
+async def _attached_async(request: Any, bound: Attached) -> Headers:
+    try:
+        headers = await bound.headers_async()
+    except GenAIConfigError as error:
+        raise Stop(error) from None
+    _put(request, headers)
+    return headers
+
+
+def _is_refused(response: Any, bound: Attached, headers: Headers) -> bool:
+    """Whether a request is to be sent again, with another token."""
+    return response.status_code == HTTPStatus.UNAUTHORIZED and bound.refused(headers)
 
 
 class SyncSending:
@@ -131,14 +149,15 @@ class SyncSending:
         if self.is_closed:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
-        headers = self.link.headers(request)
+        bound = self.link.attach()
+        headers = _attached(request, bound)
         send = functools.partial(
             self.inner().send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = send()
-        if self.link.is_refused(response, headers):
+        if _is_refused(response, bound, headers):
             response.read()
-            self.link.headers(request)
+            _attached(request, bound)
             response = send()
         return response
 
@@ -180,6 +199,8 @@ class AsyncSending:
             return self._given
         key = (os.getpid(), asyncio.get_running_loop())
         if key not in self._made:
+            for other in [other for other in list(self._made) if other[1].is_closed()]:
+                self._made.pop(other, None)  # its loop was closed without being shut down
             client = self.kind(**self.link.options)
             ending = self._until_the_loop_ends(key, client)
             await anext(ending)
@@ -193,7 +214,7 @@ class AsyncSending:
         try:
             yield
         finally:
-            del self._made[key]
+            self._made.pop(key, None)
             await client.aclose()
 
     def build_request(self, *args: Any, **kwargs: Any) -> Any:
@@ -206,14 +227,15 @@ class AsyncSending:
         if self.is_closed:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
-        headers = await self.link.headers_async(request)
+        bound = self.link.attach()
+        headers = await _attached_async(request, bound)
         send = functools.partial(
             (await self.inner()).send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = await send()
-        if self.link.is_refused(response, headers):
+        if _is_refused(response, bound, headers):
             await response.aread()
-            await self.link.headers_async(request)
+            await _attached_async(request, bound)
             response = await send()
         return response
 

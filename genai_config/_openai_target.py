@@ -341,16 +341,22 @@ def _origin_of(
     config: GenAIConfig, backend: Backend, place: dict[str, str], environ: Mapping[str, str] | None
 ) -> str:
     """Scheme and host: the configured endpoint's, or the service's own."""
-    configured = config.client_options.api_endpoint
-    others = [service.host for name, service in SERVICES.items() if name != backend]
-    # An endpoint of Google's for the SDK, as one configures to be explicit, is the Gemini API's.
-    if configured and not any(other in configured for other in others):
-        return _with_scheme(configured)
     environ = os.environ if environ is None else environ
-    universe = config.client_options.universe_domain or _validation.CLIENT_OPTIONS[
-        "universe_domain"
-    ](environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN", ""))
-    universe = universe or "googleapis.com"
+    named = environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "")
+    universe = (
+        config.client_options.universe_domain
+        or _validation.CLIENT_OPTIONS["universe_domain"](named)
+        or "googleapis.com"
+    )
+    configured = config.client_options.api_endpoint
+    if configured:
+        address = _with_scheme(configured)
+        host = urlsplit(address).hostname or ""
+        others = [service.host for name, service in SERVICES.items() if name != backend]
+        # The address that Google has for the other service, as one configures to be explicit, is
+        # not meant for this one.
+        if not (host.endswith(f".{universe}") and any(other in host for other in others)):
+            return address
     if backend == "vertex":
         return f"https://{vertex_host(place['location'], universe)}"
     return f"https://generativelanguage.{universe}"

@@ -74,7 +74,7 @@ class Proxy:
 
     Args:
         target: Where requests are sent.
-        bound: The credentials that they get.
+        attach: Gives the credentials that they get; asked for each, as somebody may log in anew.
         options: What the HTTP client is made with: trust and proxy.
         port: The port of 127.0.0.1; 0: a free one.
         key: The key that clients must know; None: a new one.
@@ -91,7 +91,7 @@ class Proxy:
     def __init__(  # noqa: PLR0913 -- what it is made of
         self,
         target: Target,
-        bound: Attached,
+        attach: Callable[[], Attached],
         options: dict[str, Any],
         *,
         port: int = 0,
@@ -103,7 +103,7 @@ class Proxy:
         self._listening = _listen(port)
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}{PREFIX}"
         self._options = options
-        self._gateway = _Gateway(target, bound, (self.key, self.url), limits)
+        self._gateway = _Gateway(target, attach, (self.key, self.url), limits)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._gateway,
@@ -176,10 +176,14 @@ class _Gateway:
     client: httpx.AsyncClient
 
     def __init__(
-        self, target: Target, bound: Attached, key_and_url: tuple[str, str], limits: Limits
+        self,
+        target: Target,
+        attach: Callable[[], Attached],
+        key_and_url: tuple[str, str],
+        limits: Limits,
     ) -> None:
         self.target = target
-        self.bound = bound
+        self.attach = attach
         self.limits = limits
         self._key, self._url = key_and_url
         self._base = httpx.URL(target.base_url)
@@ -284,20 +288,21 @@ class _Exchange:
     async def _sent(self) -> httpx.Response:
         """Sends the request; once more, if the token is refused and the body is still here."""
         content = await self._body()
-        response, credentials = await self._attempt(content)
+        bound = self._gateway.attach()
+        credentials = await bound.headers_async()
+        response = await self._attempt(content, credentials)
         if (
             response.status_code == HTTPStatus.UNAUTHORIZED
-            and self._gateway.bound.refused(credentials)
+            and bound.refused(credentials)
             and isinstance(content, bytes)
         ):
             await response.aclose()
-            response, _ = await self._attempt(content)
+            response = await self._attempt(content, await bound.headers_async())
         return response
 
     async def _attempt(
-        self, content: bytes | AsyncIterator[bytes]
-    ) -> tuple[httpx.Response, Headers]:
-        credentials = await self._gateway.bound.headers_async()
+        self, content: bytes | AsyncIterator[bytes], credentials: Headers
+    ) -> httpx.Response:
         headers = [*passed_on(self._headers, NOT_SENT_ON), *credentials]
         if not isinstance(content, bytes):
             headers += [(name, value) for name, value in self._headers if name == "content-length"]
@@ -310,8 +315,7 @@ class _Exchange:
             # Before 0.28 httpx gives its own requests the client's, and this one none.
             extensions={"timeout": client.timeout.as_dict()},
         )
-        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
-        return response, credentials
+        return await client.send(request, stream=True, auth=None, follow_redirects=False)
 
     async def _body(self) -> bytes | AsyncIterator[bytes]:
         """The body, if it can be kept; else its pieces, as they come."""

@@ -12,12 +12,11 @@ works as it does there. Each request carries a token that is valid when it is se
 from __future__ import annotations
 
 import functools
-import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genai_config import _openai_errors, _tokens
-from genai_config._attached import KeyHeaders, TokenHeaders
-from genai_config._openai_http import Link, Stop, linked
+from genai_config._attached import attached_to
+from genai_config._openai_http import Link, Stop, http_options, linked
 from genai_config._openai_target import resolve
 from genai_config._state import state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
@@ -29,11 +28,6 @@ except ImportError as error:
         "genai_config.openai needs OpenAI's library: pip install 'genai-config[openai]'",
         name=error.name,
     ) from error
-
-if TYPE_CHECKING:
-    from genai_config._attached import Attached
-    from genai_config._config import GenAIConfig
-    from genai_config._openai_target import Target
 
 __all__ = ["async_client", "client"]
 
@@ -75,7 +69,7 @@ def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
         CredentialsError: No project is given, and no credentials are found that would name one.
     """
     place = (backend, project, location, endpoint, api_version, base_url)
-    return OpenAI(**_bound(_SYNC, api_key, place, arguments))
+    return OpenAI(**_bound(openai.DefaultHttpxClient, api_key, place, arguments))
 
 
 def async_client(  # noqa: PLR0913 -- what decides where requests go, spelt out
@@ -106,11 +100,7 @@ def async_client(  # noqa: PLR0913 -- what decides where requests go, spelt out
         CredentialsError: As for `client`.
     """
     place = (backend, project, location, endpoint, api_version, base_url)
-    return AsyncOpenAI(**_bound(_ASYNC, api_key, place, arguments))
-
-
-_SYNC: type = openai.DefaultHttpxClient
-_ASYNC: type = openai.DefaultAsyncHttpxClient
+    return AsyncOpenAI(**_bound(openai.DefaultAsyncHttpxClient, api_key, place, arguments))
 
 
 def _bound(
@@ -133,21 +123,9 @@ def _bound(
     )
     if config.timeout is not None:
         arguments.setdefault("timeout", config.timeout)
-    options: dict[str, Any] = {}
-    if config.ca_certs is not None:
-        options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
-    if config.proxy is not None:
-        options["proxy"] = config.proxy.get_secret_value()
-    link = Link(target, _attached(config, target), options)
+    link = Link(target, lambda: attached_to(config, target), http_options(config))
     http = linked(link, arguments.pop("http_client", None), kind)
     return {**arguments, "base_url": target.base_url, "http_client": http}
-
-
-def _attached(config: GenAIConfig, target: Target) -> Attached:
-    if target.auth == "api_key":
-        assert config.api_key is not None  # noqa: S101 -- so it was resolved
-        return KeyHeaders(config.api_key, bearer=True)
-    return TokenHeaders(_tokens.source_for(config, target.scopes), config.quota_project)
 
 
 class _Ours:
@@ -199,13 +177,14 @@ class _Ours:
 
     def _prepare(self, options: Any) -> None:
         """Gives the model of a request the form that the backend wants."""
-        for name in ("json_data", "extra_json"):
+        for name in ("extra_json", "json_data"):  # the first goes before the second
             body = getattr(options, name)
             if isinstance(body, dict) and isinstance(body.get("model"), str):
                 model = self._http.link.target.model(body["model"])
                 setattr(options, name, {**body, "model": model})
+                return
 
-    def _explain(self, error: openai.APIError) -> None:
+    def _explain(self, error: openai.APIStatusError | openai.APIConnectionError) -> None:
         """Puts cause and remedy into the message of an error of OpenAI's client."""
         target = self._http.link.target
         if isinstance(error, openai.APIStatusError):
@@ -213,7 +192,7 @@ class _Ours:
             location = error.response.headers.get("location", "")
             said = _openai_errors.explanation(target, error.status_code, found, location)
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
-        elif isinstance(error, openai.APIConnectionError):
+        else:
             error.message += f" {_openai_errors.unreachable(target, error.__cause__)}"
         error.args = (error.message,)
 
@@ -229,7 +208,7 @@ class OpenAI(_Ours, openai.OpenAI):
             return super().request(cast_to, options, **how)
         except (Stop, GenAIConfigError) as error:
             raise _as_openais(error) from None
-        except openai.APIError as error:
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
             self._explain(error)
             raise
 
@@ -244,7 +223,7 @@ class AsyncOpenAI(_Ours, openai.AsyncOpenAI):
             return await super().request(cast_to, options, **how)
         except (Stop, GenAIConfigError) as error:
             raise _as_openais(error) from None
-        except openai.APIError as error:
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
             self._explain(error)
             raise
 

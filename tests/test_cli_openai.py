@@ -22,7 +22,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from genai_config import _cli, _cli_openai, _environ, _proxy, _tokens, safe_configure
+from genai_config import _cli, _cli_openai, _environ, _openai_http, _proxy, _tokens, safe_configure
 from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -468,7 +468,7 @@ def test_ports_that_are_none(command: str, port: str) -> None:
 def test_http_options(server: GeminiServer) -> None:
     """Trust and proxy are those of the configuration."""
     config = safe_configure(ca_certs=server.ca_file, proxy="http://me:pw@proxy.example:3128")
-    options = _cli_openai._http_options(config)
+    options = _openai_http.http_options(config)
     assert options["proxy"] == "http://me:pw@proxy.example:3128"
     assert options["verify"].get_ca_certs()
 

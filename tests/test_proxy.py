@@ -16,7 +16,7 @@ import pytest
 
 from genai_config import _proxy, get_config, safe_configure
 from genai_config._attached import attached_to
-from genai_config._cli_openai import _http_options
+from genai_config._openai_http import http_options
 from genai_config._openai_target import resolve
 from genai_config._proxy import Limits, Proxy
 from genai_config._proxy_rules import _stays_below
@@ -107,8 +107,8 @@ def start() -> Iterator[Callable[..., Proxy]]:
             target = resolve(config, base_url=url, backend=backend)
             proxy = Proxy(
                 target,
-                attached_to(config, target),
-                _http_options(config),
+                lambda: attached_to(config, target),
+                http_options(config),
                 key=KEY,
                 limits=Limits(**limits),
             )
@@ -640,13 +640,13 @@ def test_it_leaves_nothing(server: GeminiServer, oauth: None) -> None:
     before = threads()
     config = get_config()
     target = resolve(config, base_url=f"https://{server.rest_endpoint}/v1/{PLACE}")
-    proxy = Proxy(target, attached_to(config, target), _http_options(config))
+    proxy = Proxy(target, lambda: attached_to(config, target), http_options(config))
     thread = threading.Thread(target=proxy.run)
     thread.start()
     with connected(proxy, proxy.key) as client:
         ask(client)
         with pytest.raises(OSError, match="cannot be had"):
-            Proxy(target, attached_to(config, target), {}, port=port_of(proxy))
+            Proxy(target, lambda: attached_to(config, target), {}, port=port_of(proxy))
         proxy.stop()
         thread.join(SECONDS)
     assert threads() == before

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from genai_config import GenAIConfig
-from genai_config._openai_target import SERVICES, Target, origin, resolve
+from genai_config._openai_target import Target, origin, resolve
 from genai_config._routing import BASE_SCOPES, CLOUD_PLATFORM
 from genai_config.exceptions import APIKeyRequiredError, ConfigurationError, OAuthRequiredError
 
@@ -155,6 +159,29 @@ def test_a_place_that_is_none_is_refused(name: str, value: str) -> None:
         target(**{**VERTEX, name: value})
 
 
+PARTS = st.text() | st.text("abc019-./:@%?#\\ \n", min_size=1)
+
+
+@given(
+    project=PARTS | st.sampled_from(["my-project", "example.com:my-project", "123"]),
+    location=PARTS | st.sampled_from(["eu", "us-central1", "global"]),
+    endpoint=PARTS | st.sampled_from(["openapi", "1"]),
+)
+@example(project="example.com:my-project", location="us", endpoint="1")
+def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint: str) -> None:
+    """Or is refused: the host is Google's, and the path has its seven parts."""
+    try:
+        made = target(project=project, location=location, endpoint=endpoint)
+    except ConfigurationError:
+        return
+    parts = urlsplit(made.base_url)
+    assert re.fullmatch(
+        r"([a-z]+-[a-z]+[0-9]+-)?aiplatform(\.[a-z]+\.rep)?\.googleapis\.com", parts.netloc
+    )
+    assert re.fullmatch(r"/v1/projects/[^/]+/locations/[^/]+/endpoints/[^/]+", parts.path)
+    assert not parts.query + parts.fragment
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -200,8 +227,9 @@ def test_a_gateway_of_ones_own() -> None:
         ("localhost:8080", "https://localhost:8080", None),
         ("http://localhost:8080/x", "http://localhost:8080/x", None),
         ("generativelanguage.googleapis.com", "https://aiplatform.eu.rep.googleapis.com", None),
+        ("aiplatform.example", None, None),
         (
-            "https://eu-aiplatform.example",
+            "https://us-central1-aiplatform.googleapis.com",
             None,
             "https://generativelanguage.googleapis.com",
         ),
@@ -280,8 +308,3 @@ def test_a_models_name_is_completed(name: str, vertex: str | None, gemini: str |
 def test_origin(url: str, shown: str) -> None:
     """It is the same however it is written."""
     assert origin(url) == shown
-
-
-def test_every_service_has_a_row() -> None:
-    """The table holds what a client can be made for."""
-    assert list(SERVICES) == ["vertex", "gemini"]
