@@ -21,6 +21,8 @@ from genai_config.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from genai_config._config import ClientOptions
+
 # What decides which Application Default Credentials google-auth finds.
 _ADC_VARIABLES = (
     "GOOGLE_APPLICATION_CREDENTIALS",
@@ -112,6 +114,12 @@ def find(credentials: object, scopes: tuple[str, ...]) -> Found:
         info = credentials.plain()
         return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
     return _found(credentials, "the object given as credentials=", scopes, None)
+
+
+def universe(options: ClientOptions) -> str | None:
+    """The universe whose credentials are wanted; None: who gave an endpoint knows its own."""
+    named = options.universe_domain or os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN")
+    return named or (None if options.api_endpoint else "googleapis.com")
 
 
 def in_universe(found: Found, universe: str | None) -> Found:

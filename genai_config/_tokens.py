@@ -12,7 +12,6 @@ import datetime as dt
 import functools
 import logging
 import math
-import os
 import random
 import threading
 import time
@@ -311,7 +310,7 @@ def _now() -> float:
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
     credentials = config.credentials
-    universe = _universe(config)
+    universe = _credentials.universe(config.client_options)
     key = (
         _credentials.identity(credentials),
         scopes,
@@ -329,13 +328,6 @@ def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
             _now,
         ),
     )
-
-
-def _universe(config: GenAIConfig) -> str | None:
-    """The universe whose credentials are wanted; None: who gave an endpoint knows its own."""
-    options = config.client_options
-    named = options.universe_domain or os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN")
-    return named or (None if options.api_endpoint else "googleapis.com")
 
 
 def forget_sources() -> None:
