@@ -207,7 +207,7 @@ def test_a_child_made_during_a_refresh(server: GeminiServer, tmp_path: Path) -> 
             assert asking.wait(10)
             release()
             mine.join()
-            ask_in_every_way()
+            ask()
 
         code = in_a_child(ask_in_the_child)
         waiter.join()
