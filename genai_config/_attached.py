@@ -8,6 +8,7 @@ from genai_config import _tokens
 
 if TYPE_CHECKING:
     from genai_config._config import GenAIConfig
+    from genai_config._openai_target import Target
     from genai_config._routing import Route
     from genai_config._secrets import Secret
 
@@ -95,3 +96,11 @@ def attached(config: GenAIConfig, route: Route) -> Attached:
         assert config.api_key is not None  # noqa: S101 -- the routing chose the key
         return KeyHeaders(config.api_key)
     return TokenHeaders(_tokens.source_for(config, route.scopes), config.quota_project)
+
+
+def attached_to(config: GenAIConfig, target: Target) -> Attached:
+    """The credentials for the place that OpenAI's requests go to."""
+    if target.auth == "api_key":
+        assert config.api_key is not None  # noqa: S101 -- so it was resolved
+        return KeyHeaders(config.api_key, bearer=True)
+    return TokenHeaders(_tokens.source_for(config, target.scopes), config.quota_project)

@@ -14,7 +14,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 import genai_config
-from genai_config import _demo
+from genai_config import _cli_openai, _demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +30,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show local variables, and so keys
 )
+
+app.add_typer(_cli_openai.commands)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 -- what typer calls
@@ -95,8 +97,10 @@ def demo() -> None:
 )
 def serve(
     *,
-    port: Annotated[int, typer.Option(help="Port for gRPC; 0: a free one.")] = 0,
-    rest_port: Annotated[int, typer.Option(help="Port for REST; 0: a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for gRPC; 0: a free one.")] = 0,
+    rest_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for REST; 0: a free one.")
+    ] = 0,
 ) -> None:
     """Serves in this process; all it prints is for ``source <(…)`` or a file."""
     from genai_config.testing import GeminiServer

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import ssl
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from genai_config._attached import Attached, Headers
+    from genai_config._config import GenAIConfig
     from genai_config._openai_target import Target
 
 
@@ -34,6 +36,16 @@ class Stop(BaseException):
     def __init__(self, error: GenAIConfigError) -> None:
         super().__init__(error)
         self.error = error
+
+
+def http_options(config: GenAIConfig) -> dict[str, Any]:
+    """What httpx's clients are made with: trust and proxy."""
+    options: dict[str, Any] = {}
+    if config.ca_certs is not None:
+        options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
+    if config.proxy is not None:
+        options["proxy"] = config.proxy.get_secret_value()
+    return options
 
 
 class Link:

@@ -12,12 +12,11 @@ works as it does there. Each request carries a token that is valid when it is se
 from __future__ import annotations
 
 import functools
-import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genai_config import _openai_errors, _tokens
-from genai_config._attached import KeyHeaders, TokenHeaders
-from genai_config._openai_http import Link, Stop, linked
+from genai_config._attached import attached_to
+from genai_config._openai_http import Link, Stop, http_options, linked
 from genai_config._openai_target import resolve
 from genai_config._state import state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
@@ -29,11 +28,6 @@ except ImportError as error:
         "genai_config.openai needs OpenAI's library: pip install 'genai-config[openai]'",
         name=error.name,
     ) from error
-
-if TYPE_CHECKING:
-    from genai_config._attached import Attached
-    from genai_config._config import GenAIConfig
-    from genai_config._openai_target import Target
 
 __all__ = ["async_client", "client"]
 
@@ -129,21 +123,9 @@ def _bound(
     )
     if config.timeout is not None:
         arguments.setdefault("timeout", config.timeout)
-    options: dict[str, Any] = {}
-    if config.ca_certs is not None:
-        options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
-    if config.proxy is not None:
-        options["proxy"] = config.proxy.get_secret_value()
-    link = Link(target, lambda: _attached(config, target), options)
+    link = Link(target, lambda: attached_to(config, target), http_options(config))
     http = linked(link, arguments.pop("http_client", None), kind)
     return {**arguments, "base_url": target.base_url, "http_client": http}
-
-
-def _attached(config: GenAIConfig, target: Target) -> Attached:
-    if target.auth == "api_key":
-        assert config.api_key is not None  # noqa: S101 -- so it was resolved
-        return KeyHeaders(config.api_key, bearer=True)
-    return TokenHeaders(_tokens.source_for(config, target.scopes), config.quota_project)
 
 
 class _Ours:

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README, TESTING = ROOT / "README.md", ROOT / "docs" / "testing.md"
-OPENAI = ROOT / "docs" / "openai.md"
+OPENAI, PROXY = ROOT / "docs" / "openai.md", ROOT / "docs" / "proxy.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
     """The code blocks of a page in one language."""
     text = page.read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands_and_output(transcript: str) -> tuple[list[str], list[str]]:
+    """The lines that are typed, and those that the reader sees."""
+    lines = transcript.splitlines()
+    commands = [re.sub(r"^[$>] ", "", x) for x in lines if x[:2] in ("$ ", "> ", ". ")]
+    return commands, [line for line in lines if line[:2] not in ("$ ", "> ", ". ")]
 
 
 @pytest.mark.usefixtures("adc")
@@ -125,9 +132,7 @@ def test_the_servers_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
         exports = itertools.takewhile(lambda line: not line.startswith("# Stop"), served.stdout)
         (tmp_path / "server.env").write_text("".join(exports), encoding="utf-8")
         for transcript in (session, ". ./server.env\n" + bare):
-            lines = transcript.splitlines()
-            commands = [re.sub(r"^[$>] ", "", x) for x in lines if x[:2] in ("$ ", "> ", ". ")]
-            expected = [line for line in lines if line[:2] not in ("$ ", "> ", ". ")]
+            commands, expected = commands_and_output(transcript)
             done = subprocess.run(  # noqa: S603 -- our own
                 ["bash", "-e", "-c", "\n".join(commands)],  # noqa: S607 -- the reader's
                 cwd=tmp_path,
@@ -140,3 +145,52 @@ def test_the_servers_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
             assert shown.splitlines() == expected, done.stderr
         served.send_signal(signal.SIGTERM)
     assert served.returncode == 0
+
+
+@pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("bash")), reason="the page shows curl in a shell"
+)
+def test_the_page_for_programs_that_are_not_yours(server: GeminiServer, tmp_path: Path) -> None:
+    """Each command with its output, on the local server in the place of us-central1."""
+    server.respond("*", "Because of Rayleigh scattering.")
+    (tmp_path / "ask.py").write_text(blocks(PROXY, "python")[0], encoding="utf-8")
+    install, shell, one_command, token, start, other_terminal = blocks(PROXY, "console")
+    assert install == "$ pip install 'genai-config[proxy]'\n"
+    place = "v1/projects/my-project/locations/us-central1/endpoints/openapi"
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    environ = {**os.environ, **server.environ(adc="service_account"), "PATH": path}
+    environ["SHELL"] = "/bin/bash"
+    # What may be typed as `genai-config`, wherever it is installed.
+    prelude = f'genai-config() {{ "{sys.executable}" -W ignore -m genai_config "$@"; }}; set -e'
+
+    def here(line: str) -> str:
+        return line.replace(
+            "--location us-central1", f"--base-url https://{server.rest_endpoint}/{place}"
+        )
+
+    (command,), _ = commands_and_output(start)
+    arguments = here(command).removesuffix(" > proxy.env").split()[1:]
+    with subprocess.Popen(  # noqa: S603 -- our own
+        [sys.executable, "-W", "ignore", "-m", "genai_config", *arguments],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environ,
+        text=True,
+    ) as proxy:
+        assert proxy.stdout is not None
+        exports = itertools.takewhile(lambda line: not line.startswith("#"), proxy.stdout)
+        (tmp_path / "proxy.env").write_text("".join(exports), encoding="utf-8")
+        for transcript in (shell + token, one_command, other_terminal):
+            commands, expected = commands_and_output(transcript)
+            done = subprocess.run(  # noqa: S603 -- our own
+                ["bash", "-c", "\n".join([prelude, *map(here, commands)])],  # noqa: S607 -- the reader's
+                cwd=tmp_path,
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.stdout.splitlines() == expected, done.stderr
+        proxy.send_signal(signal.SIGTERM)
+    assert proxy.returncode == 0
+    assert {request.resource for request in server.requests} == {"google/gemini-2.0-flash"}

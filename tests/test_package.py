@@ -17,14 +17,14 @@ FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = [
     "exceptions", "_environ", "_secrets", "_functions", "_validation", "_events", "_patches",
-    "_config", "_routing", "_state",
+    "_config", "_routing", "_openai_target", "_state",
     "_given", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
     "_lanes", "_calls", "_bound", "_channels", "_offload", "_uploads", "_clients", "_sdk",
     "_decorating", "_scopes", "_api",
     "_explain",
-    "_openai_target", "_openai_errors", "_openai_http", "openai",
+    "_openai_errors", "_openai_http", "openai", "_proxy_rules", "_proxy",
     "pytest_plugin",
-    "_demo", "_cli", "__main__",
+    "_demo", "_cli_openai", "_cli", "__main__",
 ]  # fmt: skip
 """Each room may import those before it. `testing` stands beside them, `__init__` above."""
 
