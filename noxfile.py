@@ -25,7 +25,6 @@ TEST_TOOLS = [
 EXAMPLES = [
     "fastapi>=0.115",
     "google-genai",
-    "httpx>=0.27",
     "ipykernel>=6.29",
     "nbclient>=0.10",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import socketserver
 import threading
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import google.generativeai as genai
@@ -24,7 +26,6 @@ from genai_config.exceptions import ConfigurationError, TokenRefreshError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from genai_config.testing import GeminiServer
 
@@ -242,6 +243,25 @@ class TestProxy:
             ("CONNECT", server.rest_endpoint)
         }
         assert {request.identity for request in server.requests} == {"mine"}
+
+    def test_the_page_about_it_runs(self, server: GeminiServer, proxy: Proxy) -> None:
+        """Its program goes through the proxy with all it sends."""
+        safe_configure(
+            api_key=server.api_key(),
+            credentials=server.service_account_file(),
+            client_options={"api_endpoint": server.grpc_endpoint},
+        )
+        names = {"PROXY": proxy.url, "CA_FILE": server.ca_file, "REST": server.rest_endpoint}
+        page = Path(__file__).parents[1] / "docs" / "behind-a-proxy.md"
+        for block in re.findall(
+            r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+        ):
+            exec(compile(block, page.name, "exec"), names)  # noqa: S102 -- our own
+        assert {seen.target for seen in proxy.seen} == {
+            server.grpc_endpoint,
+            server.rest_endpoint,
+        }
+        assert [request.transport for request in server.requests] == ["grpc", "grpc", "rest"]
 
     def test_it_goes_before_the_environments(
         self, server: GeminiServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch

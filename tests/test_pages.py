@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -69,7 +68,8 @@ BY_OTHERS = {
     "sdk-facts",  # below
     "testing",  # test_documents.py
     "openai",  # test_documents.py
-    "proxy",
+    "proxy",  # test_documents.py
+    "behind-a-proxy",  # test_http.py
     "diagnosis",
 }
 
@@ -86,6 +86,10 @@ def test_no_page_is_left_out() -> None:
     assert pages <= SEEN.keys() | BY_OTHERS
 
 
+_DECLARED = (README.parent / "pyproject.toml").read_text(encoding="utf-8")
+_OPTIONAL = _DECLARED.partition("[project.optional-dependencies]")[2].partition("\n[project.")[0]
+EXTRAS = {*re.findall(r"^(\w+) = \[", _OPTIONAL, re.MULTILINE)}
+
 PROSE = [README, *sorted(DOCS.rglob("*.md"))]
 
 
@@ -96,7 +100,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (page.parent / target).is_file(), target
     extras = re.findall(r"(?:genai-config|'\.)\[(\w+)\]", text)
-    assert {*extras} <= {*metadata("genai-config").get_all("Provides-Extra", [])}
+    assert {*extras} <= EXTRAS
 
 
 @pytest.fixture
