@@ -122,7 +122,9 @@ class TestWhatIsFound:
     def test_the_file_that_the_variable_names(self, adc: Path) -> None:
         """GOOGLE_APPLICATION_CREDENTIALS names the file, and errors will name it too."""
         found = _credentials.find(None, TUNED_SCOPES)
-        assert found.description == f"google.oauth2.service_account.Credentials from ADC, {adc}"
+        kind = "google.oauth2.service_account.Credentials"
+        named = "(named by GOOGLE_APPLICATION_CREDENTIALS)"
+        assert found.description == f"{kind} from ADC, {adc} {named}"
         assert found.project == "project"
 
     def test_the_file_that_gcloud_wrote(self, gcloud: Path) -> None:
@@ -137,6 +139,18 @@ class TestWhatIsFound:
         """Both are there: the variable wins."""
         write(gcloud, LOGIN)
         assert str(adc) in _credentials.find(None, TUNED_SCOPES).description
+
+    @pytest.mark.parametrize("content", ["{junk", "[" * 100_000, "[]", '{"type": "other"}'])
+    def test_a_bad_file_is_laid_to_the_variable_that_names_it(
+        self, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever reads the error may have forgotten about the variable."""
+        path = tmp_path / "bad.json"
+        path.write_text(content, encoding="utf-8")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+        with pytest.raises(InvalidCredentialsError) as raised:
+            _credentials.find(None, TUNED_SCOPES)
+        assert f"{path} (named by GOOGLE_APPLICATION_CREDENTIALS)" in raised.value.problem
 
     @pytest.mark.parametrize(
         ("content", "kind"),
