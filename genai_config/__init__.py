@@ -19,6 +19,7 @@ from genai_config._api import (
     safe_configure,
     uninstall,
 )
+from genai_config._explain import Explanation, explain
 from genai_config._patches import UNSET
 from genai_config._scopes import base_models, bind, override, tuned_models
 
@@ -29,10 +30,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "UNSET",
+    "Explanation",
     "GenAIConfig",
     "base_models",
     "bind",
     "exceptions",
+    "explain",
     "generative_model",
     "get_config",
     "is_configured",

@@ -121,6 +121,11 @@ class TokenSource:
         found = self._found
         return await self._wait_async(self._locate) if found is None else found
 
+    @property
+    def known(self) -> Found | None:
+        """The credentials, if they have been found; nobody waits and nobody is asked."""
+        return self._found
+
     def token(self) -> str:
         """A token that can be used now.
 
@@ -310,21 +315,30 @@ def _now() -> float:
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
     credentials = config.credentials
-    key = (
-        _credentials.identity(credentials),
-        scopes,
-        config.auth_timeout,
-        config.ca_certs,
-        config.proxy,
-    )
     return _SOURCES.get(
-        key,
+        _key(config, scopes),
         lambda: TokenSource(
             lambda: _credentials.find(credentials, scopes),
             lambda: _request(config),
             config.auth_timeout,
             _now,
         ),
+    )
+
+
+def known(config: GenAIConfig, scopes: tuple[str, ...]) -> Found | None:
+    """The credentials that requests with these scopes have found so far; nobody is asked."""
+    source = _SOURCES.peek(_key(config, scopes))
+    return source.known if source is not None else None
+
+
+def _key(config: GenAIConfig, scopes: tuple[str, ...]) -> tuple[object, ...]:
+    return (
+        _credentials.identity(config.credentials),
+        scopes,
+        config.auth_timeout,
+        config.ca_certs,
+        config.proxy,
     )
 
 

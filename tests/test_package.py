@@ -19,9 +19,10 @@ ROOMS = [
     "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
     "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
     "_lanes", "_calls", "_bound", "_channels", "_offload", "_clients", "_sdk", "_decorating",
-    "_scopes", "_api", "_explain", "openai",
+    "_scopes", "_api", "_provenance", "_wording", "_explain", "openai",
     "pytest_plugin",
-    "_demo", "_cli", "__main__",
+    "_doctor", "_doctor_environment", "_doctor_online",
+    "_terminal", "_demo", "_cli_diagnosis", "_cli", "__main__",
 ]  # fmt: skip
 """Each room may import those before it. `testing` stands beside them, `__init__` above."""
 

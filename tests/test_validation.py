@@ -149,7 +149,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     *[
         (
             {name: value},
-            f"{name} must be a number of seconds, not {type(value).__name__}.\n  Remedy: give {name}=30",
+            f"{name} must be a number of seconds, not {type(value).__name__}.\n.*give {name}=30",
         )
         for name in ("timeout", "auth_timeout")
         for value in (True, "30", [1])
