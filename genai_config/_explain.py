@@ -49,7 +49,8 @@ class Problem:
     """Why a request would fail.
 
     Attributes:
-        kind: The exception that this library would raise; "answer": the service would refuse.
+        kind: The exception that this library would raise; or for what the service would refuse it:
+            "key", "scopes" or "quota project".
         problem: What is wrong.
         remedy: What to do about it.
     """
@@ -137,7 +138,7 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
     layers: tuple[Layer, ...] = (*state.published, *state.scopes())
     installed = _installed()
     try:
-        snapshot = _snapshot(installed=installed)
+        snapshot = in_force()
         config, layers = snapshot.config, snapshot.layers
         route = _routing.route(config, rule.service, name, resource, asynchronous=asynchronous)
         decision = Decision(
@@ -154,7 +155,7 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
             held = _provenance.key_held(named["api_key"])
         else:
             held = _provenance.oauth_held(config, decision.scopes, named["quota_project"])
-            problems.extend(_refusals(held, _sufficient(rule, resource)))
+            problems.extend(refusals(held, sufficient(rule, resource)))
     shown = None if model is None else scrub(model)
     return Explanation(
         shown, f"{rule.service}.{name}", decision, held, tuple(problems), settings, installed
@@ -188,13 +189,18 @@ def _installed() -> bool:
     return _sdk.is_installed()
 
 
-def _snapshot(*, installed: bool) -> Snapshot:
-    """What is in force, or would be once this library is in the SDK."""
-    if installed or "google.generativeai.client" not in sys.modules:
+def in_force() -> Snapshot:
+    """What is in force here, or would be once this library is in the SDK.
+
+    Raises:
+        ConfigurationError: A variable that matters, or what a raw `genai.configure()` had set,
+            cannot be.
+    """
+    if "google.generativeai.client" not in sys.modules:
         return state.current()
     from genai_config import _sdk
 
-    return state.preview(_sdk.with_adopted)
+    return state.current() if _sdk.is_installed() else state.preview(_sdk.with_adopted)
 
 
 def _answer_to_a_key(resource: str) -> Problem:
@@ -206,13 +212,13 @@ def _answer_to_a_key(resource: str) -> Problem:
     else:
         answer = "401 UNAUTHENTICATED: API keys are not supported by this API."
     return Problem(
-        "answer",
+        "key",
         f"Sent with the API key, the service would answer {answer}",
         'with override(auth="auto"): …',
     )
 
 
-def _sufficient(rule: Rule, resource: str) -> tuple[str, ...]:
+def sufficient(rule: Rule, resource: str) -> tuple[str, ...]:
     """The scopes of which a token needs one."""
     if resource.startswith("corpora/") or (rule.need == "retriever" and not resource):
         return (RETRIEVER,)
@@ -221,29 +227,29 @@ def _sufficient(rule: Rule, resource: str) -> tuple[str, ...]:
     return TUNED_SCOPES if resource or rule.need == "tuned" else (*BASE_SCOPES, TUNING)
 
 
-def _refusals(held: Held, sufficient: tuple[str, ...]) -> list[Problem]:
+def refusals(held: Held, enough: tuple[str, ...]) -> list[Problem]:
     """What would be refused of these credentials, as far as it is known."""
     if held.problem:
         return [Problem("CredentialsError", held.problem, held.remedy)]
     found: list[Problem] = []
-    if held.scopes_held is not None and not {*held.scopes_held} & {*sufficient}:
-        wanted = (CLOUD_PLATFORM, *sufficient)
+    if held.scopes_held is not None and not {*held.scopes_held} & {*enough}:
+        wanted = (CLOUD_PLATFORM, *enough)
         found.append(Problem(
-            "answer",
+            "scopes",
             "The service would answer 403 PERMISSION_DENIED: Request had insufficient "
-            f"authentication scopes. Of these, one is needed: {', '.join(sufficient)}.",
-            _credentials.login_command(sufficient)
+            f"authentication scopes. Of these, one is needed: {', '.join(enough)}.",
+            _credentials.login_command(enough)
             if held.kind == "end user"
             else f"safe_configure(scopes={list(dict.fromkeys(wanted))}), or credentials made with "
             "these scopes.",
         ))  # fmt: skip
     if held.kind == "end user" and held.quota_project is None:
         found.append(Problem(
-            "answer",
+            "quota project",
             "The service would answer 403 PERMISSION_DENIED: end-user credentials need a quota "
             "project, and there is none.",
-            'safe_configure(quota_project="PROJECT"), or '
-            "gcloud auth application-default set-quota-project PROJECT",
+            "gcloud auth application-default set-quota-project PROJECT\n"
+            'or: safe_configure(quota_project="PROJECT")',
         ))  # fmt: skip
     return found
 

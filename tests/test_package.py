@@ -21,7 +21,7 @@ ROOMS = [
     "_lanes", "_calls", "_bound", "_channels", "_offload", "_clients", "_sdk", "_decorating",
     "_scopes", "_api", "_provenance", "_wording", "_explain", "openai",
     "pytest_plugin",
-    "_doctor", "_doctor_environment", "_doctor_online",
+    "_findings", "_doctor_environment", "_doctor_credentials", "_doctor_online", "_doctor",
     "_terminal", "_demo", "_cli_diagnosis", "_cli", "__main__",
 ]  # fmt: skip
 """Each room may import those before it. `testing` stands beside them, `__init__` above."""
