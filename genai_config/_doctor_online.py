@@ -170,8 +170,9 @@ def _clock(case: Case) -> Iterator[Finding | str]:
             date = answer.getheader("Date")
     except (OSError, http.client.HTTPException):
         date = None
-    there = email.utils.parsedate_to_datetime(date).timestamp() if date else None
-    if there is None:
+    try:
+        there = email.utils.parsedate_to_datetime(date or "").timestamp()
+    except (TypeError, ValueError):  # the former before Python 3.10.1
         yield "not known: the endpoint tells no time"
         return
     ahead = _tokens.clock() - there
@@ -253,11 +254,15 @@ def _token(case: Case) -> Iterator[Finding | str]:
     yield f"a token for {source.found().description}"
 
 
+def is_googles(host: str) -> bool:
+    """Whether a host is Google's Gemini API, to which Google's tokens are no secret."""
+    return host == GOOGLES or host.endswith((f".{GOOGLES}", f"-{GOOGLES}"))
+
+
 def _rights(case: Case) -> Iterator[Finding | str]:
     import requests
 
-    host = _address(case.config)[0]
-    if not (host == GOOGLES or host.endswith(f".{GOOGLES}")):
+    if not is_googles(_address(case.config)[0]):
         yield "not asked: a token for another endpoint is not shown to Google; see tuned_models"
         return
     try:
