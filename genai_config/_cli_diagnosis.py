@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import textwrap
 import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from genai_config import _doctor, _explain, _scopes, _terminal
+from genai_config import _doctor, _explain, _scopes, _terminal, _wording
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -136,12 +135,7 @@ def _show(console: Console, outcome: Outcome) -> None:
             line
             for paragraph in paragraphs
             for part in paragraph.split("\n")
-            for line in textwrap.wrap(
-                part,
-                max(console.width - _COLUMN, _COLUMN),
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+            for line in _wording.wrapped(part, max(console.width - _COLUMN, _COLUMN))
         ]
         start = Text(f"{mark:8} ", _MARKS[mark]).append(f"{outcome.name:17} ", "default")
         for line in lines:

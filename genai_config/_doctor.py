@@ -24,7 +24,7 @@ from genai_config import (
 from genai_config._findings import Case, Check, Finding, Outcome
 from genai_config._patches import EMPTY, Patch, combine, environment_value
 from genai_config._routing import TUNED_SCOPES
-from genai_config._secrets import scrub
+from genai_config._secrets import without_secrets
 from genai_config._state import Snapshot, state
 from genai_config.exceptions import ConfigurationError
 
@@ -116,7 +116,7 @@ def _run(check: Check, case: Case) -> Outcome:
             "it is a mistake of genai-config: please report it.",
         )]  # fmt: skip
     findings = tuple(_scrubbed(one) for one in found if isinstance(one, Finding))
-    facts = tuple(scrub(one) for one in found if isinstance(one, str))
+    facts = tuple(without_secrets(one) for one in found if isinstance(one, str))
     return Outcome(check.name, check.title, findings, facts)
 
 
@@ -130,9 +130,9 @@ def _scrubbed(finding: Finding) -> Finding:
     """A finding without what looks secret: much of what is in it, others have said."""
     return dataclasses.replace(
         finding,
-        problem=scrub(finding.problem),
-        remedy="\n".join(map(scrub, finding.remedy.split("\n"))),
-        command="" if scrub(finding.command) != finding.command else finding.command,
+        problem=without_secrets(finding.problem),
+        remedy=without_secrets(finding.remedy),
+        command=without_secrets(finding.command),
     )
 
 

@@ -17,7 +17,7 @@ from genai_config._routing import (
     TUNED_SCOPES,
     TUNING,
 )
-from genai_config._secrets import scrub
+from genai_config._secrets import scrub, without_secrets
 from genai_config._state import Layer, Snapshot, state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError, OAuthRequiredError
 
@@ -145,7 +145,8 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
             route.auth, route.transport, route.scopes, tuple(map(scrub, route.reasons))
         )
     except GenAIConfigError as error:
-        problems.append(Problem(type(error).__name__, _safe(error.problem), _safe(error.remedy)))
+        told = (without_secrets(error.problem), without_secrets(error.remedy))
+        problems.append(Problem(type(error).__name__, *told))
         if isinstance(error, OAuthRequiredError):
             problems.append(_answer_to_a_key(resource))
     settings = _provenance.settings(layers, config)
@@ -160,11 +161,6 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
     return Explanation(
         shown, f"{rule.service}.{name}", decision, held, tuple(problems), settings, installed
     )
-
-
-def _safe(text: str) -> str:
-    """A message of ours, line by line without what looks secret."""
-    return "\n".join(map(scrub, text.split("\n")))
 
 
 def _find(method: str) -> tuple[Rule, str, bool]:

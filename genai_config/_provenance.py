@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_config import _credentials
 from genai_config._patches import UNSET
-from genai_config._secrets import MASK, scrub
+from genai_config._secrets import MASK, scrub, without_secrets
 from genai_config.exceptions import CredentialsError
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def oauth_held(config: GenAIConfig, scopes: tuple[str, ...], quota: Setting) -> 
     except CredentialsError as error:
         return Held(
             "none that can be used", _place(config.credentials), scopes_needed=scopes,
-            problem=error.problem, remedy=error.remedy,
+            problem=without_secrets(error.problem), remedy=without_secrets(error.remedy),
         )  # fmt: skip
     if found is None:
         return Held("not known", "the metadata server, if there is one (not asked)", None, scopes)

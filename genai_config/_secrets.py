@@ -150,7 +150,12 @@ _LOOKS_SECRET = re.compile(
 )
 
 
+def without_secrets(text: str) -> str:
+    """A text of our own, which may quote somebody's, without what looks secret."""
+    return _LOOKS_SECRET.sub(MASK, text)
+
+
 def scrub(text: str) -> str:
     """Somebody else's message in one line of at most 300 characters, without what looks secret."""
-    line = " ".join(_LOOKS_SECRET.sub(MASK, text).split())
+    line = " ".join(without_secrets(text).split())
     return line if len(line) <= 300 else f"{line[:299]}…"  # noqa: PLR2004 -- the bound above

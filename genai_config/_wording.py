@@ -32,7 +32,7 @@ def text(told: Iterable[Section]) -> str:
     """Sections for a terminal, with the labels in a column; words longer than that stay whole."""
     lines: list[str] = []
     for section in told:
-        lines += ["", section.title] if lines else [section.title]
+        lines += [""] * bool(lines) + wrapped(section.title, WIDTH)
         lines += rows(section.rows)
     return "\n".join(lines)
 
@@ -47,13 +47,16 @@ def rows(labelled: list[tuple[str, list[str]]]) -> list[str]:
             lines.append(start)
             start = " " * column
         for paragraph in paragraphs:
-            wrapped = textwrap.wrap(
-                paragraph, WIDTH - column, break_long_words=False, break_on_hyphens=False
-            )
-            for line in wrapped or [""]:
+            for line in wrapped(paragraph, WIDTH - column) or [""]:
                 lines.append(f"{start}{line}".rstrip())
                 start = " " * column
     return lines
+
+
+def wrapped(paragraph: str, width: int) -> list[str]:
+    """Lines of so many columns, but that words stay whole; nothing in them moves a cursor."""
+    printable = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in paragraph)
+    return textwrap.wrap(printable, width, break_long_words=False, break_on_hyphens=False)
 
 
 def html(told: Iterable[Section]) -> str:

@@ -375,6 +375,10 @@ class TestTheForms:
         assert [line for line in lines if len(line) > 80 and "x" * 90 not in line] == []
         assert lines[0] == "generative.generate_content on tunedModels/mine"
 
+    def test_nothing_moves_a_terminals_cursor(self) -> None:
+        """A model's name may be anything."""
+        assert "\x1b" not in str(explain("\x1b[2Jmodel"))
+
     def test_for_notebooks_everything_is_escaped(self) -> None:
         """A model's name may be anything."""
         told = explain("<script>alert(1)</script>")._repr_html_()
