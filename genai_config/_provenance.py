@@ -194,8 +194,10 @@ def oauth_held(config: GenAIConfig, scopes: tuple[str, ...], quota: Setting) -> 
         found = _tokens.known(config, scopes)
         found = found or _credentials.find_unasked(config.credentials, scopes)
     except CredentialsError as error:
+        given = config.credentials
+        origin = "ADC" if given is None else str(_shown("credentials", given))
         return Held(
-            "none that can be used", _place(config.credentials), scopes_needed=scopes,
+            "none that can be used", origin, scopes_needed=scopes,
             problem=without_secrets(error.problem), remedy=without_secrets(error.remedy),
         )  # fmt: skip
     if found is None:
@@ -215,10 +217,6 @@ def oauth_held(config: GenAIConfig, scopes: tuple[str, ...], quota: Setting) -> 
         quota_origin=origin,
         expires=_expires(found.credentials),
     )
-
-
-def _place(credentials: object) -> str:
-    return "ADC" if credentials is None else scrub(str(credentials))
 
 
 def _kind(credentials: object) -> str:

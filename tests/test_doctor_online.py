@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import json
 import socket
 import threading
@@ -69,6 +70,7 @@ class _Listener(threading.Thread):
         while True:
             connection, _ = self._listening.accept()
             with connection:
+                connection.settimeout(10)
                 if self._stopped:
                     return
                 self._answer(connection)
@@ -86,11 +88,9 @@ class _Listener(threading.Thread):
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """A request up to its empty line."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += connection.recv(4096)
-    return head
+    """A request up to its empty line, or what there is of it."""
+    with connection.makefile("rb") as lines:
+        return b"".join(itertools.takewhile(bytes.strip, lines))
 
 
 @pytest.mark.usefixtures("configured", "adc")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README, TESTING = ROOT / "README.md", ROOT / "docs" / "testing.md"
+DIAGNOSIS = ROOT / "docs" / "diagnosis.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -40,7 +41,7 @@ def test_the_readmes_python_blocks_run(
     safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.grpc_endpoint})
     names = {"MY_KEY": server.api_key("mine"), "TENANT_KEY": server.api_key("tenant")}
     shown = blocks(README, "python")
-    assert len(shown) == 5
+    assert len(shown) == 6
     for number, block in enumerate(shown):
         with warnings.catch_warnings():
             exec(compile(block, f"README block {number}", "exec"), names)  # noqa: S102 -- our own
@@ -114,3 +115,35 @@ def test_the_servers_transcript_is_what_a_reader_sees(tmp_path: Path) -> None:
             assert shown.splitlines() == expected, done.stderr
         served.send_signal(signal.SIGTERM)
     assert served.returncode == 0
+
+
+@pytest.mark.usefixtures("adc")
+def test_the_explanations_of_the_page_are_what_a_reader_sees(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first program's output is the page's, the second finds nothing wrong."""
+    names: dict[str, object] = {}
+    for block in blocks(DIAGNOSIS, "python"):
+        exec(compile(block, "app.py", "exec"), names)  # noqa: S102 -- our own
+    assert capsys.readouterr().out == blocks(DIAGNOSIS, "text")[0]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="the page shows a shell")
+def test_the_doctors_transcripts_are_what_a_reader_sees(tmp_path: Path) -> None:
+    """The commands of the page, one after the other, with their output."""
+    ours = re.compile(r"(?i)(no_|grpc_|https?_|all_)proxy|OPENAI_\w+|\w+CA_BUNDLE|SSL_CERT_FILE")
+    dropped = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", *filter(ours.fullmatch, os.environ)}
+    clean = {name: value for name, value in os.environ.items() if name not in dropped}
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    transcript = "".join(blocks(DIAGNOSIS, "console"))
+    commands = [line[2:] for line in transcript.splitlines() if line.startswith("$ ")]
+    expected = [line for line in transcript.splitlines() if not line.startswith("$ ")]
+    done = subprocess.run(  # noqa: S603 -- our own
+        ["bash", "-c", "\n".join(commands)],  # noqa: S607 -- the reader's
+        cwd=tmp_path,
+        env={**clean, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == expected, done.stderr
