@@ -19,12 +19,12 @@ from genai_config._api import (
     safe_configure,
     uninstall,
 )
-from genai_config._explain import Explanation, explain
 from genai_config._patches import UNSET
 from genai_config._scopes import base_models, bind, override, tuned_models
 
 if TYPE_CHECKING:
     from genai_config._config import GenAIConfig
+    from genai_config._explain import Explanation, explain
 
 __version__ = "0.1.0"
 
@@ -47,10 +47,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "GenAIConfig":
-        from genai_config._config import GenAIConfig
+_AT_FIRST_USE = {"Explanation": "_explain", "GenAIConfig": "_config", "explain": "_explain"}
 
-        globals()[name] = GenAIConfig
-        return GenAIConfig
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _AT_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_AT_FIRST_USE[name]}"), name)
+    return found

@@ -90,7 +90,7 @@ class _Listener(threading.Thread):
 def read_head(connection: socket.socket) -> bytes:
     """A request up to its empty line, or what there is of it."""
     with connection.makefile("rb") as lines:
-        return b"".join(itertools.takewhile(bytes.strip, lines))
+        return b"".join(itertools.takewhile(lambda line: line.strip(), lines))
 
 
 @pytest.mark.usefixtures("configured", "adc")
