@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import itertools
 import json
@@ -90,7 +91,16 @@ class _Listener(threading.Thread):
 def read_head(connection: socket.socket) -> bytes:
     """A request up to its empty line, or what there is of it."""
     with connection.makefile("rb") as lines:
-        return b"".join(itertools.takewhile(lambda line: line.strip(), lines))
+        return b"".join(itertools.takewhile(lambda line: bytes(line).strip(), lines))
+
+
+def copy(source: socket.socket, target: socket.socket) -> None:
+    """Hands on what comes, until no more does."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 @pytest.mark.usefixtures("configured", "adc")
@@ -192,10 +202,10 @@ class TestTheWay:
             read_head(connection)
             with socket.create_connection((host, int(port))) as there:
                 connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                there.sendall(connection.recv(65536))
-                connection.sendall(there.recv(65536))
-                while data := connection.recv(65536):
-                    there.sendall(data)
+                back = threading.Thread(target=copy, args=(there, connection))
+                back.start()
+                copy(connection, there)
+                back.join()
 
         with _Listener(connect) as address:
             safe_configure(
