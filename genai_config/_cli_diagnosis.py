@@ -119,7 +119,7 @@ def doctor(
 
 
 _UNTOUCHED = _doctor.Fixed(done=False, text="")
-_MARKS = {"ok": "green", "note": "yellow", "problem": "bold red"}
+_MARKS = {"ok": "green", "skipped": "dim", "note": "yellow", "problem": "bold red"}
 _COLUMN = 27
 
 
@@ -128,7 +128,7 @@ def _show(console: Console, outcome: Outcome) -> None:
     told = [
         ("note" if finding.note else "problem", [finding.problem, f"Remedy: {finding.remedy}"])
         for finding in outcome.findings
-    ] or [("ok", [outcome.title])]
+    ] or [("skipped" if outcome.skipped else "ok", [outcome.title])]
     told[-1][1].extend(outcome.facts)
     for mark, paragraphs in told:
         lines = [

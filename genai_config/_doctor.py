@@ -21,7 +21,7 @@ from genai_config import (
     _explain,
     _provenance,
 )
-from genai_config._findings import Case, Check, Finding, Outcome
+from genai_config._findings import Case, Check, Finding, Outcome, Skipped
 from genai_config._patches import EMPTY, Patch, combine, environment_value
 from genai_config._routing import TUNED_SCOPES
 from genai_config._secrets import without_secrets
@@ -117,7 +117,8 @@ def _run(check: Check, case: Case) -> Outcome:
         )]  # fmt: skip
     findings = tuple(_scrubbed(one) for one in found if isinstance(one, Finding))
     facts = tuple(without_secrets(one) for one in found if isinstance(one, str))
-    return Outcome(check.name, check.title, findings, facts)
+    skipped = any(isinstance(one, Skipped) for one in found)
+    return Outcome(check.name, check.title, findings, facts, skipped)
 
 
 def _place(error: BaseException) -> str:

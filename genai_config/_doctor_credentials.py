@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genai_config._credentials import adc_path
-from genai_config._findings import Case, Check, Finding
+from genai_config._findings import Case, Check, Finding, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def _credentials(case: Case) -> Iterator[Finding | str]:
     held = case.oauth
     if held.problem:
         if not case.oauth_matters:
-            yield _NOT_NEEDED
+            yield Skipped(_NOT_NEEDED)
         elif case.config.credentials is not None or not _leads_nowhere(case):
             yield Finding(held.problem, held.remedy)
         return
@@ -80,7 +80,7 @@ def _quota_project(case: Case) -> Iterator[Finding | str]:
 def _scopes(case: Case) -> Iterator[Finding | str]:
     yield from _foretold("scopes", case)
     if case.oauth.scopes_held is None and not case.oauth.problem:
-        yield "not known: only the service tells (--online)"
+        yield Skipped("not known: only the service tells (--online)")
 
 
 def _metadata_server(case: Case) -> Iterator[Finding | str]:

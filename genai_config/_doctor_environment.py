@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from genai_config import _environ, _validation
-from genai_config._findings import Case, Check, Finding
+from genai_config._findings import Case, Check, Finding, Skipped
 from genai_config._patches import environment_value
 from genai_config.exceptions import ConfigurationError
 
@@ -265,7 +265,7 @@ _OPENAI = ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUST
 
 def _openai(case: Case) -> Iterator[Finding | str]:
     if importlib.util.find_spec("openai") is None:
-        yield "the openai package is not installed"
+        yield Skipped("the openai package is not installed")
         return
     for name in _OPENAI:
         if not case.environ.get(name):

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from genai_config import _credentials, _routing, _tokens
 from genai_config._doctor_environment import grpc_proxy, rest_proxy
-from genai_config._findings import Case, Check, Finding
+from genai_config._findings import Case, Check, Finding, Skipped
 from genai_config._routing import TUNED_SCOPES
 from genai_config._secrets import scrub
 from genai_config._state import Snapshot
@@ -138,16 +138,16 @@ def _reason(error: OSError) -> str:
 
 def _http2(case: Case) -> Iterator[Finding | str]:
     if not _by_grpc(case.config):
-        yield "not needed: no request goes by gRPC"
+        yield Skipped("not needed: no request goes by gRPC")
         return
     if not _address(case.config)[2]:
-        yield "there is no TLS to agree on it in"
+        yield Skipped("there is no TLS to agree on it in")
         return
     try:
         with _connect(case, "h2", "http/1.1") as connection:
             agreed = getattr(connection, "selected_alpn_protocol", lambda: None)()
     except OSError:
-        yield "not known: the endpoint cannot be reached"
+        yield Skipped("not known: the endpoint cannot be reached")
         return
     if agreed == "h2":
         yield "HTTP/2 is spoken"
@@ -173,7 +173,7 @@ def _clock(case: Case) -> Iterator[Finding | str]:
     try:
         there = email.utils.parsedate_to_datetime(date or "").timestamp()
     except (TypeError, ValueError):  # the former before Python 3.10.1
-        yield "not known: the endpoint tells no time"
+        yield Skipped("not known: the endpoint tells no time")
         return
     ahead = _tokens.clock() - there
     if abs(ahead) <= _SKEW:
@@ -217,7 +217,7 @@ def _remedy(error: object) -> str:
 
 def _key(case: Case) -> Iterator[Finding | str]:
     if case.config.api_key is None or case.config.auth == "oauth":
-        yield "no key is used"
+        yield Skipped("no key is used")
         return
     found = _asked(case.config.merge(auth="api_key"), "list_models", {"page_size": 1})
     yield found or "the service takes it, and lists models"
@@ -237,7 +237,7 @@ def _with_oauth(check: Callable[[Case], Iterator[Finding | str]]) -> Any:
 
     def run(case: Case) -> Iterator[Finding | str]:
         if not case.oauth_matters:
-            yield _NOT_NEEDED
+            yield Skipped(_NOT_NEEDED)
             return
         yield from check(case)
 
@@ -263,15 +263,19 @@ def _rights(case: Case) -> Iterator[Finding | str]:
     import requests
 
     if not is_googles(_address(case.config)[0]):
-        yield "not asked: a token for another endpoint is not shown to Google; see tuned_models"
+        yield Skipped(
+            "not asked: a token for another endpoint is not shown to Google; see tuned_models"
+        )
         return
     try:
         token = _token_source(case).token()
     except GenAIConfigError:
-        yield "there is no token"
+        yield Skipped("there is no token")
         return
     if token.startswith("eyJ"):
-        yield "not asked: a service account has signed it, with the scopes that were asked for"
+        yield Skipped(
+            "not asked: a service account has signed it, with the scopes that were asked for"
+        )
         return
     from genai_config import _http
 
@@ -299,6 +303,11 @@ def _rights(case: Case) -> Iterator[Finding | str]:
 
 
 def _tuned_models(case: Case) -> Iterator[Finding | str]:
+    try:
+        _token_source(case).token()
+    except GenAIConfigError:
+        yield Skipped("there is no token")
+        return
     config = case.config.merge(auth="oauth")
     if case.tuned and _routing.is_decisive(case.model or ""):
         found = _asked(config, "get_tuned_model", {"name": case.model})

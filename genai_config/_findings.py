@@ -37,6 +37,12 @@ class Finding:
     note: bool = False
 
 
+class Skipped(str):
+    """A fact: why a check could not tell, or had nothing to look at."""
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """What is examined.
@@ -107,12 +113,14 @@ class Outcome:
         title: The check's title.
         findings: What is wrong, or worth knowing.
         facts: What was seen.
+        skipped: Whether it could not tell, or had nothing to look at; a fact says why.
     """
 
     name: str
     title: str
     findings: tuple[Finding, ...] = ()
     facts: tuple[str, ...] = ()
+    skipped: bool = False
 
     @property
     def problems(self) -> tuple[Finding, ...]:

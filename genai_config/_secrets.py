@@ -139,12 +139,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# What Google's keys, tokens and private keys look like, and what follows a telling name.
+# What Google's keys, tokens and private keys look like, and what follows a telling name; the "…"
+# of our own remedies stays.
 _LOOKS_SECRET = re.compile(
     r"AIza[\w-]{10,}|ya29\.[\w.-]+|eyJ[\w-]+\.[\w.-]+|1//[\w-]{10,}"
     r"|-----BEGIN [\s\S]*?-----END [^-]*-----"
     r"|(?i:(?<=bearer )[^\s'\"&,}]+)"
-    r"|(?i:(?<=key=)[^\s'\"&,}]+)"
+    r"|(?i:(?<=key=)(?!…)[^\s'\"&,}]+)"
     r"|(?i:(?:access_token|id_token|refresh_token|assertion|client_secret|private_key|password)"
     r"['\"]?\s*[:=]\s*['\"]?[^\s'\"&,}]+)"
 )

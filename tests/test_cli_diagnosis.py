@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from genai_config import _cli, _doctor, _environ, safe_configure
-from genai_config._findings import Check, Finding
+from genai_config._findings import Check, Finding, Skipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,13 +93,15 @@ class TestDoctor:
         checks += [
             Check("fine", "all is well", lambda _: ["a fact " + "and more " * 20]),
             Check("odd", "nothing is odd", lambda _: [NOTE]),
+            Check("unknown", "it is known", lambda _: [Skipped("not asked")]),
         ]
         result = run("doctor")
         assert result.exit_code == 0
         lines = result.stdout.splitlines()
         assert lines[0] == "ok       fine              all is well"
         assert "note     odd               It is odd." in lines
-        assert lines[-1] == "2 checks; problems: 0; notes: 1."
+        assert lines[-1] == "3 checks; problems: 0; notes: 1."
+        assert "skipped  unknown           it is known" in lines
         assert max(map(len, lines)) <= 80
         assert "\x1b" not in result.output
 

@@ -319,7 +319,9 @@ class TestCredentials:
     def test_none_where_none_is_needed(self) -> None:
         """A key, and base models."""
         assert look("credentials").facts == ("no request asked about needs OAuth",)
+        assert look("credentials").skipped
         assert "No OAuth credentials were found" in found("credentials", TUNED)
+        assert not look("credentials", TUNED).skipped
 
     def test_a_variable_that_leads_nowhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Said once."""

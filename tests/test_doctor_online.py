@@ -285,6 +285,12 @@ class TestTheKey:
         assert "aistudio.google.com" in outcome.problems[0].remedy
         assert "AIza" not in str(outcome)
 
+    @pytest.mark.usefixtures("configured")
+    def test_a_way_that_grpc_cannot_go(self) -> None:
+        """Our own errors are findings as well."""
+        with override(proxy="https://localhost:1"):
+            assert "gRPC cannot speak TLS to a proxy" in found("key")
+
     def test_over_rest(self, server: GeminiServer) -> None:
         """As requests would go."""
         at(server, api_key=server.api_key())
@@ -313,7 +319,7 @@ class TestTheToken:
         server.revoke("gone")
         safe_configure(credentials=credentials)
         assert "invalid_grant" in found("token")
-        assert "invalid_grant" in found("tuned_models")
+        assert look("tuned_models").facts == ("there is no token",)
 
     @pytest.mark.usefixtures("configured")
     def test_a_token_endpoint_that_hangs(

@@ -145,7 +145,7 @@ class TestTheDecision:
         told = explain()
         assert problems(told) == ["CredentialsError"]
         assert "No OAuth credentials were found" in told.problems[0].problem
-        assert "export GEMINI_API_KEY" in told.problems[0].remedy
+        assert 'api_key="…") or export GEMINI_API_KEY=…' in told.problems[0].remedy
 
     def test_where_the_sdk_is_not_loaded_it_need_not_be(
         self, monkeypatch: pytest.MonkeyPatch
