@@ -25,16 +25,19 @@ from genai_config._scopes import base_models, bind, override, tuned_models
 
 if TYPE_CHECKING:
     from genai_config._config import GenAIConfig
+    from genai_config._explain import Explanation, explain
 
 __version__ = "0.1.0"
 
 __all__ = [
     "UNSET",
+    "Explanation",
     "GenAIConfig",
     "TokenEvent",
     "base_models",
     "bind",
     "exceptions",
+    "explain",
     "generative_model",
     "get_config",
     "is_configured",
@@ -47,10 +50,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "GenAIConfig":
-        from genai_config._config import GenAIConfig
+_AT_FIRST_USE = {"Explanation": "_explain", "GenAIConfig": "_config", "explain": "_explain"}
 
-        globals()[name] = GenAIConfig
-        return GenAIConfig
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _AT_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_AT_FIRST_USE[name]}"), name)
+    return found

@@ -116,7 +116,7 @@ def reset() -> None:
     Scopes that are entered stay in force until they are left.
     """
     state.clear()
-    for name, forget in (("_tokens", "forget_sources"), ("_channels", "close_all")):
+    for name, forget in (("_sources", "forget_sources"), ("_channels", "close_all")):
         room = sys.modules.get(f"genai_config.{name}")
         if room is not None:
             getattr(room, forget)()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from genai_config import _tokens
+from genai_config import _sources, _tokens
 
 if TYPE_CHECKING:
     from genai_config._config import GenAIConfig
@@ -95,7 +95,7 @@ def attached(config: GenAIConfig, route: Route) -> Attached:
     if route.auth == "api_key":
         assert config.api_key is not None  # noqa: S101 -- the routing chose the key
         return KeyHeaders(config.api_key)
-    return TokenHeaders(_tokens.source_for(config, route.scopes), config.quota_project)
+    return TokenHeaders(_sources.source_for(config, route.scopes), config.quota_project)
 
 
 def attached_to(config: GenAIConfig, target: Target) -> Attached:
@@ -103,4 +103,4 @@ def attached_to(config: GenAIConfig, target: Target) -> Attached:
     if target.auth == "api_key":
         assert config.api_key is not None  # noqa: S101 -- so it was resolved
         return KeyHeaders(config.api_key, bearer=True)
-    return TokenHeaders(_tokens.source_for(config, target.scopes), config.quota_project)
+    return TokenHeaders(_sources.source_for(config, target.scopes), config.quota_project)

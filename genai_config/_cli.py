@@ -9,28 +9,27 @@ import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
 import genai_config
-from genai_config import _cli_openai, _demo
+from genai_config import _cli_diagnosis, _cli_openai, _demo, _terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from rich.console import Console
+
     from genai_config.testing import GeminiServer
 
-_WIDTH = 80
 _LABEL = 12
 
 app = typer.Typer(
     name="genai-config",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show local variables, and so keys
 )
-
+app.add_typer(_cli_diagnosis.app)
 app.add_typer(_cli_openai.commands)
 
 
@@ -64,7 +63,7 @@ def _root(
 )
 def demo() -> None:
     """Tells the story of `_demo`, step by step."""
-    console = _console()
+    console = _terminal.console()
     results = []
     with _demo.stage() as stage:
         console.print(Text(_INTRODUCTION))
@@ -141,13 +140,6 @@ A story of real calls by the real SDK, to a Gemini server on this machine that
 takes and refuses credentials as Google's does. It knows three API keys and one
 service account, which is what Application Default Credentials (ADC) find here.
 Not shown are the settings that point the SDK at this server."""
-
-
-def _console() -> Console:
-    """Where to print: with colour on a terminal alone, and no wider than one reads with ease."""
-    console = Console(highlight=False)
-    console.width = min(console.width, _WIDTH)
-    return console
 
 
 def _show_step(console: Console, step: _demo.Step) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from genai_config import _tokens
+from genai_config import _sources
 from genai_config._attached import attached_to
 from genai_config._openai_http import http_options
 from genai_config._openai_target import GEMINI_ENDPOINT, resolve
@@ -140,7 +140,7 @@ def token(
         config = state.current().config
         if scopes is not None:
             config = config.merge(scopes=scopes)
-        source = _tokens.source_for(config, config.scopes or (CLOUD_PLATFORM,))
+        source = _sources.source_for(config, config.scopes or (CLOUD_PLATFORM,))
         typer.echo(source.token())
 
 
@@ -283,7 +283,7 @@ def _aim(**place: Any) -> tuple[GenAIConfig, Target]:
     target = resolve(
         config,
         **place,
-        found_project=lambda scopes: _tokens.source_for(config, scopes).found().project,
+        found_project=lambda scopes: _sources.source_for(config, scopes).found().project,
     )
     return config, target
 
@@ -309,10 +309,10 @@ def _until(config: GenAIConfig, target: Target) -> str:
     """How long the variables are good for."""
     if target.auth == "api_key":
         return "OPENAI_API_KEY is the API key, which does not end by itself."
-    expiry = _tokens.source_for(config, target.scopes).found().credentials.expiry
+    expiry = _sources.source_for(config, target.scopes).found().credentials.expiry
     # google-auth's expiry is naive UTC.
     end = expiry.replace(tzinfo=dt.timezone.utc)
-    minutes = int(end.timestamp() - _tokens.clock()) // 60
+    minutes = int(end.timestamp() - _sources.clock()) // 60
     when = end.astimezone().isoformat(timespec="seconds")
     return f"OPENAI_API_KEY ends at {when}, in {minutes} minutes. Longer: genai-config proxy"
 

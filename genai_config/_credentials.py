@@ -37,6 +37,10 @@ _ADC_VARIABLES = (
 )
 
 
+# Said of a file: its reader may have forgotten that a variable names it.
+_NAMED_BY = " (named by GOOGLE_APPLICATION_CREDENTIALS)"
+
+
 class Found(NamedTuple):
     """Credentials, ready to be refreshed.
 
@@ -140,7 +144,7 @@ def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
     if credentials is None:
         return _find_default(scopes)
     if isinstance(credentials, Path):
-        return _from_file(credentials, str(credentials), scopes)
+        return _from_file(credentials, scopes)
     if isinstance(credentials, SecretMapping):
         origin = "the mapping given as credentials="
         info = credentials.plain()
@@ -152,6 +156,11 @@ def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
         origin = f"{name_of(function)}, given as credentials="
         return Found(FunctionCredentials(function), origin, None, None)
     return _found(credentials, "the object given as credentials=", scopes, None)
+
+
+def find_unasked(credentials: object, scopes: tuple[str, ...]) -> Found | None:
+    """As `find`, but without the network: None where the metadata server would be asked."""
+    return _from_adc_file(scopes) if credentials is None else find(credentials, scopes)
 
 
 def universe(options: ClientOptions) -> str | None:
@@ -201,8 +210,9 @@ def check_ca_certs(path: Path) -> None:
         ) from None
 
 
-def _from_file(path: Path, origin: str, scopes: tuple[str, ...]) -> Found:
-    info = _read_key_file(path)
+def _from_file(path: Path, scopes: tuple[str, ...], before: str = "", after: str = "") -> Found:
+    info = _read_key_file(path, after)
+    origin = f"{before}{path}{after}"
     return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
 
 
@@ -212,19 +222,19 @@ def _shown(path: str | Path) -> str:
     return "'{…}' (content where a path belongs)" if text.lstrip().startswith("{") else text
 
 
-def _read_key_file(path: Path) -> dict[str, Any]:
+def _read_key_file(path: Path, after: str) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidCredentialsError(
-            f"The key file {_shown(path)} cannot be read: {error.strerror}.",
+            f"The key file {_shown(path)}{after} cannot be read: {error.strerror}.",
             "give the path of a file this process may read.",
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
         info = None
     if not isinstance(info, dict):
         raise InvalidCredentialsError(
-            f"{path} is no key file: it does not hold a JSON object.",
+            f"{path}{after} is no key file: it does not hold a JSON object.",
             "give the file that the Google Cloud console or gcloud wrote.",
         )
     return info
@@ -313,14 +323,9 @@ def _find_default(scopes: tuple[str, ...]) -> Found:
     google.auth.default() would ask the network for the project of an external account, and so
     hang on a dead token endpoint: it is left the metadata server alone.
     """
-    explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    path = Path(explicit) if explicit else adc_path()
-    if os.path.isfile(path):  # noqa: PTH113 -- Path's raises if the name is too long or not ours
-        return _from_file(path, f"ADC, {path}", scopes)
-    if explicit or "COLAB_RELEASE_TAG" in os.environ or _no_gce_check():
-        # Colab's metadata server belongs to Colab, not to the user; the SDK leaves it out too.
-        # google-auth looks at NO_GCE_CHECK when it is imported, and never again.
-        raise _not_found(scopes)
+    found = _from_adc_file(scopes)
+    if found is not None:
+        return found
     import google.auth
     from google.auth.exceptions import GoogleAuthError
 
@@ -329,6 +334,19 @@ def _find_default(scopes: tuple[str, ...]) -> Found:
     except GoogleAuthError:
         raise _not_found(scopes) from None
     return _found(credentials, "ADC, the metadata server", scopes, project)
+
+
+def _from_adc_file(scopes: tuple[str, ...]) -> Found | None:
+    """ADC of a file; None where it is the metadata server's turn."""
+    explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    path = Path(explicit) if explicit else adc_path()
+    if os.path.isfile(path):  # noqa: PTH113 -- Path's raises if the name is too long or not ours
+        return _from_file(path, scopes, "ADC, ", _NAMED_BY if explicit else "")
+    if explicit or "COLAB_RELEASE_TAG" in os.environ or _no_gce_check():
+        # Colab's metadata server belongs to Colab, not to the user; the SDK leaves it out too.
+        # google-auth looks at NO_GCE_CHECK when it is imported, and never again.
+        raise _not_found(scopes)
+    return None
 
 
 def _no_gce_check() -> bool:

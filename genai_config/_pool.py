@@ -40,6 +40,11 @@ class Pool(Generic[T]):
                 self._things.move_to_end(key)
             return thing
 
+    def peek(self, key: Hashable) -> T | None:
+        """The thing for a key, if there is one; it stays as little used as it was."""
+        with self._lock:
+            return self._things.get(key)
+
     def clear(self) -> None:
         """Forgets everything."""
         self._lock = threading.RLock()

@@ -189,9 +189,9 @@ def _install(layer: Layer) -> None:
 
 
 def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
-    from genai_config import _tokens
+    from genai_config import _sources
 
-    return _tokens.source_for(config, config.scopes or scopes)
+    return _sources.source_for(config, config.scopes or scopes)
 
 
 def _config_with(layer: Layer) -> GenAIConfig:

@@ -139,18 +139,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# What Google's keys, tokens and private keys look like, and what follows a telling name.
+# What Google's keys, tokens and private keys look like, and what follows a telling name; the "…"
+# of our own remedies stays.
 _LOOKS_SECRET = re.compile(
     r"AIza[\w-]{10,}|ya29\.[\w.-]+|eyJ[\w-]+\.[\w.-]+|1//[\w-]{10,}"
     r"|-----BEGIN [\s\S]*?-----END [^-]*-----"
     r"|(?i:(?<=bearer )[^\s'\"&,}]+)"
-    r"|(?i:(?<=key=)[^\s'\"&,}]+)"
+    r"|(?i:(?<=key=)(?!…)[^\s'\"&,}]+)"
     r"|(?i:(?:access_token|id_token|refresh_token|assertion|client_secret|private_key|password)"
     r"['\"]?\s*[:=]\s*['\"]?[^\s'\"&,}]+)"
 )
 
 
+def without_secrets(text: str) -> str:
+    """A text of our own, which may quote somebody's, without what looks secret."""
+    return _LOOKS_SECRET.sub(MASK, text)
+
+
 def scrub(text: str) -> str:
     """Somebody else's message in one line of at most 300 characters, without what looks secret."""
-    line = " ".join(_LOOKS_SECRET.sub(MASK, text).split())
+    line = " ".join(without_secrets(text).split())
     return line if len(line) <= 300 else f"{line[:299]}…"  # noqa: PLR2004 -- the bound above

@@ -20,8 +20,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from genai_config import _credentials, _events
-from genai_config._pool import Pool
+from genai_config import _events
 from genai_config._secrets import scrub
 from genai_config._token_errors import is_timeout, refresh_error, timeout_error
 from genai_config.exceptions import CredentialsTimeoutError, GenAIConfigError
@@ -29,7 +28,6 @@ from genai_config.exceptions import CredentialsTimeoutError, GenAIConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from genai_config._config import GenAIConfig
     from genai_config._credentials import Found
 
 T = TypeVar("T")
@@ -109,7 +107,7 @@ class TokenSource:
         self._pause_until = 0.0
         self._flights: dict[Callable[[], Any], Future[Any]] = {}
         self._news: _events.TokenEvent | None = None
-        _SOURCES_ALIVE.add(self)
+        _ALIVE.add(self)
 
     def found(self) -> Found:
         """The credentials, found if they have not been.
@@ -125,6 +123,11 @@ class TokenSource:
         """As `found`, without blocking the event loop."""
         found = self._found
         return await self._wait_async(self._locate) if found is None else found
+
+    @property
+    def known(self) -> Found | None:
+        """The credentials, if they have been found; nobody waits and nobody is asked."""
+        return self._found
 
     def token(self) -> str:
         """A token that can be used now.
@@ -333,66 +336,14 @@ def _is_anonymous(credentials: Any) -> bool:
     return isinstance(credentials, AnonymousCredentials)
 
 
-_SOURCES: Pool[TokenSource] = Pool(256)
-
 # Those that somebody holds, pooled or not.
-_SOURCES_ALIVE: weakref.WeakSet[TokenSource] = weakref.WeakSet()
+_ALIVE: weakref.WeakSet[TokenSource] = weakref.WeakSet()
 
 
 def _start_all_anew() -> None:
-    for source in list(_SOURCES_ALIVE):
+    for source in list(_ALIVE):
         source.start_anew()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
     os.register_at_fork(after_in_child=_start_all_anew)
-
-clock: Callable[[], float] = time.time
-"""The time in seconds since the epoch that tokens expire by."""
-
-
-def _now() -> float:
-    return clock()  # looked up at each call: a test may have put another in its place
-
-
-def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
-    """The token source of a configuration's credentials for these scopes, shared by all."""
-    credentials = config.credentials
-    audience = _credentials.audience(config.client_options)
-    universe = _credentials.universe(config.client_options)
-    key = (
-        _credentials.identity(credentials),
-        scopes,
-        audience,
-        universe,
-        config.auth_timeout,
-        config.ca_certs,
-        config.proxy,
-    )
-    return _SOURCES.get(
-        key,
-        lambda: TokenSource(
-            lambda: _credentials.in_universe(
-                _credentials.find(credentials, scopes, audience), universe
-            ),
-            lambda: _request(config),
-            config.auth_timeout,
-            _now,
-        ),
-    )
-
-
-def forget_sources() -> None:
-    """Drops every token source: credentials are found anew."""
-    _SOURCES.clear()
-
-
-def _request(config: GenAIConfig) -> Any:
-    import requests
-
-    from genai_config import _http
-
-    session = requests.Session()
-    _http.mount(session, config.ca_certs, config.proxy)
-    # google-auth gives each attempt 120 s; the thread should not outlive its callers by much.
-    return _http.TokenRequest(session, config.auth_timeout)

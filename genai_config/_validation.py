@@ -51,11 +51,19 @@ class ClientInfo(NamedTuple):
     rest_version: str | None = None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+        otherwise: What to say where none is near; "": all of them.
+    """
     known = tuple(known)
     close = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"it is one of: {', '.join(known)}."
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return otherwise or f"it is one of: {', '.join(known)}."
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
@@ -63,10 +71,11 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
     return UnknownSettingError(f"There is no {what} {name!r}.", nearest(name, known))
 
 
-def _wrong_type(setting: str, value: object, wanted: str) -> ConfigurationError:
+def _wrong_type(setting: str, value: object, wanted: str, give: str = "") -> ConfigurationError:
     # The value itself may be a secret in the wrong place: only its type is named.
     return ConfigurationError(
-        f"{setting} must be {wanted}, not {type(value).__name__}.", f"give {setting}={wanted}."
+        f"{setting} must be {wanted}, not {type(value).__name__}.",
+        f"give {give or f'{setting}= {wanted}'}.",
     )
 
 
@@ -162,7 +171,7 @@ def _choice(setting: str, known: tuple[str, ...]) -> Callable[[object], str]:
         if text not in known:
             raise ConfigurationError(
                 f"{setting}={scrub(text)!r} is not known; it is one of: {', '.join(known)}.",
-                nearest(text, known),
+                nearest(text, known, f"give {setting}={known[0]!r}, for example."),
             )
         return text
 
@@ -189,7 +198,7 @@ def seconds(setting: str) -> Callable[[object], float]:
 
     def check(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _wrong_type(setting, value, "a number of seconds")
+            raise _wrong_type(setting, value, "a number of seconds", f"{setting}=30, for example")
         if not 0 < value <= threading.TIMEOUT_MAX:
             raise ConfigurationError(
                 f"{setting}={value} is no bound.", f"give {setting}= a number of seconds above 0."

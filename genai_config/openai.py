@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from genai_config import _openai_errors, _tokens
+from genai_config import _openai_errors, _sources
 from genai_config._attached import attached_to
 from genai_config._openai_http import Link, Stop, http_options, linked
 from genai_config._openai_target import resolve
@@ -119,7 +119,7 @@ def _bound(
         endpoint=endpoint,
         api_version=api_version,
         base_url=None if base_url is None else str(base_url),
-        found_project=lambda scopes: _tokens.source_for(config, scopes).found().project,
+        found_project=lambda scopes: _sources.source_for(config, scopes).found().project,
     )
     if config.timeout is not None:
         arguments.setdefault("timeout", config.timeout)

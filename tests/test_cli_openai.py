@@ -22,7 +22,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from genai_config import _cli, _cli_openai, _environ, _openai_http, _proxy, _tokens, safe_configure
+from genai_config import (
+    _cli,
+    _cli_openai,
+    _environ,
+    _openai_http,
+    _proxy,
+    _sources,
+    safe_configure,
+)
 from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -106,7 +114,7 @@ def test_env_counts_by_the_clock_of_tokens(
 ) -> None:
     """A token that has a while left says so."""
     clock = FakeClock()
-    monkeypatch.setattr(_tokens, "clock", clock)
+    monkeypatch.setattr(_sources, "clock", clock)
     credentials = server.user_credentials()
     safe_configure(credentials=credentials, ca_certs=server.ca_file)
     credentials.token = "given"

@@ -25,7 +25,7 @@ from google.oauth2.gdch_credentials import ServiceAccountCredentials as Gdch
 from genai_config import (
     GenAIConfig,
     _credentials,
-    _tokens,
+    _sources,
     get_config,
     override,
     safe_configure,
@@ -164,7 +164,9 @@ class TestWhatIsFound:
     def test_the_file_that_the_variable_names(self, adc: Path) -> None:
         """GOOGLE_APPLICATION_CREDENTIALS names the file, and errors will name it too."""
         found = _credentials.find(None, TUNED_SCOPES)
-        assert found.description == f"google.oauth2.service_account.Credentials from ADC, {adc}"
+        kind = "google.oauth2.service_account.Credentials"
+        named = "(named by GOOGLE_APPLICATION_CREDENTIALS)"
+        assert found.description == f"{kind} from ADC, {adc} {named}"
         assert found.project == "project"
 
     def test_the_file_that_gcloud_wrote(self, gcloud: Path) -> None:
@@ -179,6 +181,18 @@ class TestWhatIsFound:
         """Both are there: the variable wins."""
         write(gcloud, LOGIN)
         assert str(adc) in _credentials.find(None, TUNED_SCOPES).description
+
+    @pytest.mark.parametrize("content", ["{junk", "[" * 100_000, "[]", '{"type": "other"}'])
+    def test_a_bad_file_is_laid_to_the_variable_that_names_it(
+        self, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever reads the error may have forgotten about the variable."""
+        path = tmp_path / "bad.json"
+        path.write_text(content, encoding="utf-8")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+        with pytest.raises(InvalidCredentialsError) as raised:
+            _credentials.find(None, TUNED_SCOPES)
+        assert f"{path} (named by GOOGLE_APPLICATION_CREDENTIALS)" in raised.value.problem
 
     @pytest.mark.parametrize(
         ("content", "kind"),
@@ -242,11 +256,11 @@ class TestWhatIsFound:
         info = SecretMapping(gdch(server))
         config = GenAIConfig(credentials=info, client_options=options)
         assert _credentials.audience(config.client_options) == audience
-        found = _tokens.source_for(config, TUNED_SCOPES).found()
+        found = _sources.source_for(config, TUNED_SCOPES).found()
         assert found.credentials._audience == audience
         mine = found.credentials.with_gdch_audience("https://my-own/")
         config = GenAIConfig(credentials=mine, client_options=options)
-        assert _tokens.source_for(config, TUNED_SCOPES).found().credentials is mine
+        assert _sources.source_for(config, TUNED_SCOPES).found().credentials is mine
 
     def test_the_audience_in_another_universe(self) -> None:
         """It is the service's host there."""
@@ -257,7 +271,7 @@ class TestWhatIsFound:
         """It is fetched with the audience from the endpoint of the key file."""
         info = SecretMapping({**gdch(server), "token_uri": exchange.url})
         config = GenAIConfig(credentials=info, client_options={"api_endpoint": "example.com"})
-        assert _tokens.source_for(config, TUNED_SCOPES).token() == "gdch-token"
+        assert _sources.source_for(config, TUNED_SCOPES).token() == "gdch-token"
         (asked,) = exchange.asked
         assert asked["audience"] == "https://example.com/"
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 README, TESTING = ROOT / "README.md", ROOT / "docs" / "testing.md"
 OPENAI, PROXY = ROOT / "docs" / "openai.md", ROOT / "docs" / "proxy.md"
+DIAGNOSIS = ROOT / "docs" / "diagnosis.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -194,3 +195,35 @@ def test_the_page_for_programs_that_are_not_yours(server: GeminiServer, tmp_path
         proxy.send_signal(signal.SIGTERM)
     assert proxy.returncode == 0
     assert {request.resource for request in server.requests} == {"google/gemini-2.0-flash"}
+
+
+@pytest.mark.usefixtures("adc")
+def test_the_explanations_of_the_page_are_what_a_reader_sees(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first program's output is the page's, the second finds nothing wrong."""
+    names: dict[str, object] = {}
+    for block in blocks(DIAGNOSIS, "python"):
+        exec(compile(block, "app.py", "exec"), names)  # noqa: S102 -- our own
+    assert capsys.readouterr().out == blocks(DIAGNOSIS, "text")[0]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="the page shows a shell")
+def test_the_doctors_transcripts_are_what_a_reader_sees(tmp_path: Path) -> None:
+    """The commands of the page, one after the other, with their output."""
+    ours = re.compile(r"(?i)(no_|grpc_|https?_|all_)proxy|OPENAI_\w+|\w+CA_BUNDLE|SSL_CERT_FILE")
+    dropped = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", *filter(ours.fullmatch, os.environ)}
+    clean = {name: value for name, value in os.environ.items() if name not in dropped}
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    transcript = "".join(blocks(DIAGNOSIS, "console"))
+    commands = [line[2:] for line in transcript.splitlines() if line.startswith("$ ")]
+    expected = [line for line in transcript.splitlines() if not line.startswith("$ ")]
+    done = subprocess.run(  # noqa: S603 -- our own
+        ["bash", "-c", "\n".join(commands)],  # noqa: S607 -- the reader's
+        cwd=tmp_path,
+        env={**clean, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == expected, done.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genai_config import TokenEvent, _credentials, _tokens, reset, watch_tokens
+from genai_config import TokenEvent, _credentials, _sources, reset, watch_tokens
 from genai_config._config import GenAIConfig
 from genai_config._tokens import TokenSource
 from genai_config.exceptions import (
@@ -87,7 +87,7 @@ def test_a_token_without_a_known_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "genai_config.tokens")
     heard: queue.Queue[TokenEvent] = queue.Queue()
     stop = watch_tokens(on_refresh=heard.put)
-    _tokens.source_for(GenAIConfig(credentials=lambda: "ya29.secret"), ()).token()
+    _sources.source_for(GenAIConfig(credentials=lambda: "ya29.secret"), ()).token()
     assert heard.get(timeout=10).lifetime is None
     assert "A new access token without a known end, in " in caplog.text
     stop()

@@ -20,7 +20,14 @@ from google.auth.credentials import Credentials
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as EndUser
 
-from genai_config import GenAIConfig, _credentials, _tokens, get_config, override, safe_configure
+from genai_config import (
+    GenAIConfig,
+    _credentials,
+    _sources,
+    get_config,
+    override,
+    safe_configure,
+)
 from genai_config._given import FunctionCredentials
 from genai_config._routing import TUNED_SCOPES
 from genai_config._tokens import TokenSource
@@ -42,7 +49,7 @@ HERE = __name__
 
 def source_for(credentials: object, **settings: Any) -> TokenSource:
     """The source of tokens of a configuration with these credentials."""
-    return _tokens.source_for(GenAIConfig(credentials=credentials, **settings), TUNED_SCOPES)
+    return _sources.source_for(GenAIConfig(credentials=credentials, **settings), TUNED_SCOPES)
 
 
 def gives(answer: Any) -> Callable[[], Any]:

@@ -20,7 +20,7 @@ import trustme
 from google.auth.exceptions import TransportError
 from google.generativeai import client as client_lib
 
-from genai_config import _http, _tokens, safe_configure
+from genai_config import _http, _sources, safe_configure
 from genai_config._config import GenAIConfig
 from genai_config.exceptions import ConfigurationError, TokenRefreshError
 
@@ -144,14 +144,14 @@ class TestTrust:
     ) -> None:
         """What tokens are fetched with trusts the same authorities."""
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.fspath(strange_ca))
-        request = _tokens._request(GenAIConfig(ca_certs=server.ca_file))
+        request = _sources._request(GenAIConfig(ca_certs=server.ca_file))
         assert request(f"https://{server.rest_endpoint}/v1beta/models").status == 403
 
     def test_fetching_a_token_has_a_bound(self, server: GeminiServer) -> None:
         """google-auth would give each attempt two minutes; a bound of its own goes before ours."""
         server.tokens.hang()
         for configured, given in ((0.05, {}), (60, {"timeout": 0.05})):
-            request = _tokens._request(GenAIConfig(auth_timeout=configured))
+            request = _sources._request(GenAIConfig(auth_timeout=configured))
             with pytest.raises(TransportError) as caught:
                 request(server.token_uri, method="POST", body=b"", **given)
             assert "(read timeout=0.05)" in str(caught.value)
@@ -161,7 +161,7 @@ class TestTrust:
         self, server: GeminiServer
     ) -> None:
         """google-auth's own request would close what it has sent over when it is dropped."""
-        request = _tokens._request(GenAIConfig(ca_certs=server.ca_file))
+        request = _sources._request(GenAIConfig(ca_certs=server.ca_file))
         pools = request.session.get_adapter("https://").poolmanager.pools
         request(f"https://{server.rest_endpoint}/v1beta/models")
         del request

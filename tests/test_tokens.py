@@ -22,7 +22,7 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as EndUser
 
-from genai_config import _credentials, _tokens
+from genai_config import _credentials, _sources, _tokens
 from genai_config._config import GenAIConfig
 from genai_config._credentials import Found
 from genai_config._routing import BASE_SCOPES, TUNED_SCOPES
@@ -704,13 +704,13 @@ class TestSources:
         file = server.service_account_file()
         one = GenAIConfig(credentials=file, quota_project="my-project", timeout=3)
         other = GenAIConfig(credentials=file, quota_project="other-project", transport="rest")
-        assert _tokens.source_for(one, TUNED_SCOPES) is _tokens.source_for(other, TUNED_SCOPES)
+        assert _sources.source_for(one, TUNED_SCOPES) is _sources.source_for(other, TUNED_SCOPES)
 
     def test_what_makes_another_source(self, server: GeminiServer) -> None:
         """Other credentials, scopes, audiences, bounds and ways have tokens of their own."""
         file = server.service_account_file()
         config = GenAIConfig(credentials=file)
-        sources = {_tokens.source_for(config, scopes) for scopes in (TUNED_SCOPES, BASE_SCOPES)}
+        sources = {_sources.source_for(config, scopes) for scopes in (TUNED_SCOPES, BASE_SCOPES)}
         for change in (
             {"credentials": server.service_account_file()},
             {"auth_timeout": 7},
@@ -718,22 +718,22 @@ class TestSources:
             {"proxy": "http://localhost:1"},
             {"client_options": {"api_audience": "https://example.com/"}},
         ):
-            sources.add(_tokens.source_for(config.merge(**change), TUNED_SCOPES))
+            sources.add(_sources.source_for(config.merge(**change), TUNED_SCOPES))
         assert len(sources) == 7
 
     @pytest.mark.usefixtures("adc")
     def test_forgetting_them(self) -> None:
         """After a reset credentials are found anew."""
-        before = _tokens.source_for(GenAIConfig(), TUNED_SCOPES)
-        _tokens.forget_sources()
-        assert _tokens.source_for(GenAIConfig(), TUNED_SCOPES) is not before
+        before = _sources.source_for(GenAIConfig(), TUNED_SCOPES)
+        _sources.forget_sources()
+        assert _sources.source_for(GenAIConfig(), TUNED_SCOPES) is not before
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
     def test_a_forked_child_starts_with_none(self, adc: Path) -> None:
         """A child has none of its parent's sources, whose flights have no thread there."""
         program = """
             import os, sys, threading
-            from genai_config import _tokens
+            from genai_config import _sources
             from genai_config._config import GenAIConfig
 
             inside = threading.Event()
@@ -742,19 +742,19 @@ class TestSources:
                 inside.set()
                 threading.Event().wait()
 
-            real, _tokens._credentials.find = _tokens._credentials.find, find
+            real, _sources._credentials.find = _sources._credentials.find, find
             config = GenAIConfig(auth_timeout=10)
-            source = _tokens.source_for(config, ("scope",))
+            source = _sources.source_for(config, ("scope",))
             threading.Thread(target=source.token, daemon=True).start()
             inside.wait()
-            _tokens._credentials.find = real
+            _sources._credentials.find = real
             child = os.fork()
             if not child:
-                fresh = _tokens.source_for(config, ("scope",))
+                fresh = _sources.source_for(config, ("scope",))
                 found = fresh is not source and bool(fresh.token())
                 os._exit(0 if found else 1)
             _, status = os.waitpid(child, 0)
-            print(os.waitstatus_to_exitcode(status), len(_tokens._SOURCES))
+            print(os.waitstatus_to_exitcode(status), len(_sources._POOL))
         """
         assert run(program, GOOGLE_APPLICATION_CREDENTIALS=os.fspath(adc)) == "0 1"
 

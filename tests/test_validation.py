@@ -49,7 +49,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"client_options": [("api_endpoint", "h")]}, "not list"),
     # Choices
     ({"transport": "grcp"}, "one of: grpc, grpc_asyncio, rest.\n  Remedy: did you mean 'grpc'"),
-    ({"transport": "carrier-pigeon"}, "it is one of: grpc, grpc_asyncio, rest"),
+    (
+        {"transport": "carrier-pigeon"},
+        "one of: grpc, grpc_asyncio, rest.\n  Remedy: give transport='grpc', for",
+    ),
     ({"transport": ""}, "it is one of: grpc, grpc_asyncio, rest"),
     ({"transport": 1}, "transport must be one of 'grpc', 'grpc_asyncio', 'rest', not int"),
     ({"auth": "oath"}, "did you mean 'oauth'"),
@@ -144,7 +147,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"endpoint": "1/../2"}, "is no endpoint"),
     # Seconds
     *[
-        ({name: value}, f"{name} must be a number of seconds, not {type(value).__name__}")
+        (
+            {name: value},
+            f"{name} must be a number of seconds, not {type(value).__name__}.\n.*give {name}=30",
+        )
         for name in ("timeout", "auth_timeout")
         for value in (True, "30", [1])
     ],

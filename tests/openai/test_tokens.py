@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from genai_config import _tokens, safe_configure
+from genai_config import _sources, safe_configure
 from genai_config import openai as ours
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_a_token_that_has_ended_is_not_sent(
     with ours.client() as client:
         chat = client.chat
         chat.completions.create(**CHAT)
-        monkeypatch.setattr(_tokens, "clock", lambda: time.time() + server.tokens.lifetime)
+        monkeypatch.setattr(_sources, "clock", lambda: time.time() + server.tokens.lifetime)
         chat.completions.create(**CHAT)
     assert (statuses(server), server.tokens.count) == (["OK", "OK"], 2)
 
