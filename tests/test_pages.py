@@ -70,7 +70,7 @@ BY_OTHERS = {
     "openai",  # test_documents.py
     "proxy",  # test_documents.py
     "behind-a-proxy",  # test_http.py
-    "diagnosis",
+    "diagnosis",  # test_documents.py
 }
 
 
