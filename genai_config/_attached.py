@@ -34,12 +34,14 @@ class Attached(Protocol):
 
 
 class KeyHeaders:
-    """An API key."""
+    """An API key; as a bearer token where OpenAI's clients are served."""
 
     renewable = False
 
-    def __init__(self, key: Secret) -> None:
-        self._headers = (("x-goog-api-key", key.get_secret_value()),)
+    def __init__(self, key: Secret, *, bearer: bool = False) -> None:
+        value = key.get_secret_value()
+        header = ("authorization", f"Bearer {value}") if bearer else ("x-goog-api-key", value)
+        self._headers = (header,)
 
     def headers(self) -> Headers:
         """The key's header."""

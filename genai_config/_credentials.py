@@ -54,6 +54,8 @@ def login_command(scopes: tuple[str, ...] = TUNED_SCOPES) -> str:
     The scopes of end-user credentials are fixed at login, and any beyond cloud-platform need an
     OAuth client of one's own: https://ai.google.dev/gemini-api/docs/oauth.
     """
+    if scopes == (CLOUD_PLATFORM,):
+        return "gcloud auth application-default login"
     wanted = ",".join(dict.fromkeys((CLOUD_PLATFORM, *scopes)))
     return (
         "gcloud auth application-default login --client-id-file=client_secret.json "

@@ -244,12 +244,12 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def api_endpoint(value: object) -> str | None:
+def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
     """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
-    text = _text("client_options['api_endpoint']", value)
+    text = _text(setting, value)
     if not text:
         return None
-    parts = _split("client_options['api_endpoint']", text)
+    parts = _split(setting, text)
     if "@" in parts.netloc:
         raise ConfigurationError(
             "The endpoint holds a user name or a password, which would be sent to whoever "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -12,17 +13,18 @@ import sys
 import sysconfig
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from genai_config import safe_configure
+from genai_config import override, safe_configure
 
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 ROOT = Path(__file__).parents[1]
 README, TESTING = ROOT / "README.md", ROOT / "docs" / "testing.md"
+OPENAI = ROOT / "docs" / "openai.md"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -40,9 +42,13 @@ def test_the_readmes_python_blocks_run(
     safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.grpc_endpoint})
     names = {"MY_KEY": server.api_key("mine"), "TENANT_KEY": server.api_key("tenant")}
     shown = blocks(README, "python")
-    assert len(shown) == 5
+    assert len(shown) == 6
     for number, block in enumerate(shown):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.ExitStack() as undo:
+            if "import openai" in block:
+                # OpenAI's clients speak REST alone.
+                rest = {"api_endpoint": server.rest_endpoint}
+                undo.enter_context(override(client_options=rest))
             exec(compile(block, f"README block {number}", "exec"), names)  # noqa: S102 -- our own
         if number == 0:
             # The SDK's own configure() has dropped where the server is, as it does.
@@ -53,6 +59,26 @@ def test_the_readmes_python_blocks_run(
         "mine",
     ]
     assert "GenAIConfig(api_key=**********, transport=grpc" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("adc")
+def test_the_page_on_openais_clients_runs(
+    server: GeminiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sample by itself, and the error as it is shown."""
+    safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.rest_endpoint})
+    for number, block in enumerate(blocks(OPENAI, "python")):
+        with override(api_key=server.api_key()) if number == 0 else override():
+            names: dict[str, Any] = {}
+            if number == 1:
+                export = blocks(OPENAI, "console")[1].removeprefix("$ export ")
+                for variable, value in (pair.split("=") for pair in export.split()):
+                    monkeypatch.setenv(variable, value)
+            exec(compile(block, f"openai page {number}", "exec"), names)  # noqa: S102 -- our own
+            assert names["client"].base_url.path.startswith("/v1/projects/my-project/")
+    shown = f"Hello from models/gemini-2.0-flash-001\n{blocks(OPENAI, 'text')[0]}"
+    assert capsys.readouterr().out == shown
+    assert [request.resource for request in server.requests] == ["google/gemini-2.0-flash-001"]
 
 
 def test_the_readme_is_short() -> None:

@@ -19,7 +19,8 @@ ROOMS = [
     "exceptions", "_environ", "_secrets", "_validation", "_patches", "_config", "_routing",
     "_state", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_attached",
     "_lanes", "_calls", "_bound", "_channels", "_offload", "_uploads", "_clients", "_sdk",
-    "_decorating", "_scopes", "_api", "_explain", "openai",
+    "_decorating", "_scopes", "_api", "_explain",
+    "_openai_target", "_openai_errors", "_openai_http", "openai",
     "pytest_plugin",
     "_demo", "_cli", "__main__",
 ]  # fmt: skip
@@ -124,7 +125,9 @@ def test_only_the_sdks_side_imports_the_sdk(room: str) -> None:
     assert not sdk or room in ("_uploads", "_clients", "_sdk", "_demo")
 
 
-@pytest.mark.parametrize("room", ["_environ", "_routing", "_patches", "_validation", "_secrets"])
+@pytest.mark.parametrize(
+    "room", ["_environ", "_routing", "_patches", "_validation", "_secrets", "_openai_target"]
+)
 def test_the_pure_rooms_import_no_io(room: str) -> None:
     """They are functions of what they are given."""
     tree = ast.parse((FOLDER / f"{room}.py").read_text(encoding="utf-8"))

@@ -1,0 +1,271 @@
+"""OpenAI's clients on Vertex AI and on the Gemini API, with credentials that never go stale.
+
+    from genai_config import openai
+
+    client = openai.client(project="my-project", location="us-central1")
+    client.chat.completions.create(model="gemini-2.0-flash", messages=[…])
+
+They are `openai.OpenAI` and `openai.AsyncOpenAI`: streams, `with_options()`, `parse()`, everything
+works as it does there. Each request carries a token that is valid when it is sent.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from genai_config import _openai_errors, _tokens
+from genai_config._attached import KeyHeaders, TokenHeaders
+from genai_config._openai_http import Link, Stop, linked
+from genai_config._openai_target import resolve
+from genai_config._state import state
+from genai_config.exceptions import ConfigurationError, GenAIConfigError
+
+try:
+    import openai
+except ImportError as error:
+    raise ImportError(
+        "genai_config.openai needs OpenAI's library: pip install 'genai-config[openai]'",
+        name=error.name,
+    ) from error
+
+if TYPE_CHECKING:
+    from genai_config._attached import Attached
+    from genai_config._config import GenAIConfig
+    from genai_config._openai_target import Target
+
+__all__ = ["async_client", "client"]
+
+_PLACEHOLDER = "genai-config-puts-a-token-here"
+"""What OpenAI's client has for a key: it wants one. Every request gets other credentials."""
+
+
+def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
+    *,
+    backend: str | None = None,
+    project: str | None = None,
+    location: str | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    api_key: str | None = None,
+    base_url: Any = None,
+    **arguments: Any,
+) -> openai.OpenAI:
+    """An `openai.OpenAI` for Vertex AI or the Gemini API.
+
+    It keeps the configuration in force where it is made, scopes included: credentials, quota
+    project, scopes, endpoint, `ca_certs`, `proxy`, and `timeout` for each attempt.
+
+    Args:
+        backend: "vertex" or "gemini"; None: the one that is configured.
+        project: Google Cloud project; None: the configuration's, else that of the credentials,
+            which may be asked of the metadata server. (OpenAI's own projects mean nothing here.)
+        location: Location of Vertex AI: a region, "global", "us" or "eu"; None: the
+            configuration's.
+        endpoint: "openapi" for Gemini and the other models that Google serves, or the id of an
+            endpoint with a model of your own; None: the configuration's, else "openapi".
+        api_version: "v1" or "v1beta1" of Vertex AI; None: "v1".
+        api_key: A key of the Gemini API; None: the configuration's.
+        base_url: The whole URL, in place of `project`, `location`, `endpoint` and `api_version`.
+        **arguments: As for `openai.OpenAI`.
+
+    Raises:
+        ConfigurationError: A value is refused or missing, or it is unclear which backend is meant.
+        CredentialsError: No project is given, and no credentials are found that would name one.
+    """
+    place = (backend, project, location, endpoint, api_version, base_url)
+    return OpenAI(**_bound(_SYNC, api_key, place, arguments))
+
+
+def async_client(  # noqa: PLR0913 -- what decides where requests go, spelt out
+    *,
+    backend: str | None = None,
+    project: str | None = None,
+    location: str | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    api_key: str | None = None,
+    base_url: Any = None,
+    **arguments: Any,
+) -> openai.AsyncOpenAI:
+    """An `openai.AsyncOpenAI` for Vertex AI or the Gemini API, for any number of event loops.
+
+    Args:
+        backend: As for `client`.
+        project: As for `client`; give it where an event loop must not wait for it.
+        location: As for `client`.
+        endpoint: As for `client`.
+        api_version: As for `client`.
+        api_key: As for `client`.
+        base_url: As for `client`.
+        **arguments: As for `openai.AsyncOpenAI`.
+
+    Raises:
+        ConfigurationError: As for `client`.
+        CredentialsError: As for `client`.
+    """
+    place = (backend, project, location, endpoint, api_version, base_url)
+    return AsyncOpenAI(**_bound(_ASYNC, api_key, place, arguments))
+
+
+_SYNC: type = openai.DefaultHttpxClient
+_ASYNC: type = openai.DefaultAsyncHttpxClient
+
+
+def _bound(
+    kind: type, api_key: str | None, place: tuple[Any, ...], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a client whose requests go where they should, with credentials."""
+    config = state.current().config
+    if api_key is not None:
+        config = config.merge(api_key=api_key, auth="api_key")
+    backend, project, location, endpoint, api_version, base_url = place
+    target = resolve(
+        config,
+        backend=backend,
+        project=project,
+        location=location,
+        endpoint=endpoint,
+        api_version=api_version,
+        base_url=None if base_url is None else str(base_url),
+        found_project=lambda scopes: _tokens.source_for(config, scopes).found().project,
+    )
+    if config.timeout is not None:
+        arguments.setdefault("timeout", config.timeout)
+    options: dict[str, Any] = {}
+    if config.ca_certs is not None:
+        options["verify"] = ssl.create_default_context(cafile=config.ca_certs)
+    if config.proxy is not None:
+        options["proxy"] = config.proxy.get_secret_value()
+    link = Link(target, lambda: _attached(config, target), options)
+    http = linked(link, arguments.pop("http_client", None), kind)
+    return {**arguments, "base_url": target.base_url, "http_client": http}
+
+
+def _attached(config: GenAIConfig, target: Target) -> Attached:
+    if target.auth == "api_key":
+        assert config.api_key is not None  # noqa: S101 -- so it was resolved
+        return KeyHeaders(config.api_key, bearer=True)
+    return TokenHeaders(_tokens.source_for(config, target.scopes), config.quota_project)
+
+
+class _Ours:
+    """What both of our clients do differently from OpenAI's."""
+
+    _custom_headers: Any
+    organization: str | None
+    project: str | None
+
+    def __init__(
+        self,
+        *,
+        http_client: Any,
+        organization: str | None = None,
+        project: None = None,
+        default_headers: Any = None,
+        **arguments: Any,
+    ) -> None:
+        arguments |= {"api_key": _PLACEHOLDER, "default_headers": default_headers}
+        super().__init__(  # type: ignore[call-arg] # OpenAI's
+            http_client=http_client, organization=organization, **arguments
+        )
+        self._http = http_client
+        # OpenAI's client has looked into OPENAI_ORG_ID, OPENAI_PROJECT_ID and
+        # OPENAI_CUSTOM_HEADERS, which are not for Google.
+        self.organization = organization
+        self.project = project
+        self._custom_headers = default_headers or {}
+
+    @property
+    def auth_headers(self) -> dict[str, str]:
+        """None: those that are sent are made for each attempt."""
+        return {}
+
+    def copy(self, *, http_client: Any = None, **changes: Any) -> Any:
+        """As OpenAI's; where requests go, and with which key, stays as it is."""
+        for name in ("api_key", "project"):
+            if changes.get(name) is not None:
+                raise ConfigurationError(
+                    f"{name}= cannot be changed in a copy of this client.",
+                    f"make another one: genai_config.openai.client({name}=…).",
+                )
+        http = self._http
+        if http_client is not None:
+            http = linked(http.link, http_client, http.kind)
+        return super().copy(http_client=http, **changes)  # type: ignore[misc] # OpenAI's
+
+    with_options = copy
+
+    def _prepare(self, options: Any) -> None:
+        """Gives the model of a request the form that the backend wants."""
+        for name in ("extra_json", "json_data"):  # the first goes before the second
+            body = getattr(options, name)
+            if isinstance(body, dict) and isinstance(body.get("model"), str):
+                model = self._http.link.target.model(body["model"])
+                setattr(options, name, {**body, "model": model})
+                return
+
+    def _explain(self, error: openai.APIStatusError | openai.APIConnectionError) -> None:
+        """Puts cause and remedy into the message of an error of OpenAI's client."""
+        target = self._http.link.target
+        if isinstance(error, openai.APIStatusError):
+            found = _openai_errors.refusal(error.body)
+            location = error.response.headers.get("location", "")
+            said = _openai_errors.explanation(target, error.status_code, found, location)
+            error.message = f"Error code: {error.status_code} - {said}" if said else error.message
+        else:
+            error.message += f" {_openai_errors.unreachable(target, error.__cause__)}"
+        error.args = (error.message,)
+
+
+# OpenAI's client tells the service the name of its class.
+class OpenAI(_Ours, openai.OpenAI):
+    """An `openai.OpenAI` with the credentials of this library."""
+
+    def request(self, cast_to: Any, options: Any, **how: Any) -> Any:
+        """As OpenAI's."""
+        try:
+            self._prepare(options)
+            return super().request(cast_to, options, **how)
+        except (Stop, GenAIConfigError) as error:
+            raise _as_openais(error) from None
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
+            self._explain(error)
+            raise
+
+
+class AsyncOpenAI(_Ours, openai.AsyncOpenAI):
+    """An `openai.AsyncOpenAI` with the credentials of this library."""
+
+    async def request(self, cast_to: Any, options: Any, **how: Any) -> Any:
+        """As OpenAI's."""
+        try:
+            self._prepare(options)
+            return await super().request(cast_to, options, **how)
+        except (Stop, GenAIConfigError) as error:
+            raise _as_openais(error) from None
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
+            self._explain(error)
+            raise
+
+
+def _as_openais(error: Stop | GenAIConfigError) -> GenAIConfigError:
+    """The same error, of a type that is also OpenAI's: who catches those, catches it."""
+    ours = error.error if isinstance(error, Stop) else error
+    return _unpickled(type(ours), ours.args)
+
+
+@functools.cache
+def _kind(ours: Any) -> Any:
+    names = {"__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": _reduce}
+    return type(ours.__name__, (ours, openai.OpenAIError), names)
+
+
+def _reduce(error: GenAIConfigError) -> tuple[Any, ...]:
+    return _unpickled, (type(error).__bases__[0], error.args)
+
+
+def _unpickled(ours: Any, args: tuple[Any, ...]) -> GenAIConfigError:
+    both: GenAIConfigError = _kind(ours)(*args)
+    return both
