@@ -50,7 +50,7 @@ def test_the_readmes_python_blocks_run(
     safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.grpc_endpoint})
     names = {"MY_KEY": server.api_key("mine"), "TENANT_KEY": server.api_key("tenant")}
     shown = blocks(README, "python")
-    assert len(shown) == 6
+    assert len(shown) == 7
     for number, block in enumerate(shown):
         with warnings.catch_warnings(), contextlib.ExitStack() as undo:
             if "import openai" in block:
