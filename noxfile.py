@@ -109,7 +109,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measures against the bare SDK and writes the table of ratios to docs/benchmarks.md."""
+    """Measures and writes docs/benchmarks.md; `-- --openai`: docs/benchmarks-openai.md."""
     session.install("-e", ".[all]")
     session.run("python", "-m", "benchmarks.run", *session.posargs)
 

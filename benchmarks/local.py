@@ -20,7 +20,8 @@ class Server:
     """The server in a process of its own.
 
     Attributes:
-        info: Its addresses: ``grpc``, ``ca`` (its authority's file), ``adc`` (a service account).
+        info: Its addresses: ``grpc``, ``rest``, ``ca`` (its authority's file), ``adc`` (a service
+            account).
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:

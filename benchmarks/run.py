@@ -1,8 +1,9 @@
 """Measures this library against the bare SDK on a local server and writes docs/benchmarks.md.
 
 Run as `nox -s bench`; `nox -s bench -- --long` also waits 100 seconds for the bare SDK on a dead
-token endpoint. Exit code 1 if a bound is missed by more than noise: if even the first quartile of
-the rounds lies above it.
+token endpoint. `nox -s bench -- --openai` measures OpenAI's clients instead and writes
+docs/benchmarks-openai.md. Exit code 1 if a bound is missed by more than noise: if even the first
+quartile of the rounds lies above it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from benchmarks import openais
 from benchmarks.calls import alternating, calls, imports
 from benchmarks.dead import dead
 from benchmarks.growth import growth
@@ -50,21 +52,35 @@ def rows(*, patience: float) -> Iterator[Row]:
 def main() -> int:
     """Measures, prints and writes the table; 1 if a bound is missed."""
     warnings.simplefilter("ignore")
-    os.environ.pop("GEMINI_API_KEY", None)
-    os.environ.pop("GOOGLE_API_KEY", None)
-    start, table, kept = time.monotonic(), [_line(*HEAD), "|---" * len(HEAD) + "|"], True
+    for name in list(os.environ):
+        if name in ("GEMINI_API_KEY", "GOOGLE_API_KEY") or name.startswith("OPENAI_"):
+            del os.environ[name]
+    if "--openai" in sys.argv:
+        return _written("benchmarks-openai", openais.HEAD, openais.rows(), openais.settings())
+    found = rows(patience=100.0 if "--long" in sys.argv else 5.0)
+    return _written("benchmarks", HEAD, found, SETTINGS)
+
+
+def _written(
+    name: str, head: tuple[str, ...], found: Iterator[tuple[Any, ...]], settings: dict[str, Any]
+) -> int:
+    """Prints the rows as they come, and writes the page; 1 if one of them is not kept."""
+    start, table, all_kept = time.monotonic(), [_line(*head), "|---" * len(head) + "|"], True
     print(*table, sep="\n")
-    for row in rows(patience=100.0 if "--long" in sys.argv else 5.0):
-        table.append(_line(*row[:-1], "yes" if row.kept else "**no**"))
-        kept = kept and row.kept
+    for *cells, kept in found:
+        table.append(_line(*cells, "yes" if kept else "**no**"))
+        all_kept = all_kept and kept
         print(table[-1])
     took = f"{(time.monotonic() - start) / 60:.1f} minutes"
     versions = f"Python {platform.python_version()}, {os.cpu_count()} cores, in {took}"
-    page = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
-    (ROOT / "docs" / "benchmarks.md").write_text(
-        page.format(table="\n".join(table), versions=versions, **SETTINGS), encoding="utf-8"
+    page = Path(__file__).with_name(_TEMPLATES[name]).read_text(encoding="utf-8")
+    (ROOT / "docs" / f"{name}.md").write_text(
+        page.format(table="\n".join(table), versions=versions, **settings), encoding="utf-8"
     )
-    return 0 if kept else 1
+    return 0 if all_kept else 1
+
+
+_TEMPLATES = {"benchmarks": "page.md", "benchmarks-openai": "page_openai.md"}
 
 
 def _line(*cells: str) -> str:

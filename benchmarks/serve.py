@@ -77,6 +77,7 @@ def main() -> None:
     with server:
         addresses = {
             "grpc": server.grpc_endpoint,
+            "rest": server.rest_endpoint,
             "ca": str(server.ca_file),
             "adc": str(server.service_account_file()),
         }

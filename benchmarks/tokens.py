@@ -6,20 +6,18 @@ beforehand, and a call's time runs from its moment: who is held up by others wai
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import math
 import statistics
-import threading
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
+from benchmarks.callers import Callers
 from benchmarks.local import TUNED, a_request, fresh, measured
 from benchmarks.measure import Row, quartiles, ratio_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Iterator
 
     from benchmarks.local import Server
 
@@ -212,57 +210,9 @@ def _measure(side: str, info: dict[str, Any], file: str) -> dict[str, Any]:
     with mock.patch.object(_helpers, "REFRESH_THRESHOLD", scaled):
         sides = {"ours": _ours, "google-auth": _google_auth, "refresher": _refresher}
         call, call_async = sides[side](info, file)
-        callers = _Callers()
-        call()
-        threads = [threading.Thread(target=callers.thread, args=(i, call)) for i in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        asyncio.run(callers.tasks(call_async))
-        for thread in threads:
-            thread.join()
-    return {"calls": callers.calls, "failed": callers.failed}
-
-
-class _Callers:
-    """The threads and tasks, and what they noted down: each call's moment and its end."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[float, float]] = []
-        self.failed = 0
-        self._begin = time.monotonic() + 0.5
-
-    def moments(self, caller: int) -> Iterator[float]:
-        """When a caller's calls are due: evenly spread over the callers."""
-        first = self._begin + PERIOD * caller / (THREADS + TASKS)
-        for i in range(math.ceil(DURATION / PERIOD)):
-            if first + i * PERIOD < self._begin + DURATION:
-                yield first + i * PERIOD
-
-    def thread(self, caller: int, call: Callable[[], object]) -> None:
-        """One of the threads."""
-        for due in self.moments(caller * (1 + TASKS // THREADS)):
-            time.sleep(max(0.0, due - time.monotonic()))
-            try:
-                call()
-            except Exception:  # noqa: BLE001 -- counted, whatever it is
-                self.failed += 1
-            self.calls.append((due, time.monotonic()))
-
-    async def tasks(self, call: Callable[[], Awaitable[object]]) -> None:
-        """All of the tasks."""
-        await call()
-
-        async def task(caller: int) -> None:
-            for due in self.moments(caller):
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                try:
-                    await call()
-                except Exception:  # noqa: BLE001 -- counted, whatever it is
-                    self.failed += 1
-                self.calls.append((due, time.monotonic()))
-
-        every = 1 + TASKS // THREADS
-        await asyncio.gather(*(task(i) for i in range(THREADS + TASKS) if i % every))
+        callers = Callers(THREADS, TASKS, PERIOD, DURATION)
+        callers.run(call, call_async)
+    return {"calls": callers.of_threads + callers.of_tasks, "failed": callers.failed}
 
 
 if __name__ == "__main__":
