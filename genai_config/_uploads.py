@@ -7,7 +7,8 @@ left as it is: Google's host, whatever the endpoint, as Colab's and Kaggle's for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import httplib2
 from google.generativeai import client as client_lib
@@ -15,7 +16,7 @@ from googleapiclient import discovery
 from googleapiclient.http import DEFAULT_HTTP_TIMEOUT_SEC, HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import requests
 
@@ -66,16 +67,14 @@ class FileClient(client_lib.FileServiceClient):
     """The SDK's client for files, whose uploads are sent by `http`."""
 
     http: Http
-    _document: str | None = None
 
-    def _setup_discovery_api(
-        self, metadata: dict[str, str] | Sequence[tuple[str, str]] = ()
-    ) -> None:
-        if self._document is None:
-            address = f"{client_lib.GENAI_API_DISCOVERY_URL}?version=v1beta"
-            request = HttpRequest(self.http, _content, address, headers=dict(metadata))
-            self._document = request.execute().decode()
-        self._local.discovery_api = discovery.build_from_document(self._document, http=self.http)
+    def _setup_discovery_api(self, metadata: Any = ()) -> None:
+        address = f"{client_lib.GENAI_API_DISCOVERY_URL}?version=v1beta"
+        request = HttpRequest(self.http, _content, address, headers=dict(metadata))
+        api = discovery.build_from_document(request.execute().decode(), http=self.http)
+        # One for all threads, as `http` is; each SDK looks for it in one of these places.
+        self._discovery_api = api
+        self._local = cast("Any", SimpleNamespace(discovery_api=api))
 
 
 def _content(_response: httplib2.Response, content: bytes) -> bytes:

@@ -157,7 +157,19 @@ class TestSharing:
         until_closed(server)
 
     @lists_sockets
-    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    @pytest.mark.parametrize(
+        "transport",
+        [
+            pytest.param(
+                "grpc",
+                marks=pytest.mark.skipif(
+                    tuple(map(int, grpc.__version__.split(".")[:2])) < (1, 84),
+                    reason="older gRPC closes what a loop has no use for when the loop ends",
+                ),
+            ),
+            "rest",
+        ],
+    )
     async def test_a_reset_in_a_loop(self, server: GeminiServer, transport: str) -> None:
         """It closes those of the loop as well, while that runs."""
         point(server, transport, api_key=server.api_key())

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
 from genai_config import _channels, _pool
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+forks_while_grpc_works = pytest.mark.skipif(
+    not hasattr(os, "fork") or tuple(map(int, grpc.__version__.split(".")[:2])) < (1, 80),
+    reason="older gRPC crashes a process that is forked while it is at work",
+)
 
 # What the programs have in common. A child that hangs is ended by a signal.
 PRELUDE = """
@@ -122,6 +128,7 @@ class TestAfterRequests:
         assert len(server.requests) == 8 + 6 * PER_CHILD
         assert {request.status for request in server.requests} == {"OK"}
 
+    @forks_while_grpc_works
     def test_a_child_of_a_running_loop(self, server: GeminiServer, tmp_path: Path) -> None:
         """All but awaited gRPC works there; that is an error at once, where it would hang."""
         program = """
@@ -153,6 +160,7 @@ class TestAfterRequests:
         assert run(program, server, tmp_path) == [0, 0]
         assert {request.status for request in server.requests} == {"OK"}
 
+    @forks_while_grpc_works
     def test_a_child_made_while_threads_ask(self, server: GeminiServer, tmp_path: Path) -> None:
         """The parent's calls under way are the parent's; the child makes its own."""
         program = """
