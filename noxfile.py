@@ -20,13 +20,15 @@ TEST_TOOLS = [
     "pytest-asyncio>=0.24",
     "pytest-xdist>=3.6",
 ]
-# What docs/examples/ are about, and what runs them. Not for the `lowest` session: FastAPI and our
-# own oldest dependencies do not go together. The tests that need one are skipped without it.
+# What docs/examples/ and other documents are about, and what runs them. Not for the `lowest`
+# session: FastAPI and our own oldest dependencies do not go together. The tests that need one are
+# skipped without it.
 EXAMPLES = [
     "fastapi>=0.115",
     "google-genai",
     "ipykernel>=6.29",
     "nbclient>=0.10",
+    "opentelemetry-api>=1.25",
 ]
 
 

@@ -13,7 +13,16 @@ from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 
-from genai_config import _attached, _bound, _calls, _channels, _credentials, _http, _routing
+from genai_config import (
+    _attached,
+    _bound,
+    _calls,
+    _channels,
+    _credentials,
+    _http,
+    _routing,
+    _telemetry,
+)
 from genai_config._offload import off_the_loop
 from genai_config._state import Snapshot, state
 from genai_config._uploads import FileClient, Http
@@ -187,6 +196,7 @@ class RoutingClient:
             route = snapshot.memo[key] = _routing.route(
                 snapshot.config, self._service, name, resource, asynchronous=self._asynchronous
             )
+        _telemetry.tell(f"{self._service}.{name}", route)
         return _client(self._service, snapshot.config, route), snapshot.config, route
 
     def _routed(self, name: str) -> Callable[..., Any]:

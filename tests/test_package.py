@@ -17,7 +17,7 @@ FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = [
     "exceptions", "_environ", "_secrets", "_functions", "_validation", "_events", "_patches",
-    "_config", "_routing", "_openai_target", "_state",
+    "_config", "_routing", "_telemetry", "_openai_target", "_state",
     "_given", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_sources", "_attached",
     "_lanes", "_calls", "_bound", "_channels", "_offload", "_uploads", "_clients", "_sdk",
     "_decorating", "_scopes", "_api",

@@ -1,0 +1,66 @@
+"""What those who look on are told of requests."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import google.generativeai as genai
+import pytest
+
+from genai_config import override
+
+if TYPE_CHECKING:
+    from genai_config import GenAIConfig
+
+MODEL = "gemini-1.5-flash"
+
+
+def test_a_log_of_requests(configured: GenAIConfig, caplog: pytest.LogCaptureFixture) -> None:
+    """Each says what it is for, and how it goes; no key is in it."""
+    with caplog.at_level("DEBUG", "genai_config"):
+        genai.GenerativeModel(MODEL).generate_content("hi")
+    assert [record.getMessage() for record in caplog.records] == [
+        "generative.generate_content: api_key over grpc"
+    ]
+    assert configured.api_key is not None
+    assert configured.api_key.get_secret_value() not in caplog.text
+
+
+@pytest.mark.usefixtures("configured")
+class TestSpans:
+    @pytest.fixture
+    def trace(self) -> Any:
+        """OpenTelemetry, as a program that traces has imported it."""
+        return pytest.importorskip("opentelemetry.trace")
+
+    def test_a_span(self, trace: Any) -> None:
+        """The one that is current learns how a request went."""
+        noted: dict[str, str] = {}
+
+        class Span(trace.NonRecordingSpan):  # type: ignore[misc] # the module comes at run time
+            def is_recording(self) -> bool:
+                return True
+
+            def set_attributes(self, attributes: dict[str, str]) -> None:
+                noted.update(attributes)
+
+        with trace.use_span(Span(trace.INVALID_SPAN_CONTEXT)):
+            genai.GenerativeModel(MODEL).generate_content("hi")
+        assert noted == {
+            "genai_config.call": "generative.generate_content",
+            "genai_config.auth": "api_key",
+            "genai_config.transport": "grpc",
+        }
+
+    def test_no_span(self, trace: Any) -> None:
+        """Nothing is noted where nothing is recorded."""
+        assert not trace.get_current_span().is_recording()
+        with override(transport="grpc"):
+            assert genai.GenerativeModel(MODEL).generate_content("hi").text
+
+    def test_without_opentelemetry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is not looked for."""
+        monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+        assert genai.GenerativeModel(MODEL).generate_content("hi").text
+        assert "opentelemetry.trace" not in sys.modules
