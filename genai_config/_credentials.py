@@ -353,9 +353,14 @@ def _no_gce_check() -> bool:
     return os.environ.get("NO_GCE_CHECK", "").lower() == "true"
 
 
-_KEY_REMEDY = """\
-for base models, an API key: safe_configure(api_key="…") or export GEMINI_API_KEY=…
-  or: """
+_KEY_REMEDY = (
+    'for base models, an API key: safe_configure(api_key="…") or export GEMINI_API_KEY=… (and not '
+    'auth="oauth")'
+)
+_OWN_CLIENT = (
+    "\n  client_secret.json is an OAuth client of your own: "
+    "https://ai.google.dev/gemini-api/docs/oauth"
+)
 
 
 def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
@@ -371,10 +376,18 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
         not_asked = "NO_GCE_CHECK" if _no_gce_check() else "no answer"
         state = "Colab's own, not used" if in_colab else not_asked
         looked.append(f"the metadata server ({state})")
+    # Base models come here because there is no key, which is all that most people lack.
+    is_base = scopes == BASE_SCOPES
+    login = login_command(scopes)
+    remedies = [
+        *([_KEY_REMEDY] if is_base else []),
+        *(["unset GOOGLE_APPLICATION_CREDENTIALS, or give it a key file's path"] * bool(explicit)),
+        login,
+        *([] if explicit else ["export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json"]),
+        "safe_configure(credentials='/path/to/key.json')",
+    ]
+    without = "There is no API key to use, and no OAuth" if is_base else "No OAuth"
     return CredentialsNotFoundError(
-        f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.",
-        # Base models come here because there is no key, which is all that most people lack.
-        f"{_KEY_REMEDY if scopes == BASE_SCOPES else ''}{login_command(scopes)}\n"
-        "  or: export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json\n"
-        "  or: safe_configure(credentials='/path/to/key.json')",
+        f"{without} credentials were found. Looked for: {'; '.join(looked)}.",
+        "\n  or: ".join(remedies) + (_OWN_CLIENT if "client_secret" in login else ""),
     )

@@ -30,7 +30,13 @@ from genai_config import (
     override,
     safe_configure,
 )
-from genai_config._routing import CLOUD_PLATFORM, RETRIEVER_SCOPES, TUNED_SCOPES, TUNING
+from genai_config._routing import (
+    BASE_SCOPES,
+    CLOUD_PLATFORM,
+    RETRIEVER_SCOPES,
+    TUNED_SCOPES,
+    TUNING,
+)
 from genai_config._secrets import SecretMapping
 from genai_config.exceptions import (
     ConfigurationError,
@@ -322,7 +328,22 @@ class TestNothingIsFound:
             f"{login} --scopes={scopes}",
             "  or: export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json",
             "  or: safe_configure(credentials='/path/to/key.json')",
+            "  client_secret.json is an OAuth client of your own: "
+            "https://ai.google.dev/gemini-api/docs/oauth",
         ]
+
+    def test_a_variable_that_leads_nowhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It comes first: a login would not help while it stands."""
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file")
+        first, *others = self.not_found().remedy.splitlines()
+        assert first == "unset GOOGLE_APPLICATION_CREDENTIALS, or give it a key file's path"
+        assert others
+
+    def test_base_models_lack_a_key(self) -> None:
+        """The error says so, and how to give one."""
+        error = self.not_found(BASE_SCOPES)
+        assert error.problem.startswith("There is no API key to use, and no OAuth credentials")
+        assert error.remedy.startswith("for base models, an API key: safe_configure(api_key=")
 
     def test_gcloud_asks_for_the_scopes_that_the_request_needs(self) -> None:
         """Since gcloud wants cloud-platform: it is asked for with any scopes, once."""
