@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from genai_config._secrets import Secret
 from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import grpc
 
@@ -38,6 +39,21 @@ class Call:
     def done(self) -> bool:
         """Whether it is."""
         return self.is_over
+
+
+class Watched(weakref.WeakSet[Any]):
+    """Calls, during a look at which a thread has 50 ms to change them."""
+
+    def __init__(self, calls: list[Place[int]], thread: threading.Thread) -> None:
+        super().__init__(calls)
+        self._thread = thread
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, call in enumerate(super().__iter__()):
+            if number == 1:
+                self._thread.start()
+                self._thread.join(0.05)
+            yield call
 
 
 def numbered() -> Lanes[int]:
@@ -124,6 +140,16 @@ class TestGrowth:
         del call
         assert lanes.take().channel == 1
         assert len(held) == FULL - 1
+
+    def test_a_call_ends_while_others_are_counted(self) -> None:
+        """Whoever is counting goes on; without a lock it would fail with a RuntimeError."""
+        lanes = numbered()
+        held = fill(lanes, FULL)
+        leaving = threading.Thread(target=held[0].__exit__)
+        lanes._lanes[0].calls = Watched(held, leaving)
+        assert lanes.take().channel == 2
+        leaving.join(10)
+        assert lanes.take().channel == 1
 
     def test_threads_count_right(self) -> None:
         """Taken by many at once, no connection gets more than its hundred."""
