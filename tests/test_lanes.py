@@ -22,6 +22,7 @@ from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import grpc
 
@@ -207,6 +208,16 @@ class TestShrinking:
 
 class TestOnTheWire:
     """The server takes a hundred calls at once on a connection, as the service does."""
+
+    def test_the_file_of_authorities_is_gone(self, server: GeminiServer, tmp_path: Path) -> None:
+        """It was read with the first connection, which serves; so are the others."""
+        copy = tmp_path / "ca.pem"
+        copy.write_bytes(server.ca_file.read_bytes())
+        address = _channels.Address(server.grpc_endpoint, copy, None, None)
+        lanes = _channels.connections().lanes(address)
+        copy.unlink()
+        held = [lanes.take() for _ in range(FULL + 1)]
+        assert held[0].channel is not held[FULL].channel
 
     def test_threads(self, server: GeminiServer, configured: object) -> None:
         """A hundred and fifty threads are served at once, over two connections."""
