@@ -6,6 +6,7 @@ Credentials are no part of a channel: `_calls` attaches them to each call.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from genai_config._pool import Pool
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from genai_config._attached import Attached
@@ -88,30 +90,33 @@ class Connections:
     def lanes(self, address: Address) -> Lanes[grpc.Channel]:
         """The synchronous channels to an address."""
 
-        def make() -> grpc.Channel:
-            credentials = address.credentials()
+        def make(credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
             if credentials is None:
                 return grpc.insecure_channel(address.target(), options=address.options())
             return grpc.secure_channel(address.target(), credentials, options=address.options())
 
-        return self._lanes.get(address, lambda: Lanes(make))
+        return self._lanes.get(address, lambda: _lanes_of(address, make))
 
     def async_lanes(self, address: Address) -> Lanes[aio.Channel]:
         """The channels to an address for the running event loop."""
 
-        def make() -> aio.Channel:
-            credentials = address.credentials()
+        def make(credentials: grpc.ChannelCredentials | None) -> aio.Channel:
             more = {"options": address.options(), "interceptors": _calls.ASYNC_INTERCEPTORS}
             if credentials is None:
                 return aio.insecure_channel(address.target(), **more)
             return aio.secure_channel(address.target(), credentials, **more)
 
-        return self._lanes.get(address, lambda: Lanes(make))
+        return self._lanes.get(address, lambda: _lanes_of(address, make))
 
     def clear(self) -> None:
         """Forgets the channels and clients; a channel closes when its last call has ended."""
         self.clients.clear()
         self._lanes.clear()
+
+
+def _lanes_of(address: Address, make: Callable[[Any], Any]) -> Lanes[Any]:
+    # Read once: a file may be gone, or half written, when a call needs another connection.
+    return Lanes(functools.partial(make, address.credentials()))
 
 
 _SYNC = Connections()

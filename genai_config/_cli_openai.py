@@ -182,6 +182,7 @@ def execute(  # noqa: PLR0913 -- options
     sys.stdout.flush()
     try:
         if _REPLACES:
+            _restore_signals()
             os.execvpe(command[0], command, environ)  # noqa: S606 -- what the user asked for
         done = subprocess.run(command, env=environ, check=False)  # noqa: S603 -- likewise
     except OSError as error:
@@ -189,6 +190,12 @@ def execute(  # noqa: PLR0913 -- options
         missing = isinstance(error, FileNotFoundError)
         raise typer.Exit(_NOT_FOUND if missing else _NOT_EXECUTABLE) from None
     raise typer.Exit(done.returncode)
+
+
+def _restore_signals() -> None:
+    """Undoes what Python ignores: a command would inherit it, and not end with a broken pipe."""
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 @commands.command(
@@ -310,6 +317,8 @@ def _until(config: GenAIConfig, target: Target) -> str:
     if target.auth == "api_key":
         return "OPENAI_API_KEY is the API key, which does not end by itself."
     expiry = _sources.source_for(config, target.scopes).found().credentials.expiry
+    if expiry is None:
+        return "When OPENAI_API_KEY ends is not known. For longer: genai-config proxy"
     # google-auth's expiry is naive UTC.
     end = expiry.replace(tzinfo=dt.timezone.utc)
     minutes = int(end.timestamp() - _sources.clock()) // 60

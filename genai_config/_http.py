@@ -59,11 +59,22 @@ class _Cancellable:
 
     cancellation: Cancellation | None = None
 
+    def connect(self) -> None:
+        self._begin()
+        super().connect()  # type: ignore[misc] # the connection's own
+        self._begin()  # it takes its time, and may have been cancelled meanwhile
+
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        self._begin()
+        super().putrequest(*args, **kwargs)  # type: ignore[misc] # the connection's own
+
+    def _begin(self) -> None:
+        """Notes whose request it is; one that was cancelled before goes no further."""
         self.cancellation = CANCELLATION.get()
         if self.cancellation is not None:
             self.cancellation.connection = self
-        super().putrequest(*args, **kwargs)  # type: ignore[misc] # the connection's own
+            if self.cancellation.cancelled:
+                raise CancelledError
 
 
 class _Connection(_Cancellable, HTTPConnection):

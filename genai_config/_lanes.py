@@ -35,10 +35,16 @@ clock: Callable[[], float] = time.monotonic
 
 
 class Lane(Generic[C]):
-    """One connection, and the calls on it: those that are neither over nor forgotten."""
+    """One connection, and the calls on it: those that are neither over nor forgotten.
 
-    def __init__(self, channel: C) -> None:
+    Args:
+        channel: The connection.
+        lock: Held by whoever adds or removes a call, or looks at them all.
+    """
+
+    def __init__(self, channel: C, lock: threading.Lock) -> None:
         self.channel = channel
+        self.lock = lock
         self.used = clock()
         # Weak, as a call that is forgotten is cancelled, and a callback for its end would hold it.
         self.calls: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -64,7 +70,8 @@ class Place(Generic[C]):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._lane.calls.discard(self)
+        with self._lane.lock:
+            self._lane.calls.discard(self)
 
     def done(self) -> bool:
         """Not before the block ends."""
@@ -72,7 +79,8 @@ class Place(Generic[C]):
 
     def keep_for(self, call: Any) -> None:
         """Leaves the place to a call that outlives the block."""
-        self._lane.calls.add(call)
+        with self._lane.lock:
+            self._lane.calls.add(call)
 
 
 class Lanes(Generic[C]):
@@ -85,7 +93,7 @@ class Lanes(Generic[C]):
     def __init__(self, connect: Callable[[], C]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
-        self._lanes = [Lane(connect())]
+        self._lanes = [Lane(connect(), self._lock)]
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -100,7 +108,7 @@ class Lanes(Generic[C]):
         with self._lock:
             lane = next((lane for lane in self._lanes if lane.has_room()), None)
             if lane is None and len(self._lanes) < MOST:
-                lane = Lane(self._connect())
+                lane = Lane(self._connect(), self._lock)
                 self._lanes.append(lane)
             elif lane is None:
                 lane = min(self._lanes, key=lambda lane: len(lane.calls))

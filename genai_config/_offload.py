@@ -11,7 +11,6 @@ import contextlib
 import contextvars
 import functools
 import threading
-import weakref
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
 MOST = 64
 """Calls that one event loop has under way at once; further ones wait."""
 
-_PLACES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-    weakref.WeakKeyDictionary()
-)
+# Not by weak references: a semaphore that somebody has waited for holds its loop.
+_PLACES: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 _END = object()
 
 
@@ -62,7 +60,11 @@ async def _fetched(cancellation: Cancellation, result: Iterable[Any]) -> AsyncIt
 
 async def _run(cancellation: Cancellation, work: Callable[[], Any]) -> Any:
     loop = asyncio.get_running_loop()
-    places = _PLACES.setdefault(loop, asyncio.Semaphore(MOST))
+    if loop not in _PLACES:
+        for closed in [other for other in list(_PLACES) if other.is_closed()]:
+            _PLACES.pop(closed, None)
+        _PLACES[loop] = asyncio.Semaphore(MOST)
+    places = _PLACES[loop]
     await places.acquire()
 
     def free(_: Future[Any]) -> None:

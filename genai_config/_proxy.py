@@ -303,9 +303,9 @@ class _Exchange:
     async def _attempt(
         self, content: bytes | AsyncIterator[bytes], credentials: Headers
     ) -> httpx.Response:
-        headers = [*passed_on(self._headers, NOT_SENT_ON), *credentials]
-        if not isinstance(content, bytes):
-            headers += [(name, value) for name, value in self._headers if name == "content-length"]
+        # What passes through is as long as it was.
+        without = NOT_SENT_ON - (set() if isinstance(content, bytes) else {"content-length"})
+        headers = [*passed_on(self._headers, without), *credentials]
         client = self._gateway.client
         request = httpx.Request(
             self._method,
@@ -374,6 +374,7 @@ class _Exchange:
                 HTTPStatus.BAD_GATEWAY,
                 _openai_errors.explanation(self._gateway.target, status, nothing, where),
             )
+        response.headers.encoding = "latin-1"  # each byte is handed on as it came
         headers = passed_on(response.headers.multi_items(), NOT_SENT_BACK)
         await self._give(
             {

@@ -189,6 +189,9 @@ def passed_on(headers: Iterable[tuple[str, str]], without: frozenset[str]) -> li
         if name == "connection"
         for one in value.split(",")
     }
+    if any(name == "transfer-encoding" for name, _ in headers):
+        # https://datatracker.ietf.org/doc/html/rfc9112#section-6.3: then it counts for nothing.
+        named.add("content-length")
     return [(name, value) for name, value in headers if name not in without | named]
 
 

@@ -124,6 +124,14 @@ def test_env_counts_by_the_clock_of_tokens(
     assert "in 90 minutes" in run("env", "--base-url", url).stdout
 
 
+def test_env_of_a_token_without_an_end(url: str) -> None:
+    """Some token endpoints do not tell it, and neither does a function."""
+    safe_configure(credentials=lambda: "given")
+    result = run("env", "--base-url", url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "is not known" in result.stdout
+
+
 def test_env_for_the_gemini_api() -> None:
     """The key is the API key, and the model has its name there."""
     result = run("env", GEMINI_API_KEY="AIza-mine")
@@ -302,6 +310,19 @@ def test_a_signal_reaches_the_command(server: GeminiServer, url: str) -> None:
         assert process.wait(30) == -signal.SIGTERM
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_broken_pipe_ends_the_command(server: GeminiServer, url: str) -> None:
+    """As it does without this program: Python ignores the signal, and it would be inherited."""
+    how = program(server, "exec", "--base-url", url, "--", "sh", "-c", "while echo y; do :; done")
+    with subprocess.Popen(**how, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == "y\n"
+        process.stdout.close()
+        assert process.wait(30) == -signal.SIGPIPE
+        assert process.stderr.read() == ""
+
+
 def test_exec_replaces_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system can do that."""
     seen: list[Any] = []
@@ -312,7 +333,13 @@ def test_exec_replaces_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_cli_openai, "_REPLACES", True)
     monkeypatch.setattr(os, "execvpe", replace)
-    result = run("exec", "cmd", "--backend", "x", GEMINI_API_KEY="AIza-mine")
+    restored: dict[int, Any] = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", restored.__setitem__)
+        patch.setattr(signal, "SIGPIPE", 13, raising=False)  # Windows has neither
+        patch.setattr(signal, "SIGXFSZ", 25, raising=False)
+        result = run("exec", "cmd", "--backend", "x", GEMINI_API_KEY="AIza-mine")
+    assert restored == {13: signal.SIG_DFL, 25: signal.SIG_DFL}
     assert seen == ["cmd", ["cmd", "--backend", "x"], "AIza-mine", False]
     assert (result.exit_code, result.stderr) == (126, "cmd: Permission denied\n")
 

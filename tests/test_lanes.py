@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from genai_config._secrets import Secret
 from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import grpc
 
@@ -38,6 +40,21 @@ class Call:
     def done(self) -> bool:
         """Whether it is."""
         return self.is_over
+
+
+class Watched(weakref.WeakSet[Any]):
+    """Calls, during a look at which a thread has 50 ms to change them."""
+
+    def __init__(self, calls: list[Place[int]], thread: threading.Thread) -> None:
+        super().__init__(calls)
+        self._thread = thread
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, call in enumerate(super().__iter__()):
+            if number == 1:
+                self._thread.start()
+                self._thread.join(0.05)
+            yield call
 
 
 def numbered() -> Lanes[int]:
@@ -125,6 +142,16 @@ class TestGrowth:
         assert lanes.take().channel == 1
         assert len(held) == FULL - 1
 
+    def test_a_call_ends_while_others_are_counted(self) -> None:
+        """Whoever is counting goes on; without a lock it would fail with a RuntimeError."""
+        lanes = numbered()
+        held = fill(lanes, FULL)
+        leaving = threading.Thread(target=held[0].__exit__)
+        lanes._lanes[0].calls = Watched(held, leaving)
+        assert lanes.take().channel == 2
+        leaving.join(10)
+        assert lanes.take().channel == 1
+
     def test_threads_count_right(self) -> None:
         """Taken by many at once, no connection gets more than its hundred."""
         lanes = numbered()
@@ -181,6 +208,16 @@ class TestShrinking:
 
 class TestOnTheWire:
     """The server takes a hundred calls at once on a connection, as the service does."""
+
+    def test_the_file_of_authorities_is_gone(self, server: GeminiServer, tmp_path: Path) -> None:
+        """It was read with the first connection, which serves; so are the others."""
+        copy = tmp_path / "ca.pem"
+        copy.write_bytes(server.ca_file.read_bytes())
+        address = _channels.Address(server.grpc_endpoint, copy, None, None)
+        lanes = _channels.connections().lanes(address)
+        copy.unlink()
+        held = [lanes.take() for _ in range(FULL + 1)]
+        assert held[0].channel is not held[FULL].channel
 
     def test_threads(self, server: GeminiServer, configured: object) -> None:
         """A hundred and fifty threads are served at once, over two connections."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
 import pytest
 import requests
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
 
 from genai_config import _http, _offload, safe_configure
 from genai_config._http import CANCELLATION, Cancellation
@@ -66,6 +70,20 @@ class TestBounds:
         server.release()
         assert len(await asyncio.gather(*tasks)) == 100
         assert len(server.requests) == 100
+
+    def test_a_loop_that_is_closed_is_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also if calls have waited for their turn there."""
+        monkeypatch.setattr(_offload, "MOST", 1)
+        loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+        async def call_twice() -> None:
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            await asyncio.gather(off_the_loop(int), off_the_loop(int))
+
+        for _ in range(2):
+            asyncio.run(call_twice())
+        gc.collect()
+        assert loops[0]() is None
 
     async def test_the_loops_own_executor_is_left_alone(self, server: GeminiServer) -> None:
         """What a program runs there itself does not wait for slow calls."""
@@ -225,6 +243,35 @@ class TestCancellation:
         try:
             with pytest.raises(CancelledError):
                 session.get(f"https://{server.rest_endpoint}/v1beta/models")
+        finally:
+            CANCELLATION.reset(token)
+        assert server.requests == []
+
+    @pytest.mark.parametrize("during", ["_get_conn", "_new_conn"])
+    @pytest.mark.parametrize("tls", [True, False])
+    def test_nothing_is_sent_after_it(
+        self,
+        server: GeminiServer,
+        session: requests.Session,
+        monkeypatch: pytest.MonkeyPatch,
+        during: str,
+        tls: bool,  # noqa: FBT001 -- pytest's
+    ) -> None:
+        """Who is cancelled before there is a connection sends nothing over it."""
+        cancellation = Cancellation()
+        owner = HTTPConnectionPool if during == "_get_conn" else HTTPConnection
+        original = getattr(owner, during)
+
+        def cancelled(*args: Any, **kwargs: Any) -> Any:
+            cancellation.cancel()
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, during, cancelled)
+        token = CANCELLATION.set(cancellation)
+        url = f"https://{server.rest_endpoint}" if tls else f"http://{server.metadata_host}"
+        try:
+            with pytest.raises(CancelledError):
+                session.get(f"{url}/v1beta/models")
         finally:
             CANCELLATION.reset(token)
         assert server.requests == []

@@ -326,6 +326,37 @@ def test_a_large_body_passes_through(
         assert reply(connection)[1] == b"yes"
 
 
+def test_two_lengths(upstream: Upstream, oauth: None, start: Callable[..., Proxy]) -> None:
+    """Where a body comes in chunks, its Content-Length counts for nothing, and goes no further."""
+    del oauth
+    proxy = start(upstream.url, kept=4)
+    chunks = b"6\r\nabcdef\r\n0\r\n\r\n"
+    both = ("transfer-encoding: chunked", "content-length: 3")
+    with dial(proxy) as connection:
+        connection.sendall(request(*both) + chunks[:11])
+        seen = upstream.accept()
+        connection.sendall(chunks[11:])
+        assert (seen.headers["transfer-encoding"], "content-length" in seen.headers) == (
+            "chunked",
+            False,
+        )
+        assert seen.body(len(chunks)) == chunks
+        head = ("HTTP/1.1 200 OK", "connection: close", *both, "", "")
+        seen.socket.sendall("\r\n".join(head).encode() + chunks)
+        response, body = reply(connection)
+        assert (response.getheader("content-length"), body) == (None, b"abcdef")
+
+
+def test_a_header_that_is_not_ascii(upstream: Upstream, to_upstream: Proxy) -> None:
+    """It goes on byte by byte, whatever its encoding."""
+    with dial(to_upstream) as connection:
+        connection.sendall(request())
+        upstream.accept().answer(b"yes", "x-said: \u65e5\u672c")
+        response, body = reply(connection)
+    assert (response.status, body) == (200, b"yes")
+    assert response.headers["x-said"].encode("latin-1").decode() == "\u65e5\u672c"
+
+
 def test_a_token_is_refused_twice(upstream: Upstream, to_upstream: Proxy) -> None:
     """Then the client hears it."""
     with dial(to_upstream) as connection:

@@ -12,6 +12,7 @@ import functools
 import importlib
 import pkgutil
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,17 @@ def methods() -> dict[str, Method]:
     return found
 
 
-@functools.cache
 def bindings() -> tuple[Binding, ...]:
-    """All URLs of all methods."""
+    """All URLs of all methods; read once, as `ast.parse` fails in threads before Python 3.11.8."""
+    with _READING:
+        return _bindings()
+
+
+_READING = threading.Lock()
+
+
+@functools.cache
+def _bindings() -> tuple[Binding, ...]:
     by_name = {method.name: method for method in methods().values()}
     found: dict[tuple[str, str], Binding] = {}
     for rpc, uri in _OPERATION_URLS.items():

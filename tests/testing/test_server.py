@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import functools
 import importlib
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,7 +13,8 @@ import uvicorn
 
 import genai_config.testing
 from genai_config.testing import GeminiServer
-from genai_config.testing.methods import _http_options, bindings, methods
+from genai_config.testing import methods as testing_methods
+from genai_config.testing.methods import _bindings, _http_options, bindings, methods
 from genai_config.testing.stores import Store
 
 if TYPE_CHECKING:
@@ -85,6 +88,27 @@ def test_failed_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="no port"):
         GeminiServer().start()
     assert_gone(before)
+
+
+def test_urls_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads ask first: Python 3.11.7 and before cannot parse in two at once."""
+    read: list[str] = []
+    barrier = threading.Barrier(4)
+
+    def note(service: str) -> str:
+        read.append(service)
+        return ""
+
+    def ask(_: int) -> tuple[Any, ...]:
+        barrier.wait(10)
+        return bindings()
+
+    monkeypatch.setattr(testing_methods, "_rest_source", note)
+    monkeypatch.setattr(testing_methods, "_bindings", functools.cache(_bindings.__wrapped__))
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(ask, range(4)))
+    assert len(found) == 1
+    assert len(read) == len(set(read)) > 0
 
 
 def test_methods() -> None:
