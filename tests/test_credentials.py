@@ -305,6 +305,9 @@ class TestWhatIsFound:
         assert asked == [list(TUNED_SCOPES)]
 
 
+OAUTH_CLIENT = "https://ai.google.dev/gemini-api/docs/oauth"
+
+
 class TestNothingIsFound:
     def not_found(self, scopes: tuple[str, ...] = TUNED_SCOPES) -> CredentialsNotFoundError:
         with pytest.raises(CredentialsNotFoundError) as caught:
@@ -328,8 +331,7 @@ class TestNothingIsFound:
             f"{login} --scopes={scopes}",
             "  or: export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json",
             "  or: safe_configure(credentials='/path/to/key.json')",
-            "  client_secret.json is an OAuth client of your own: "
-            "https://ai.google.dev/gemini-api/docs/oauth",
+            f"  client_secret.json is an OAuth client of your own: {OAUTH_CLIENT}",
         ]
 
     def test_a_variable_that_leads_nowhere(self, monkeypatch: pytest.MonkeyPatch) -> None:

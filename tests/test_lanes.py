@@ -76,8 +76,7 @@ def address_of(server: GeminiServer) -> _channels.Address:
 def until(condition: Callable[[], bool]) -> None:
     """Waits for what other threads do."""
     deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
+    assert any(condition() for _ in iter(lambda: time.monotonic() < deadline, False))
 
 
 class TestGrowth:
