@@ -96,7 +96,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Checks types: mypy strict over everything, pyright over what users import."""
+    """Checks types: mypy strict, over everything."""
     session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES, "mypy>=2", "nox", "types-requests")
     session.run("mypy")
 
