@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _NOT_NEEDED = "no request asked about needs OAuth"
+_NOTHING = "no credentials to look at"
 
 
 def _leads_nowhere(case: Case) -> bool:
@@ -30,6 +31,8 @@ def _variable(case: Case) -> Iterator[Finding | str]:
             "give it the path of a key file, or unset it.",
             f"unset {_VARIABLE}",
         )
+    elif not case.environ.get(_VARIABLE):
+        yield Skipped("not set")
 
 
 def _credentials(case: Case) -> Iterator[Finding | str]:
@@ -39,6 +42,11 @@ def _credentials(case: Case) -> Iterator[Finding | str]:
             yield Skipped(_NOT_NEEDED)
         elif case.config.credentials is not None or not _leads_nowhere(case):
             yield Finding(held.problem, held.remedy)
+        else:
+            yield Skipped("see adc_variable")
+        return
+    if held.kind == "not known":
+        yield Skipped(_NOTHING)
         return
     yield f"{held.kind} {held.identity or ''}".strip()
     yield f"from {held.origin}"
@@ -49,6 +57,7 @@ def _mode(case: Case) -> Iterator[Finding | str]:
     named = case.environ.get(_VARIABLE)
     path = given if isinstance(given, Path) else Path(named) if named else adc_path()
     if os.name != "posix" or not os.path.isfile(path):  # noqa: PTH113 -- Path's raises for odd names
+        yield Skipped("no key file with a mode to look at")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
@@ -79,7 +88,11 @@ def _quota_project(case: Case) -> Iterator[Finding | str]:
 
 def _scopes(case: Case) -> Iterator[Finding | str]:
     yield from _foretold("scopes", case)
-    if case.oauth.scopes_held is None and not case.oauth.problem:
+    if case.oauth.problem:
+        yield Skipped("see credentials")
+    elif case.oauth.kind == "not known":
+        yield Skipped(_NOTHING)
+    elif case.oauth.scopes_held is None:
         yield Skipped("not known: only the service tells (--online)")
 
 
@@ -91,6 +104,8 @@ def _metadata_server(case: Case) -> Iterator[Finding | str]:
             "unset one of the two.",
             "unset NO_GCE_CHECK",
         )
+    if case.oauth.problem:
+        yield Skipped("see credentials")
     if case.oauth.kind == "not known" and case.oauth_matters and not case.online:
         yield Finding(
             "There is no key file, so requests by OAuth ask the metadata server, which only "

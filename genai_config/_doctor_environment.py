@@ -107,6 +107,8 @@ def _two_keys(case: Case) -> Iterator[Finding | str]:
         )
     elif found:
         yield f"the key of {found[0].variable}"
+    else:
+        yield Skipped("not set")
 
 
 def _key_values(case: Case) -> Iterator[Finding | str]:

@@ -173,7 +173,7 @@ class TestKeys:
         monkeypatch.delenv("GEMINI_API_KEY")
         assert look("two_keys").facts == ("the key of GOOGLE_API_KEY",)
         monkeypatch.delenv("GOOGLE_API_KEY")
-        assert look("two_keys").facts == ()
+        assert look("two_keys").facts == ("not set",)
 
     @pytest.mark.parametrize(
         ("value", "problem"),
@@ -342,7 +342,7 @@ class TestCredentials:
     @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
     def test_a_file_that_others_may_read(self, tmp_path: Path) -> None:
         """Of gcloud, or given."""
-        assert look("adc_mode").facts == ()
+        assert look("adc_mode").skipped
         path = login(tmp_path)
         assert look("adc_mode").facts == (f"{path} has mode 600",)
         path.chmod(0o644)
@@ -394,7 +394,7 @@ class TestCredentials:
         """Credentials given as an object."""
         safe_configure(credentials=AnonymousCredentials())
         assert found("credentials") == ""
-        assert look("adc_mode").facts == ()
+        assert look("adc_mode").skipped
 
 
 class TestTheDoctor:
@@ -481,3 +481,28 @@ def test_six_faults_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     }
     shown = json.dumps(report.model_dump())
     assert [s for s in (KEY, "AIza", "nobody-may-see", "GOCSPX", "1//0") if s in shown] == []
+
+
+def skipped() -> dict[str, tuple[str, ...]]:
+    """The checks that could not tell, and why."""
+    return {one.name: one.facts for one in _doctor.examine().outcomes if one.skipped}
+
+
+def test_nothing_is_said_to_be_well_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither with nothing set, nor where another check has failed."""
+    monkeypatch.delenv("GEMINI_API_KEY")
+    monkeypatch.delenv("NO_GCE_CHECK")
+    nothing = skipped()
+    assert nothing["two_keys"] == nothing["adc_variable"] == ("not set",)
+    assert nothing["credentials"] == nothing["scopes"] == ("no credentials to look at",)
+    path = tmp_path / "junk.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    absent = skipped()
+    assert absent["credentials"] == ("see adc_variable",)
+    assert absent["scopes"] == absent["metadata_server"] == ("see credentials",)
+    assert "adc_mode" in absent
+    path.write_text("junk", encoding="utf-8")
+    junk = skipped()
+    assert junk["scopes"] == junk["metadata_server"] == ("see credentials",)
