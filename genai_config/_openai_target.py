@@ -213,7 +213,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
         place = place if url else _completed(place, config, scopes, found_project)
     if not url:
         path = service.path.format(version=version, **place)
-        url = _origin_of(config, chosen, place, environ) + path
+        url = service_origin(config, chosen, place, environ) + path
     return Target(chosen, url, auth, scopes, **place)
 
 
@@ -337,7 +337,7 @@ def _completed(
     return {"project": project, "location": location, "endpoint": endpoint}
 
 
-def _origin_of(
+def service_origin(
     config: GenAIConfig, backend: Backend, place: dict[str, str], environ: Mapping[str, str] | None
 ) -> str:
     """Scheme and host: the configured endpoint's, or the service's own."""
