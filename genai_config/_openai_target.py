@@ -192,7 +192,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
             )
         url = _with_scheme(_validation.api_endpoint(base_url, "base_url") or "")
         place = _place_in(url)
-        chosen = chosen or _backend_of(url, place)
+        chosen = chosen or _backend_of(url, place, base_url)
     chosen = chosen or _configured(config, place)
     service = SERVICES[chosen]
     version = api_version or service.versions[0]
@@ -251,15 +251,16 @@ def _place_in(url: str) -> dict[str, str]:
     return _checked(**match.groupdict()) if match else {}
 
 
-def _backend_of(url: str, place: dict[str, str]) -> Backend:
+def _backend_of(url: str, place: dict[str, str], given: str) -> Backend:
     if place:
         return "vertex"
     if urlsplit(url).path.endswith("/openai"):
         return "gemini"
     raise ConfigurationError(
-        f"base_url={url!r} is neither of Vertex AI (…/v1/projects/…/locations/…/endpoints/…) nor "
+        f"base_url={scrub(given)!r} is neither of Vertex AI (…/v1/projects/…/locations/…/endpoints/…) nor "
         "of the Gemini API (…/v1beta/openai).",
-        "say whose credentials it takes: backend='vertex' or backend='gemini'.",
+        "if that is a gateway to one of them, say whose credentials are sent there: "
+        "backend='vertex' or backend='gemini'; for OpenAI's own service use openai.OpenAI().",
     )
 
 

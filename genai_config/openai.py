@@ -118,7 +118,7 @@ def _bound(
         location=location,
         endpoint=endpoint,
         api_version=api_version,
-        base_url=None if base_url is None else str(base_url),
+        base_url=str(base_url) if hasattr(base_url, "scheme") else base_url,  # httpx's URL
         found_project=lambda scopes: _sources.source_for(config, scopes).found().project,
     )
     if config.timeout is not None:

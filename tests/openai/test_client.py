@@ -316,6 +316,12 @@ def test_a_key_is_all_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.base_url == "https://generativelanguage.googleapis.com/v1beta/openai/"
 
 
+def test_a_base_url_that_is_none() -> None:
+    """What is neither text nor a URL is not made into one."""
+    with pytest.raises(ConfigurationError, match="base_url must be a string, not int"):
+        ours.client(base_url=5, backend="gemini")
+
+
 @pytest.mark.usefixtures("vertex")
 def test_the_articles_base_url(server: GeminiServer) -> None:
     """Code that makes the URL itself needs nothing else."""

@@ -195,7 +195,11 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"backend": "gemini", "base_url": URL + "/endpoints/1"}, "has no project and no location"),
         ({"base_url": URL + "/endpoints/1", "location": "eu"}, "location would be part"),
         ({"base_url": URL, "api_version": "v1"}, "api_version would be part"),
-        ({"base_url": "https://api.openai.com/v1"}, "neither of Vertex AI"),
+        (
+            {"base_url": "api.openai.com/v1"},
+            r"(?s)base_url='api.openai.com/v1' is neither of Vertex AI.*for OpenAI's own service",
+        ),
+        ({"base_url": 5}, "base_url must be a string, not int"),
         ({"base_url": ""}, "neither of Vertex AI"),
         ({"base_url": URL + "/endpoints/"}, "neither of Vertex AI"),
         ({"base_url": "https://h/v1/projects//locations/eu/endpoints/1"}, "an empty part"),
