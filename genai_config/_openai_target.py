@@ -257,8 +257,8 @@ def _backend_of(url: str, place: dict[str, str], given: str) -> Backend:
     if urlsplit(url).path.endswith("/openai"):
         return "gemini"
     raise ConfigurationError(
-        f"base_url={scrub(given)!r} is neither of Vertex AI (…/v1/projects/…/locations/…/endpoints/…) nor "
-        "of the Gemini API (…/v1beta/openai).",
+        f"base_url={scrub(given)!r} is neither of Vertex AI "
+        "(…/v1/projects/…/locations/…/endpoints/…) nor of the Gemini API (…/v1beta/openai).",
         "if that is a gateway to one of them, say whose credentials are sent there: "
         "backend='vertex' or backend='gemini'; for OpenAI's own service use openai.OpenAI().",
     )
