@@ -54,6 +54,8 @@ SERVICES: dict[Backend, _Service] = {
 GEMINI_ENDPOINT = "openapi"
 """The endpoint of the models that Google serves; any other is a model deployed by oneself."""
 
+_MULTI_REGIONS = ("us", "eu")
+
 _PLACE = re.compile(
     r".*/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
     r"/endpoints/(?P<endpoint>[^/]+)"
@@ -144,7 +146,7 @@ def vertex_host(location: str, universe_domain: str = "googleapis.com") -> str:
     """The host of Vertex AI for a location [H]."""
     if location == "global":
         return f"aiplatform.{universe_domain}"
-    if "-" not in location:  # a multi-region: us, eu
+    if location in _MULTI_REGIONS:
         return f"aiplatform.{location}.rep.{universe_domain}"
     return f"{location}-aiplatform.{universe_domain}"
 
@@ -325,6 +327,11 @@ def _completed(
             "Vertex AI needs a location, and none is configured.",
             "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
             "GOOGLE_CLOUD_LOCATION=us-central1",
+        )
+    if "-" not in location and location not in ("global", *_MULTI_REGIONS):
+        raise ConfigurationError(
+            f"location={location!r} is no location of Vertex AI.",
+            "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
         )
     project = place.get("project") or config.project
     if not project and found_project:

@@ -176,7 +176,7 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         return
     parts = urlsplit(made.base_url)
     assert re.fullmatch(
-        r"([a-z]+-[a-z]+[0-9]+-)?aiplatform(\.[a-z]+\.rep)?\.googleapis\.com", parts.netloc
+        r"([a-z]+-[a-z]+[0-9]+-)?aiplatform(\.(us|eu)\.rep)?\.googleapis\.com", parts.netloc
     )
     assert re.fullmatch(r"/v1/projects/[^/]+/locations/[^/]+/endpoints/[^/]+", parts.path)
     assert not parts.query + parts.fragment
@@ -188,6 +188,7 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"backend": "azure"}, "no backend 'azure'"),
         ({"backend": 1}, "no backend '1'"),
         ({"project": 1}, "project must be a string"),
+        ({**VERTEX, "location": "mars"}, "'mars' is no location .*\\s.*'global', 'us' or 'eu'"),
         ({**VERTEX, "api_version": "v2"}, "Vertex AI has no .* version 'v2'"),
         ({**VERTEX, "api_version": "v1/../"}, "no .* version"),
         ({"backend": "gemini", "api_version": "v1"}, "the Gemini API has no .* version 'v1'"),
