@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 from typing import Any
+from urllib.parse import urlsplit
 
 from genai_config import _openai_errors, _sources
 from genai_config._attached import attached_to
@@ -215,7 +216,9 @@ class _Ours:
         if isinstance(error, openai.APIStatusError):
             found = _openai_errors.refusal(error.body)
             location = error.response.headers.get("location", "")
-            said = _openai_errors.explanation(target, error.status_code, found, location)
+            base = urlsplit(target.base_url).path
+            path = error.request.url.path.removeprefix(base)
+            said = _openai_errors.explanation(target, error.status_code, found, location, path)
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
         else:
             error.message += f" {_openai_errors.unreachable(target, error.__cause__)}"
