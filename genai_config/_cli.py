@@ -123,7 +123,14 @@ def serve(
 
 def _exports(server: GeminiServer) -> Iterator[str]:
     """What a program needs to reach the server, as a shell reads it."""
-    yield f"# gRPC: {server.grpc_endpoint}   REST: https://{server.rest_endpoint}   (TLS)"
+    rest = f"https://{server.rest_endpoint}"
+    yield f"# gRPC: {server.grpc_endpoint}   REST: {rest}   (TLS)"
+    # No variables: whoever reads these lines may have an account of OpenAI's.
+    yield f"# OpenAI clients with GEMINI_API_KEY: {rest}/v1beta/openai"
+    yield (
+        "# OpenAI clients with an access token: "
+        f"{rest}/v1/projects/my-project/locations/us-central1/endpoints/openapi"
+    )
     variables = {
         "GEMINI_API_KEY": server.api_key("serve-key"),
         "GEMINI_GRPC_ENDPOINT": server.grpc_endpoint,

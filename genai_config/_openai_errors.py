@@ -58,6 +58,10 @@ _GEMINI = (
 )  # fmt: skip
 
 
+# What there is of OpenAI's API on one of the services: a model or a file is what is not found.
+_SERVED = re.compile(r"/(chat/completions|embeddings|models|images|videos|files|batches)(/|$)")
+
+
 class Refusal(NamedTuple):
     """What an error of Google's says.
 
@@ -85,7 +89,9 @@ def refusal(body: Any) -> Refusal:
     return Refusal(scrub(str(error.get("message", ""))), next(iter(reasons), ""))
 
 
-def explanation(target: Target, status: int, found: Refusal, location: str = "") -> str:
+def explanation(
+    target: Target, status: int, found: Refusal, location: str = "", path: str = ""
+) -> str:
     """What to add to the message of an error; "" if there is nothing to say.
 
     Args:
@@ -93,6 +99,7 @@ def explanation(target: Target, status: int, found: Refusal, location: str = "")
         status: The HTTP status.
         found: What the service said.
         location: Where it sent the request on to, if it did.
+        path: The path of the request below the target's URL; "" if it is not known.
     """
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return (
@@ -101,6 +108,11 @@ def explanation(target: Target, status: int, found: Refusal, location: str = "")
             "\n  Remedy: give the base_url where the service is."
         )
     said = f"{found.reason}: {found.message}" if found.reason else found.message
+    if status == HTTPStatus.NOT_FOUND and path and not _SERVED.match(path):
+        return (
+            f"{said or 'no reason is given.'}\n  Remedy: use Chat Completions, Embeddings or "
+            f"Models: {target.title} does not have {scrub(path)} of OpenAI's API."
+        )
     signs = f"{found.reason} {found.message}"
     for advice in _VERTEX if target.backend == "vertex" else _GEMINI:
         if advice.status == status and re.search(advice.sign, signs):

@@ -54,6 +54,8 @@ SERVICES: dict[Backend, _Service] = {
 GEMINI_ENDPOINT = "openapi"
 """The endpoint of the models that Google serves; any other is a model deployed by oneself."""
 
+_MULTI_REGIONS = ("us", "eu")
+
 _PLACE = re.compile(
     r".*/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
     r"/endpoints/(?P<endpoint>[^/]+)"
@@ -144,7 +146,7 @@ def vertex_host(location: str, universe_domain: str = "googleapis.com") -> str:
     """The host of Vertex AI for a location [H]."""
     if location == "global":
         return f"aiplatform.{universe_domain}"
-    if "-" not in location:  # a multi-region: us, eu
+    if location in _MULTI_REGIONS:
         return f"aiplatform.{location}.rep.{universe_domain}"
     return f"{location}-aiplatform.{universe_domain}"
 
@@ -192,7 +194,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
             )
         url = _with_scheme(_validation.api_endpoint(base_url, "base_url") or "")
         place = _place_in(url)
-        chosen = chosen or _backend_of(url, place)
+        chosen = chosen or _backend_of(url, place, base_url)
     chosen = chosen or _configured(config, place)
     service = SERVICES[chosen]
     version = api_version or service.versions[0]
@@ -213,7 +215,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
         place = place if url else _completed(place, config, scopes, found_project)
     if not url:
         path = service.path.format(version=version, **place)
-        url = _origin_of(config, chosen, place, environ) + path
+        url = service_origin(config, chosen, place, environ) + path
     return Target(chosen, url, auth, scopes, **place)
 
 
@@ -251,15 +253,16 @@ def _place_in(url: str) -> dict[str, str]:
     return _checked(**match.groupdict()) if match else {}
 
 
-def _backend_of(url: str, place: dict[str, str]) -> Backend:
+def _backend_of(url: str, place: dict[str, str], given: str) -> Backend:
     if place:
         return "vertex"
     if urlsplit(url).path.endswith("/openai"):
         return "gemini"
     raise ConfigurationError(
-        f"base_url={url!r} is neither of Vertex AI (…/v1/projects/…/locations/…/endpoints/…) nor "
-        "of the Gemini API (…/v1beta/openai).",
-        "say whose credentials it takes: backend='vertex' or backend='gemini'.",
+        f"base_url={scrub(given)!r} is neither of Vertex AI "
+        "(…/v1/projects/…/locations/…/endpoints/…) nor of the Gemini API (…/v1beta/openai).",
+        "if that is a gateway to one of them, say whose credentials are sent there: "
+        "backend='vertex' or backend='gemini'; for OpenAI's own service use openai.OpenAI().",
     )
 
 
@@ -325,6 +328,11 @@ def _completed(
             "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
             "GOOGLE_CLOUD_LOCATION=us-central1",
         )
+    if "-" not in location and location not in ("global", *_MULTI_REGIONS):
+        raise ConfigurationError(
+            f"location={location!r} is no location of Vertex AI.",
+            "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
+        )
     project = place.get("project") or config.project
     if not project and found_project:
         project = found_project(scopes)
@@ -337,7 +345,7 @@ def _completed(
     return {"project": project, "location": location, "endpoint": endpoint}
 
 
-def _origin_of(
+def service_origin(
     config: GenAIConfig, backend: Backend, place: dict[str, str], environ: Mapping[str, str] | None
 ) -> str:
     """Scheme and host: the configured endpoint's, or the service's own."""

@@ -329,8 +329,7 @@ class _Exchange:
         if more:
             return self._pieces(bytes(kept))
         self._has_come.set()
-        is_json = "json" in headers.get("content-type", "")
-        return with_model(self._gateway.target, bytes(kept)) if is_json else bytes(kept)
+        return with_model(self._gateway.target, bytes(kept))
 
     async def _pieces(self, kept: bytes) -> AsyncIterator[bytes]:
         yield kept

@@ -196,7 +196,9 @@ def passed_on(headers: Iterable[tuple[str, str]], without: frozenset[str]) -> li
 
 
 def with_model(target: Target, body: bytes) -> bytes:
-    """A body in JSON, with its model's name in the form that the target wants.
+    """A body, with its model's name in the form that the target wants if it is JSON with one.
+
+    What is said to be its type does not count: `curl -d` says that it is a form.
 
     Raises:
         ConfigurationError: It is the name of no model there.

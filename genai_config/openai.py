@@ -12,14 +12,17 @@ works as it does there. Each request carries a token that is valid when it is se
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
+from urllib.parse import urlsplit
 
 from genai_config import _openai_errors, _sources
 from genai_config._attached import attached_to
 from genai_config._openai_http import Link, Stop, http_options, linked
 from genai_config._openai_target import resolve
 from genai_config._state import state
-from genai_config.exceptions import ConfigurationError, GenAIConfigError
+from genai_config._validation import unknown
+from genai_config.exceptions import ConfigurationError, GenAIConfigError, UnknownSettingError
 
 try:
     import openai
@@ -33,6 +36,15 @@ __all__ = ["async_client", "client"]
 
 _PLACEHOLDER = "genai-config-puts-a-token-here"
 """What OpenAI's client has for a key: it wants one. Every request gets other credentials."""
+
+_SETTINGS = frozenset(
+    ("auth", "auth_timeout", "ca_certs", "client_options", "credentials", "proxy", "quota_project",
+     "scopes")
+)  # fmt: skip
+"""The settings that clients go by and have no argument for."""
+
+_ARGUMENTS = frozenset(inspect.signature(openai.OpenAI).parameters)
+"""What OpenAI's clients of this version take, both of them."""
 
 
 def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
@@ -107,6 +119,7 @@ def _bound(
     kind: type, api_key: str | None, place: tuple[Any, ...], arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """The arguments of a client whose requests go where they should, with credentials."""
+    _check_names(arguments)
     config = state.current().config
     if api_key is not None:
         config = config.merge(api_key=api_key, auth="api_key")
@@ -118,7 +131,7 @@ def _bound(
         location=location,
         endpoint=endpoint,
         api_version=api_version,
-        base_url=None if base_url is None else str(base_url),
+        base_url=str(base_url) if hasattr(base_url, "scheme") else base_url,  # httpx's URL
         found_project=lambda scopes: _sources.source_for(config, scopes).found().project,
     )
     if config.timeout is not None:
@@ -126,6 +139,19 @@ def _bound(
     link = Link(target, lambda: attached_to(config, target), http_options(config))
     http = linked(link, arguments.pop("http_client", None), kind)
     return {**arguments, "base_url": target.base_url, "http_client": http}
+
+
+def _check_names(arguments: dict[str, Any]) -> None:
+    """Refuses what is an argument neither of ours nor of OpenAI's clients."""
+    for name in arguments.keys() - _ARGUMENTS:
+        if name in _SETTINGS:
+            raise UnknownSettingError(
+                f"{name}= is a setting of the configuration, and no argument of a client.",
+                f"safe_configure({name}=…), or for one client: with override({name}=…): client = …",
+            )
+        ours = ("backend", "location", "endpoint", "api_version")
+        known = [*ours, *(one for one in _ARGUMENTS if not one.startswith("_"))]
+        raise unknown("argument", name, sorted(known))
 
 
 class _Ours:
@@ -190,7 +216,9 @@ class _Ours:
         if isinstance(error, openai.APIStatusError):
             found = _openai_errors.refusal(error.body)
             location = error.response.headers.get("location", "")
-            said = _openai_errors.explanation(target, error.status_code, found, location)
+            base = urlsplit(target.base_url).path
+            path = error.request.url.path.removeprefix(base)
+            said = _openai_errors.explanation(target, error.status_code, found, location, path)
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
         else:
             error.message += f" {_openai_errors.unreachable(target, error.__cause__)}"

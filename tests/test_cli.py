@@ -251,6 +251,12 @@ def test_serve_prints_what_to_export_and_stops_on_a_signal(
     assert result.exit_code == 0
     for name in ("GEMINI_API_KEY", "GEMINI_GRPC_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS"):
         assert f"export {name}=" in result.stdout
+    place = "v1/projects/my-project/locations/us-central1/endpoints/openapi"
+    for path in ("v1beta/openai", place):
+        assert re.search(
+            rf"^# OpenAI .*: https://localhost:\d+/{path}$", result.stdout, re.MULTILINE
+        )
+    assert "OPENAI_" not in result.stdout
 
 
 def test_serve_on_a_port_that_is_taken() -> None:

@@ -96,7 +96,7 @@ def test_the_readme_is_short() -> None:
 
 def test_the_first_test_of_a_reader_is_green(tmp_path: Path) -> None:
     """The files of the page, and the command as printed."""
-    app, test, _ = blocks(TESTING, "python")
+    app, test, *_ = blocks(TESTING, "python")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (tmp_path / "app.py").write_text(app, encoding="utf-8")
     (tmp_path / "test_app.py").write_text(test, encoding="utf-8")
@@ -113,9 +113,12 @@ def test_the_first_test_of_a_reader_is_green(tmp_path: Path) -> None:
     assert re.sub(r" in [\d.]+s", "", done.stdout) == expected
 
 
-def test_the_pages_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Programming the server, and reading it."""
-    exec(compile(blocks(TESTING, "python")[2], "testing page", "exec"), {})  # noqa: S102 -- our own
+def test_the_pages_programs_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programming the server, reading it, and OpenAI's client on it."""
+    programs = blocks(TESTING, "python")[2:]
+    assert len(programs) == 2
+    for program in programs:
+        exec(compile(program, "testing page", "exec"), {})  # noqa: S102 -- our own
     assert capsys.readouterr().out == ""
 
 

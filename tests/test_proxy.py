@@ -274,6 +274,9 @@ def test_headers_of_either_side(upstream: Upstream, to_upstream: Proxy) -> None:
     }
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "sent"),
     [
@@ -283,14 +286,15 @@ def test_headers_of_either_side(upstream: Upstream, to_upstream: Proxy) -> None:
         ("application/json", b"[1]", None),
         ("application/json", b"[" * 100_000, None),
         ("application/json", b"\xff", None),
-        ("text/plain", b'{"model": "gemini-x"}', None),
+        (FORM, b'{"model": "gemma-x"}', b'{"model": "google/gemma-x"}'),
+        (FORM, b"model=gemma-x", None),
     ],
-    ids=["short", "whole", "number", "list", "deep", "garbage", "text"],
+    ids=["short", "whole", "number", "list", "deep", "garbage", "curl", "form"],
 )  # fmt: skip
 def test_the_models_name_is_completed(
     upstream: Upstream, to_upstream: Proxy, content_type: str, body: bytes, sent: bytes | None
 ) -> None:
-    """In JSON that names one; anything else is the service's to judge."""
+    """In JSON that names one, whatever its type; anything else is the service's to judge."""
     with dial(to_upstream) as connection:
         connection.sendall(request(f"content-type: {content_type}", body=body))
         seen = upstream.accept()

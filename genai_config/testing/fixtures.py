@@ -10,7 +10,7 @@ from unittest import mock
 
 from google.generativeai import client as client_lib
 
-from genai_config import safe_configure
+from genai_config import _openai_target, safe_configure
 from genai_config.testing.isolation import environment, isolated
 from genai_config.testing.server import GeminiServer
 
@@ -46,6 +46,7 @@ def serving(
         undo.enter_context(
             mock.patch.object(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
         )
+        undo.enter_context(_openai_clients_at(server))
         rest = transport == "rest"
         safe_configure(
             transport=transport,
@@ -55,6 +56,20 @@ def serving(
             raw_configure="merge",
         )
         yield server
+
+
+@contextlib.contextmanager
+def _openai_clients_at(server: GeminiServer) -> Iterator[None]:
+    """Sends OpenAI's clients, which speak REST alone, to REST where gRPC is configured."""
+    configured = _openai_target.service_origin
+
+    def service_origin(*args: Any) -> str:
+        found = configured(*args)
+        grpc = found == f"https://{server.grpc_endpoint}"
+        return f"https://{server.rest_endpoint}" if grpc else found
+
+    with mock.patch.object(_openai_target, "service_origin", service_origin):
+        yield
 
 
 class GeminiTestMixin:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import ssl
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 
 from genai_config import openai as ours
 from genai_config import override, safe_configure
-from genai_config.exceptions import ConfigurationError, OAuthRequiredError
+from genai_config.exceptions import ConfigurationError, OAuthRequiredError, UnknownSettingError
 
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
@@ -314,6 +315,33 @@ def test_a_key_is_all_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", "key")
     with ours.client() as client:
         assert client.base_url == "https://generativelanguage.googleapis.com/v1beta/openai/"
+
+
+@pytest.mark.parametrize("make", [ours.client, ours.async_client])
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("locaton", r"no argument 'locaton'\.\s+Remedy: did you mean 'location'"),
+        ("max_retrys", "did you mean 'max_retries'"),
+        ("credentials", r"safe_configure\(credentials=…\), or .* with override\(credentials=…\)"),
+    ],
+)
+def test_an_argument_that_there_is_not(make: Any, argument: str, said: str) -> None:
+    """It is named before anything else is found missing."""
+    with pytest.raises(UnknownSettingError, match=said):
+        make(**{argument: "a secret"})
+
+
+def test_both_clients_take_the_same() -> None:
+    """One list of arguments is enough to check them by."""
+    asynchronous = inspect.signature(openai.AsyncOpenAI).parameters
+    assert set(inspect.signature(openai.OpenAI).parameters) == set(asynchronous)
+
+
+def test_a_base_url_that_is_none() -> None:
+    """What is neither text nor a URL is not made into one."""
+    with pytest.raises(ConfigurationError, match="base_url must be a string, not int"):
+        ours.client(base_url=5, backend="gemini")
 
 
 @pytest.mark.usefixtures("vertex")

@@ -128,6 +128,20 @@ async def test_a_model_that_is_not_there() -> None:
 
 
 @pytest.mark.usefixtures("vertex")
+def test_a_part_of_openais_api_that_is_not_there() -> None:
+    """The remedy is another method, and no other place."""
+    with ours.client() as client, pytest.raises(openai.NotFoundError) as caught:
+        client.responses.create(model="gemini-2.0-flash", input="hi")
+    remedy = str(caught.value).partition("Remedy: ")[2]
+    assert remedy == (
+        "use Chat Completions, Embeddings or Models: "
+        "Vertex AI does not have /responses of OpenAI's API."
+    )
+    served = explanation(GEMINI, 404, Refusal("", ""), path="/models/gemini-x")
+    assert "client.models.list()" in served
+
+
+@pytest.mark.usefixtures("vertex")
 def test_a_model_that_cannot_be(server: GeminiServer, naps: list[str]) -> None:
     """It is refused before anything is sent."""
     with ours.client() as client:

@@ -176,7 +176,7 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         return
     parts = urlsplit(made.base_url)
     assert re.fullmatch(
-        r"([a-z]+-[a-z]+[0-9]+-)?aiplatform(\.[a-z]+\.rep)?\.googleapis\.com", parts.netloc
+        r"([a-z]+-[a-z]+[0-9]+-)?aiplatform(\.(us|eu)\.rep)?\.googleapis\.com", parts.netloc
     )
     assert re.fullmatch(r"/v1/projects/[^/]+/locations/[^/]+/endpoints/[^/]+", parts.path)
     assert not parts.query + parts.fragment
@@ -188,6 +188,7 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"backend": "azure"}, "no backend 'azure'"),
         ({"backend": 1}, "no backend '1'"),
         ({"project": 1}, "project must be a string"),
+        ({**VERTEX, "location": "mars"}, "'mars' is no location .*\\s.*'global', 'us' or 'eu'"),
         ({**VERTEX, "api_version": "v2"}, "Vertex AI has no .* version 'v2'"),
         ({**VERTEX, "api_version": "v1/../"}, "no .* version"),
         ({"backend": "gemini", "api_version": "v1"}, "the Gemini API has no .* version 'v1'"),
@@ -195,7 +196,11 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"backend": "gemini", "base_url": URL + "/endpoints/1"}, "has no project and no location"),
         ({"base_url": URL + "/endpoints/1", "location": "eu"}, "location would be part"),
         ({"base_url": URL, "api_version": "v1"}, "api_version would be part"),
-        ({"base_url": "https://api.openai.com/v1"}, "neither of Vertex AI"),
+        (
+            {"base_url": "api.openai.com/v1"},
+            r"(?s)base_url='api.openai.com/v1' is neither of Vertex AI.*for OpenAI's own service",
+        ),
+        ({"base_url": 5}, "base_url must be a string, not int"),
         ({"base_url": ""}, "neither of Vertex AI"),
         ({"base_url": URL + "/endpoints/"}, "neither of Vertex AI"),
         ({"base_url": "https://h/v1/projects//locations/eu/endpoints/1"}, "an empty part"),

@@ -1,0 +1,44 @@
+"""OpenAI's clients under the fixtures for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from genai_config import _openai_target, openai, override
+from genai_config.testing import isolated, serving
+
+if TYPE_CHECKING:
+    from genai_config.testing import GeminiServer
+
+
+@pytest.mark.usefixtures("gemini_api_key")
+def test_gemini_with_the_fixtures(gemini_server: GeminiServer) -> None:
+    """The configuration points at gRPC, and the client goes to REST by itself."""
+    with openai.client(backend="gemini", max_retries=0) as client:
+        assert client.models.list().data
+    assert [(r.identity, r.transport) for r in gemini_server.requests] == [("test-key", "rest")]
+
+
+@pytest.mark.usefixtures("gemini_adc")
+async def test_vertex_with_the_fixtures(gemini_server: GeminiServer) -> None:
+    """So does one for Vertex AI, with the account of the test."""
+    client = openai.async_client(project="my-project", location="global", max_retries=0)
+    async with client:
+        await client.embeddings.create(model="text-embedding-004", input="a")
+    assert [(r.auth, r.transport) for r in gemini_server.requests] == [("oauth", "rest")]
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_another_endpoint_is_left_alone(transport: Literal["grpc", "rest"]) -> None:
+    """Only the server's own address is completed; afterwards all is as before."""
+    before = _openai_target.service_origin
+    with isolated(), serving(transport=transport) as server:
+        key = server.api_key()
+        client = openai.client(backend="gemini", api_key=key)
+        assert str(client.base_url) == f"https://{server.rest_endpoint}/v1beta/openai/"
+        with override(client_options={"api_endpoint": "localhost:1"}):
+            client = openai.client(backend="gemini", api_key=key)
+        assert str(client.base_url) == "https://localhost:1/v1beta/openai/"
+    assert _openai_target.service_origin is before
