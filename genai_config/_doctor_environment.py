@@ -274,14 +274,20 @@ def _openai(case: Case) -> Iterator[Finding | str]:
             continue
         # Clients need a key of their own anyhow; the others are taken without a word.
         is_key = name == "OPENAI_API_KEY"
+        where = "its requests there" if name == "OPENAI_BASE_URL" else "it along, to Google too"
         yield Finding(
-            f"{name} is set: an OpenAI client made for Google without "
-            f"{'api_key=' if is_key else 'a word about it'} sends "
-            + ("everything there." if name == "OPENAI_BASE_URL" else "it to Google."),
+            f"{name} is set: a plain openai.OpenAI() sends {where} (genai_config.openai ignores "
+            "it).",
             "unset it where such clients run, or give the client its own.",
             f"unset {name}",
-            note=is_key,
+            note=is_key or _is_of_this_machine(name, case.environ[name]),
         )
+
+
+def _is_of_this_machine(name: str, value: str) -> bool:
+    """Whether a variable leads OpenAI's clients to a server of this machine, such as our proxy."""
+    loopback = re.match(r"https?://(localhost|127\.0\.0\.1|\[::1\])[:/]", value)
+    return name == "OPENAI_BASE_URL" and loopback is not None
 
 
 def _raw_configure(case: Case) -> Iterator[Finding | str]:

@@ -308,4 +308,4 @@ def _setting_rows(settings: Iterable[Setting]) -> Iterable[tuple[str, list[str]]
         if setting.note:
             lines.append(f"({setting.note})")
         yield setting.name, lines
-    yield "defaults", [", ".join(defaults) + "; nothing else is set"]
+    yield "defaults", ["; ".join([", ".join(defaults)] * bool(defaults) + ["nothing else is set"])]

@@ -299,6 +299,15 @@ class TestTheWayOut:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         assert found("openai_variables") == ""
 
+    def test_a_proxy_of_this_machine_is_a_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Such as our own, whose address was exported on purpose."""
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1")
+        (finding,) = look("openai_variables").findings
+        assert finding.note
+        monkeypatch.setenv("OPENAI_BASE_URL", "https://127.0.0.1.example.com/v1")
+        (finding,) = look("openai_variables").findings
+        assert not finding.note
+
     def test_the_key_of_openai_is_a_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who uses OpenAI has one."""
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
