@@ -377,17 +377,15 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
         state = "Colab's own, not used" if in_colab else not_asked
         looked.append(f"the metadata server ({state})")
     # Base models come here because there is no key, which is all that most people lack.
-    is_base = scopes == BASE_SCOPES
     login = login_command(scopes)
     remedies = [
-        *([_KEY_REMEDY] if is_base else []),
+        *([_KEY_REMEDY] if scopes == BASE_SCOPES else []),
         *(["unset GOOGLE_APPLICATION_CREDENTIALS, or give it a key file's path"] * bool(explicit)),
         login,
         *([] if explicit else ["export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json"]),
         "safe_configure(credentials='/path/to/key.json')",
     ]
-    without = "There is no API key to use, and no OAuth" if is_base else "No OAuth"
     return CredentialsNotFoundError(
-        f"{without} credentials were found. Looked for: {'; '.join(looked)}.",
+        f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.",
         "\n  or: ".join(remedies) + (_OWN_CLIENT if "client_secret" in login else ""),
     )

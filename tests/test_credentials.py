@@ -342,9 +342,8 @@ class TestNothingIsFound:
         assert others
 
     def test_base_models_lack_a_key(self) -> None:
-        """The error says so, and how to give one."""
+        """The remedy says how to give one, before all else."""
         error = self.not_found(BASE_SCOPES)
-        assert error.problem.startswith("There is no API key to use, and no OAuth credentials")
         assert error.remedy.startswith("for base models, an API key: safe_configure(api_key=")
 
     def test_gcloud_asks_for_the_scopes_that_the_request_needs(self) -> None:

@@ -144,7 +144,7 @@ class TestTheDecision:
         """No key, no ADC: what was looked for, and what to do."""
         told = explain()
         assert problems(told) == ["CredentialsError"]
-        assert "no OAuth credentials were found" in told.problems[0].problem
+        assert "No OAuth credentials were found" in told.problems[0].problem
         assert 'api_key="…") or export GEMINI_API_KEY=…' in told.problems[0].remedy
 
     def test_where_the_sdk_is_not_loaded_it_need_not_be(
