@@ -97,7 +97,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Checks types: mypy strict, over everything."""
-    session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES, "mypy>=2", "nox", "types-requests")
+    tools = ["mypy>=2", "nox", "sphinx>=8.1", "types-requests"]
+    session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES, *tools)
     session.run("mypy")
 
 
