@@ -102,7 +102,7 @@ class HeaderCredentials(Credentials):
         """Renews what can be renewed, and takes the token out of the headers."""
         if not isinstance(self._given, OnDemandCredentials):  # google-auth's own of this kind
             # First, because before_request goes on with what it has.
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # of those that have none to renew
                 self._given.refresh(request)
         headers: dict[str, str] = {}
         self._given.before_request(request, "POST", self._url, headers)

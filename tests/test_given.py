@@ -274,7 +274,7 @@ class Given(Credentials):
 
     def refresh(self, request: Any) -> None:
         """As google-auth's base class."""
-        raise NotImplementedError(request)
+        raise NotImplementedError(request)  # google-auth's own answer where nothing is fetched
 
     def before_request(self, request: Any, method: str, url: str, headers: dict[str, str]) -> None:
         """Sets the header."""

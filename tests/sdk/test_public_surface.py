@@ -298,7 +298,11 @@ CASES = {
     "Permissions.transfer_ownership": [
         Case("PermissionService.TransferOwnership", lambda: grants().transfer_ownership(USER)),
         # The SDK itself knows no transfer of a corpus.
-        Case("", lambda: grants(CORPUS).transfer_ownership(USER), fails=NotImplementedError),
+        Case(
+            "",
+            lambda: grants(CORPUS).transfer_ownership(USER),
+            fails=NotImplementedError,  # the SDK's own answer
+        ),
     ],
     "Permissions.transfer_ownership_async": [
         Case("PermissionService.TransferOwnership",
