@@ -11,7 +11,7 @@ Importing this loads neither the SDK nor grpc nor pydantic: they come with the f
 from typing import TYPE_CHECKING, Any
 
 from genai_config import exceptions
-from genai_config._api import (
+from genai_config._api.configure import (
     generative_model,
     get_config,
     is_configured,
@@ -19,13 +19,13 @@ from genai_config._api import (
     safe_configure,
     uninstall,
 )
-from genai_config._events import TokenEvent, watch_tokens
-from genai_config._patches import UNSET
-from genai_config._scopes import base_models, bind, override, tuned_models
+from genai_config._api.scopes import base_models, bind, override, tuned_models
+from genai_config._auth.events import TokenEvent, watch_tokens
+from genai_config._settings.patch import UNSET
 
 if TYPE_CHECKING:
-    from genai_config._config import GenAIConfig
-    from genai_config._explain import Explanation, explain
+    from genai_config._diagnosis.explain import Explanation, explain
+    from genai_config._settings.model import GenAIConfig
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,11 @@ __all__ = [
 ]
 
 
-_AT_FIRST_USE = {"Explanation": "_explain", "GenAIConfig": "_config", "explain": "_explain"}
+_AT_FIRST_USE = {
+    "Explanation": "_diagnosis.explain",
+    "GenAIConfig": "_settings.model",
+    "explain": "_diagnosis.explain",
+}
 
 
 def __getattr__(name: str) -> Any:

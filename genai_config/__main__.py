@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Runs the command line, or says in one sentence what has to be installed for it."""
     try:
-        from genai_config._cli import app
+        from genai_config._cli.app import app
 
         app(prog_name="genai-config")
     except ImportError as error:

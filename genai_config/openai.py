@@ -16,12 +16,12 @@ import inspect
 from typing import Any
 from urllib.parse import urlsplit
 
-from genai_config import _openai_errors, _sources
-from genai_config._attached import attached_to
-from genai_config._openai_http import Link, Stop, http_options, linked
-from genai_config._openai_target import resolve
-from genai_config._state import state
-from genai_config._validation import unknown
+from genai_config._auth import headers
+from genai_config._clients import errors
+from genai_config._clients.http import Link, Stop, attached_to, http_options, linked
+from genai_config._clients.target import resolve
+from genai_config._settings.state import state
+from genai_config._settings.validation import unknown
 from genai_config.exceptions import ConfigurationError, GenAIConfigError, UnknownSettingError
 
 try:
@@ -132,7 +132,7 @@ def _bound(
         endpoint=endpoint,
         api_version=api_version,
         base_url=str(base_url) if hasattr(base_url, "scheme") else base_url,  # httpx's URL
-        found_project=lambda scopes: _sources.source_for(config, scopes).found().project,
+        found_project=lambda scopes: headers.source_for(config, scopes).found().project,
     )
     if config.timeout is not None:
         arguments.setdefault("timeout", config.timeout)
@@ -214,14 +214,14 @@ class _Ours:
         """Puts cause and remedy into the message of an error of OpenAI's client."""
         target = self._http.link.target
         if isinstance(error, openai.APIStatusError):
-            found = _openai_errors.refusal(error.body)
+            found = errors.refusal(error.body)
             location = error.response.headers.get("location", "")
             base = urlsplit(target.base_url).path
             path = error.request.url.path.removeprefix(base)
-            said = _openai_errors.explanation(target, error.status_code, found, location, path)
+            said = errors.explanation(target, error.status_code, found, location, path)
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
         else:
-            error.message += f" {_openai_errors.unreachable(target, error.__cause__)}"
+            error.message += f" {errors.unreachable(target, error.__cause__)}"
         error.args = (error.message,)
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import genai_config
-from genai_config import _environ
+from genai_config._settings import environment
 from genai_config.testing import GeminiServer
-from genai_config.testing.certificates import certificate
+from genai_config.testing._wire.certificates import certificate
 
 # The bare SDK takes gRPC's own roots, which gRPC reads once per process: the servers' CA is put
 # there before anything is sent. This library needs none of it, it has `ca_certs`.
@@ -34,7 +34,7 @@ pytest_plugins = ["pytester"]
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No variable and no ADC file of the machine, and nothing left for the next test."""
-    for variable in _environ.VARIABLES:
+    for variable in environment.VARIABLES:
         if variable.name != "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH":
             monkeypatch.delenv(variable.name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", os.fspath(tmp_path))

@@ -15,21 +15,47 @@ import genai_config
 
 FOLDER = Path(genai_config.__file__).parent
 
-ROOMS = [
-    "exceptions", "_environ", "_secrets", "_functions", "_validation", "_events", "_patches",
-    "_config", "_routing", "_telemetry", "_openai_target", "_state",
-    "_given", "_credentials", "_pool", "_http", "_token_errors", "_tokens", "_sources", "_attached",
-    "_lanes", "_calls", "_bound", "_channels", "_offload", "_uploads", "_clients", "_sdk",
-    "_decorating", "_scopes", "_api",
-    "_provenance", "_wording", "_explain",
-    "_openai_errors", "_openai_http", "openai", "_proxy_rules", "_proxy",
-    "pytest_plugin",
-    "_findings", "_doctor_environment", "_doctor_credentials", "_doctor_online", "_doctor",
-    "_terminal", "_demo", "_cli_diagnosis", "_cli_openai", "_cli", "__main__",
-]  # fmt: skip
-"""Each room may import those before it. `testing` stands beside them, `__init__` above."""
+ROOMS = {
+    "exceptions": (),
+    "_settings": (
+        "environment", "secrets", "callables", "validation", "patch", "model", "state",
+    ),
+    "_routing": ("decision",),
+    "_transport": (
+        "call_credentials", "pool", "http", "channel_pool", "interceptors", "shared_channel",
+        "channels", "threads",
+    ),
+    "_auth": (
+        "events", "custom", "credentials", "token_errors", "token_source", "headers",
+    ),
+    "_sdk": ("telemetry", "uploads", "clients", "manager"),
+    "_api": ("decorators", "scopes", "configure"),
+    "_diagnosis": (
+        "provenance", "layout", "explain", "checks", "check_environment", "check_credentials",
+        "check_online", "doctor",
+    ),
+    "_clients": ("target", "errors", "http"),
+    "openai": (),
+    "_proxy": ("rules", "server"),
+    "pytest_plugin": (),
+    "_cli": ("console", "demo", "diagnosis", "openai", "app"),
+    "__main__": (),
+}  # fmt: skip
+"""The rooms and the modules in each: a module may import those before it, in its room and above.
 
-FOUND = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+`testing` stands beside them, `__init__` above.
+"""
+
+ORDER = [
+    f"{room}.{module}" if module else room
+    for room, modules in ROOMS.items()
+    for module in (modules or ("",))
+]
+FOUND = sorted(
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts)
+    for path in FOLDER.rglob("*.py")
+    if path.stem != "__init__" and "testing" not in path.parts
+)
 
 
 def imports(tree: ast.AST) -> set[str]:
@@ -45,11 +71,19 @@ def imports(tree: ast.AST) -> set[str]:
     return found
 
 
-def rooms_imported_by(room: str) -> set[str]:
-    """The rooms of this package that a room imports."""
-    tree = ast.parse((FOLDER / f"{room}.py").read_text(encoding="utf-8"))
-    parts = [name.split(".") for name in imports(tree)]
-    return {part[1] for part in parts if part[0] == "genai_config" and len(part) > 1} & set(ROOMS)
+def parsed(module: str) -> ast.Module:
+    """A module of this package, by its name below the package's."""
+    path = FOLDER / f"{module.replace('.', '/')}.py"
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def modules_imported_by(module: str) -> set[str]:
+    """The modules of this package that one of them imports."""
+    prefix = "genai_config."
+    names = {
+        name.removeprefix(prefix) for name in imports(parsed(module)) if name.startswith(prefix)
+    }
+    return names & set(ORDER)
 
 
 def test_all_is_what_is_public() -> None:
@@ -111,30 +145,44 @@ def test_looking_at_a_configuration_loads_no_sdk() -> None:
     assert loaded_after(code) == {"pydantic"}
 
 
-@pytest.mark.parametrize("room", FOUND)
-def test_each_room_imports_only_rooms_above_it(room: str) -> None:
-    """Whoever reads the rooms in this order never has to look ahead."""
-    above = set(ROOMS[: ROOMS.index(room)])
-    assert rooms_imported_by(room) <= above
+@pytest.mark.parametrize("module", FOUND)
+def test_each_module_imports_only_those_before_it(module: str) -> None:
+    """Whoever reads them in this order never has to look ahead."""
+    assert modules_imported_by(module) <= set(ORDER[: ORDER.index(module)])
 
 
-@pytest.mark.parametrize("room", FOUND)
-def test_only_the_sdks_side_imports_the_sdk(room: str) -> None:
+@pytest.mark.parametrize("room", [room for room, modules in ROOMS.items() if modules])
+def test_each_room_says_in_one_sentence_what_it_is(room: str) -> None:
+    """Its `__init__` holds that sentence and nothing else."""
+    (sentence,) = ast.parse((FOLDER / room / "__init__.py").read_text(encoding="utf-8")).body
+    assert isinstance(sentence, ast.Expr)
+    assert "\n" not in ast.literal_eval(sentence.value)
+
+
+@pytest.mark.parametrize("module", FOUND)
+def test_only_the_sdks_side_imports_the_sdk(module: str) -> None:
     """The seam is in one place; types are free, and the demonstration shows what a user writes."""
-    tree = ast.parse((FOLDER / f"{room}.py").read_text(encoding="utf-8"))
+    tree = parsed(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     sdk = [name for name in imports(tree) if name.startswith(("google.generativeai", "google.ai"))]
-    assert not sdk or room in ("_uploads", "_clients", "_sdk", "_demo")
+    assert not sdk or module.startswith("_sdk.") or module == "_cli.demo"
 
 
 @pytest.mark.parametrize(
-    "room",
-    ["_environ", "_functions", "_routing", "_patches", "_validation", "_secrets", "_openai_target"],
+    "module",
+    [
+        "_settings.environment",
+        "_settings.callables",
+        "_settings.patch",
+        "_settings.validation",
+        "_settings.secrets",
+        "_routing.decision",
+        "_clients.target",
+    ],
 )
-def test_the_pure_rooms_import_no_io(room: str) -> None:
+def test_the_pure_modules_import_no_io(module: str) -> None:
     """They are functions of what they are given."""
-    tree = ast.parse((FOLDER / f"{room}.py").read_text(encoding="utf-8"))
-    outside = {name.split(".")[0] for name in imports(tree)}
+    outside = {name.split(".")[0] for name in imports(parsed(module))}
     assert not outside & {"google", "grpc", "requests", "socket", "ssl", "subprocess", "logging"}

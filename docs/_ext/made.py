@@ -13,7 +13,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import genai_config
-from genai_config import _environ, _routing, exceptions
+from genai_config import exceptions
+from genai_config._routing import decision
+from genai_config._settings import environment as _environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +54,7 @@ def environment() -> str:
     """The table of the environment variables."""
     rows = [
         f"| `{v.name}` | {f'`{v.setting}`: ' if v.setting else ''}{v.meaning} |"
-        for v in _environ.VARIABLES
+        for v in _environment.VARIABLES
     ]
     return "\n".join(["| variable | setting that it gives, and what it does |", "|---|---|", *rows])
 
@@ -60,7 +62,7 @@ def environment() -> str:
 def rules() -> str:
     """The table of the routing rules, one row per rule."""
     by_rule: dict[tuple[Any, ...], list[str]] = {}
-    for rule in _routing.RULES:
+    for rule in decision.RULES:
         key = (rule.methods, rule.fields, rule.need, rule.source)
         by_rule.setdefault(key, []).append(rule.service)
     needs = {

@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_config.testing._service.recording import RecordedRequest
     from genai_config.testing.assertions import assert_auth, assert_requests
     from genai_config.testing.clock import FakeClock
     from genai_config.testing.fixtures import GeminiTestMixin, serving
     from genai_config.testing.isolation import NetworkBlockedError, isolated
-    from genai_config.testing.recording import RecordedRequest
     from genai_config.testing.server import GeminiServer
 
 __all__ = [
@@ -33,7 +33,7 @@ _LAZY = {
     "GeminiServer": "genai_config.testing.server",
     "GeminiTestMixin": "genai_config.testing.fixtures",
     "NetworkBlockedError": "genai_config.testing.isolation",
-    "RecordedRequest": "genai_config.testing.recording",
+    "RecordedRequest": "genai_config.testing._service.recording",
     "assert_auth": "genai_config.testing.assertions",
     "assert_requests": "genai_config.testing.assertions",
     "isolated": "genai_config.testing.isolation",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from genai_config.testing.recording import RecordedRequest
+    from genai_config.testing._service.recording import RecordedRequest
     from genai_config.testing.server import GeminiServer
 
 _COLUMNS = ("method", "resource", "transport", "auth", "identity", "status")

@@ -33,13 +33,13 @@ class FakeClock:
         """Makes it the time that tokens expire by, in this library and in google-auth."""
         from google.auth import _helpers
 
-        from genai_config import _sources
+        from genai_config._auth import headers
 
         def utcnow() -> dt.datetime:
             return dt.datetime.fromtimestamp(self._now, dt.timezone.utc).replace(tzinfo=None)
 
         with (
-            mock.patch.object(_sources, "clock", self),
+            mock.patch.object(headers, "clock", self),
             mock.patch.object(_helpers, "utcnow", utcnow),
         ):
             yield self

@@ -10,7 +10,8 @@ from unittest import mock
 
 from google.generativeai import client as client_lib
 
-from genai_config import _openai_target, safe_configure
+from genai_config import safe_configure
+from genai_config._clients import target
 from genai_config.testing.isolation import environment, isolated
 from genai_config.testing.server import GeminiServer
 
@@ -61,14 +62,14 @@ def serving(
 @contextlib.contextmanager
 def _openai_clients_at(server: GeminiServer) -> Iterator[None]:
     """Sends OpenAI's clients, which speak REST alone, to REST where gRPC is configured."""
-    configured = _openai_target.service_origin
+    configured = target.service_origin
 
     def service_origin(*args: Any) -> str:
         found = configured(*args)
         grpc = found == f"https://{server.grpc_endpoint}"
         return f"https://{server.rest_endpoint}" if grpc else found
 
-    with mock.patch.object(_openai_target, "service_origin", service_origin):
+    with mock.patch.object(target, "service_origin", service_origin):
         yield
 
 

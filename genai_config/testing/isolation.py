@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import genai_config
-from genai_config import _environ
-from genai_config._state import state
-from genai_config._validation import is_loopback
+from genai_config._settings import environment as _environment
+from genai_config._settings.state import state
+from genai_config._settings.validation import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ def isolated(*, network: bool = False) -> Iterator[None]:
     """
     with contextlib.ExitStack() as undo:
         folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="genai-config-"))
-        removed = [variable.name for variable in _environ.VARIABLES]
+        removed = [variable.name for variable in _environment.VARIABLES]
         removed += [change(name) for name in _PROXIES for change in (str.lower, str.upper)]
         none = {
             "CLOUDSDK_CONFIG": folder,

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from genai_config.testing import certificates
-from genai_config.testing.accounts import Accounts
-from genai_config.testing.control import Control
-from genai_config.testing.core import Service
-from genai_config.testing.grpc_side import GrpcSide
-from genai_config.testing.http_side import HttpSide
-from genai_config.testing.oauth import TokenEndpoint
-from genai_config.testing.rest_side import application
+from genai_config.testing._service.accounts import Accounts
+from genai_config.testing._service.core import Service
+from genai_config.testing._wire import certificates
+from genai_config.testing._wire.control import Control
+from genai_config.testing._wire.grpc_side import GrpcSide
+from genai_config.testing._wire.http_side import HttpSide
+from genai_config.testing._wire.oauth import TokenEndpoint
+from genai_config.testing._wire.rest_side import application
 
 if TYPE_CHECKING:
     from collections.abc import Callable

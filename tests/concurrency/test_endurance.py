@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import google.generativeai as genai
 import pytest
 
-from genai_config import _channels, override, safe_configure
+from genai_config import override, safe_configure
+from genai_config._transport import channels
 
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
@@ -108,4 +109,4 @@ class TestNothingGrows:
                 held = Held.now()
         assert held is not None
         assert max(held.grown()) <= self.MARGIN
-        assert len(_channels._LOOPS) <= 1
+        assert len(channels._LOOPS) <= 1

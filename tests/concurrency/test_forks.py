@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from genai_config import _channels, _pool
-from genai_config._pool import Pool
+from genai_config._transport import channels
+from genai_config._transport import pool as _pool
+from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -191,9 +192,9 @@ class TestAfterRequests:
 def test_a_child_made_during_a_refresh(server: GeminiServer, tmp_path: Path) -> None:
     """It does not wait for the parent's refresh, whose thread it has not: it makes its own."""
     program = """
-        from genai_config import _sources
+        from genai_config._auth import headers as _headers
 
-        asking, real = threading.Event(), _sources._request
+        asking, real = threading.Event(), _headers._request
 
         def request(config):
             asking.set()
@@ -202,7 +203,7 @@ def test_a_child_made_during_a_refresh(server: GeminiServer, tmp_path: Path) -> 
         def release():
             MODELS[0].generate_content("release")
 
-        _sources._request = request
+        _headers._request = request
         configure()
         waiter = threading.Thread(target=ask)
         waiter.start()
@@ -284,18 +285,18 @@ class TestInThisProcess:
 
     async def test_a_child_of_a_running_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It serves no loop; a child of a loop that is over, or of none, serves them all."""
-        monkeypatch.setattr(_channels, "_forked_off_a_loop", False)
-        mine = _channels.loop_connections()
+        monkeypatch.setattr(channels, "_forked_off_a_loop", False)
+        mine = channels.loop_connections()
         closed = asyncio.new_event_loop()
         closed.close()
-        _channels._LOOPS[closed] = _channels.Connections()
-        _channels._before_fork()
-        assert closed not in _channels._LOOPS
-        _channels._before_fork()
-        assert _channels.loop_connections() is mine
-        _channels._LOOPS.clear()
-        _channels._after_fork_in_child()
-        assert _channels.loop_connections() is not mine
-        _channels._after_fork_in_child()
+        channels._LOOPS[closed] = channels.Connections()
+        channels._before_fork()
+        assert closed not in channels._LOOPS
+        channels._before_fork()
+        assert channels.loop_connections() is mine
+        channels._LOOPS.clear()
+        channels._after_fork_in_child()
+        assert channels.loop_connections() is not mine
+        channels._after_fork_in_child()
         with pytest.raises(ConfigurationError, match="forked while an event loop"):
-            _channels.loop_connections()
+            channels.loop_connections()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import google.generativeai as genai
 import pytest
 
-from genai_config import _lanes, bind, get_config, override, safe_configure
-from genai_config._clients import RoutingClient
-from genai_config._state import state
+from genai_config import bind, get_config, override, safe_configure
+from genai_config._sdk.clients import RoutingClient
+from genai_config._settings.state import state
+from genai_config._transport import channel_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def test_threads_and_tasks_never_send_another_tenants_key(server: GeminiServer) 
     of_threads = {r.connection for r in requests if r.identity in names[:THREADS]}
     of_tasks = {r.connection for r in requests if r.identity in names[THREADS:]}
     assert len(of_threads) == 1
-    assert len(of_tasks) <= -(-TASKS // _lanes.FULL)
+    assert len(of_tasks) <= -(-TASKS // channel_pool.FULL)
 
 
 @pytest.mark.usefixtures("tiny_switch_interval")
@@ -134,7 +135,7 @@ def test_the_first_call_of_many_threads_makes_one_client() -> None:
 @pytest.mark.usefixtures("configured")
 def test_three_event_loops_in_a_row_and_at_once(server: GeminiServer) -> None:
     """Each loop has a connection of its own, and is forgotten when it has closed."""
-    from genai_config import _channels
+    from genai_config._transport import channels
 
     model = genai.GenerativeModel(MODEL)
 
@@ -151,4 +152,4 @@ def test_three_event_loops_in_a_row_and_at_once(server: GeminiServer) -> None:
     assert len(server.requests) == 6
     assert len({r.connection for r in server.requests}) == 6
     asyncio.run(call())
-    assert len(_channels._LOOPS) == 1
+    assert len(channels._LOOPS) == 1

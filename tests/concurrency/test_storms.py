@@ -18,7 +18,7 @@ from google.api_core.exceptions import GoogleAPIError
 from genai_config import get_config, override, reset, safe_configure
 from genai_config.exceptions import CredentialsTimeoutError, TokenRefreshError
 from genai_config.testing import FakeClock, GeminiServer
-from genai_config.testing.certificates import certificate
+from genai_config.testing._wire.certificates import certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

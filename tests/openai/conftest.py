@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from genai_config import safe_configure
-from genai_config.testing import rules
+from genai_config.testing._service import rules
 
 if TYPE_CHECKING:
     from genai_config import GenAIConfig

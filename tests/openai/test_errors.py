@@ -8,8 +8,8 @@ import pytest
 
 from genai_config import GenAIConfig, exceptions, override, safe_configure
 from genai_config import openai as ours
-from genai_config._openai_errors import Refusal, explanation, refusal, unreachable
-from genai_config._openai_target import Target, resolve
+from genai_config._clients.errors import Refusal, explanation, refusal, unreachable
+from genai_config._clients.target import Target, resolve
 
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
@@ -175,7 +175,7 @@ def test_a_service_that_takes_too_long(server: GeminiServer) -> None:
 @pytest.mark.usefixtures("vertex")
 def test_an_authority_that_is_not_trusted(naps: list[str], tmp_path: Any) -> None:
     """The reason says so."""
-    from genai_config.testing.certificates import certificate
+    from genai_config.testing._wire.certificates import certificate
 
     other = tmp_path / "other.pem"
     other.write_bytes(certificate().ca)

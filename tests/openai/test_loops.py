@@ -112,7 +112,8 @@ def test_a_forked_child_has_connections_of_its_own(server: GeminiServer) -> None
     """Also while the parent waits for a token; the parent's go on."""
     program = f"""
         import asyncio, os, threading
-        from genai_config import openai, safe_configure, _tokens
+        from genai_config import openai, safe_configure
+        from genai_config._auth import token_source
 
         safe_configure(
             ca_certs={str(server.ca_file)!r},
@@ -131,20 +132,20 @@ def test_a_forked_child_has_connections_of_its_own(server: GeminiServer) -> None
         source = client._client.link.attach()._source
         source.invalidate(source.token())
         inside, leave = threading.Event(), threading.Event()
-        real = _tokens.TokenSource._refresh
+        real = token_source.TokenSource._refresh
 
         def refresh(self, found):
             inside.set()
             leave.wait()
             real(self, found)
 
-        _tokens.TokenSource._refresh = refresh
+        token_source.TokenSource._refresh = refresh
         waiting = threading.Thread(target=ask)
         waiting.start()
         inside.wait()
         child = os.fork()
         if not child:
-            _tokens.TokenSource._refresh = real
+            token_source.TokenSource._refresh = real
             ask()
             asyncio.run(ask_async())
             os._exit(0)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from genai_config import _sources, safe_configure
 from genai_config import openai as ours
+from genai_config import safe_configure
+from genai_config._auth import headers
 
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
@@ -48,7 +49,7 @@ def test_a_token_that_has_ended_is_not_sent(
     with ours.client() as client:
         chat = client.chat
         chat.completions.create(**CHAT)
-        monkeypatch.setattr(_sources, "clock", lambda: time.time() + server.tokens.lifetime)
+        monkeypatch.setattr(headers, "clock", lambda: time.time() + server.tokens.lifetime)
         chat.completions.create(**CHAT)
     assert (statuses(server), server.tokens.count) == (["OK", "OK"], 2)
 

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genai_config import _doctor, _doctor_environment, _environ, explain, reset
+from genai_config import explain, reset
+from genai_config._diagnosis import check_environment, doctor
+from genai_config._settings import environment as _environment
 from genai_config.testing.isolation import environment
 
 SECRET = "nobody-may-see-this"
@@ -66,12 +68,12 @@ KEY_FILES = st.fixed_dictionaries(
     },
 ).map(lambda content: json.dumps(content).encode())
 OTHERS = [
-    *(v.name for v in _environ.VARIABLES if v.name != "CLOUDSDK_CONFIG"),
-    *_doctor_environment._OPENAI, "SSL_CERT_FILE", "CURL_CA_BUNDLE",
+    *(v.name for v in _environment.VARIABLES if v.name != "CLOUDSDK_CONFIG"),
+    *check_environment._OPENAI, "SSL_CERT_FILE", "CURL_CA_BUNDLE",
 ]  # fmt: skip
-OF_SECRETS = [*(v.name for v in _environ.VARIABLES if v.setting == "api_key"),
-              *_doctor_environment._OPENAI]  # fmt: skip
-CHECKS = [check for check in _doctor.CHECKS if check.name != "versions"]
+OF_SECRETS = [*(v.name for v in _environment.VARIABLES if v.setting == "api_key"),
+              *check_environment._OPENAI]  # fmt: skip
+CHECKS = [check for check in doctor.CHECKS if check.name != "versions"]
 ENVIRONMENTS = st.fixed_dictionaries(
     {},
     optional={
@@ -92,9 +94,9 @@ def nothing_is_warned_of() -> Any:
 def forms(model: str | None) -> list[str]:
     """All that is ever shown of an explanation and of a report."""
     told = explain(model)
-    report = _doctor.examine(model, checks=CHECKS)
+    report = doctor.examine(model, checks=CHECKS)
     assert "has failed itself" not in str(report)
-    _doctor.fix(report)
+    doctor.fix(report)
     return [str(told), told._repr_html_(), told.model_dump_json(), json.dumps(report.model_dump())]
 
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_config import UNSET, GenAIConfig
-from genai_config._config import _flatten, build
-from genai_config._patches import EMPTY, Patch, combine, make_patch
+from genai_config._settings.model import _flatten, build
+from genai_config._settings.patch import EMPTY, Patch, combine, make_patch
 
 NAMES = st.sampled_from(["x-a", "X-A", "x-b", "x-c"])
 PAIRS = st.lists(st.tuples(NAMES, st.text("ab ", max_size=3)), max_size=4)

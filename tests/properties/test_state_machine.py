@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import genai_config
-from genai_config import UNSET, GenAIConfig, _environ, _sdk, override
-from genai_config._patches import make_patch
-from genai_config._state import Layer, Origin, state
+from genai_config import UNSET, GenAIConfig, override
+from genai_config._sdk import manager
+from genai_config._settings import environment
+from genai_config._settings.patch import make_patch
+from genai_config._settings.state import Layer, Origin, state
 from genai_config.exceptions import ConfigurationError, RawConfigureError, RawConfigureWarning
 
 pytestmark = pytest.mark.filterwarnings(
@@ -165,10 +167,10 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         """Nothing is set and nothing configured; our manager is in the SDK."""
-        for variable in _environ.VARIABLES:
+        for variable in environment.VARIABLES:
             os.environ.pop(variable.name, None)
         genai_config.reset()
-        _sdk.install()
+        manager.install()
 
     def teardown(self) -> None:
         """As it was before."""

@@ -17,7 +17,6 @@ from google.generativeai import client as client_lib
 import genai_config
 from genai_config import (
     UNSET,
-    _sdk,
     base_models,
     generative_model,
     get_config,
@@ -26,8 +25,9 @@ from genai_config import (
     tuned_models,
     uninstall,
 )
-from genai_config._clients import RoutingClient
-from genai_config._state import state
+from genai_config._sdk import manager as _manager
+from genai_config._sdk.clients import RoutingClient
+from genai_config._settings.state import state
 from genai_config.exceptions import (
     ConfigurationError,
     CredentialsNotFoundError,
@@ -158,16 +158,16 @@ def test_uninstall_leaves_a_manager_that_somebody_else_put_in(bare: Bare) -> Non
     genai_config.uninstall()
     assert client_lib._client_manager is theirs
     safe_configure(transport="rest")
-    assert isinstance(client_lib._client_manager, _sdk.ClientManager)
+    assert isinstance(client_lib._client_manager, _manager.ClientManager)
 
 
 def test_uninstall_before_anything_was_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """uninstall() and reset() load nothing that is not loaded."""
-    for room in ("_sdk", "_tokens", "_channels"):
+    for room in ("_sdk.manager", "_auth.token_source", "_transport.channels"):
         monkeypatch.delitem(sys.modules, f"genai_config.{room}", raising=False)
     genai_config.uninstall()
     genai_config.reset()
-    assert "genai_config._sdk" not in sys.modules
+    assert "genai_config._sdk.manager" not in sys.modules
 
 
 # A raw configure() after us

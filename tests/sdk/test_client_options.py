@@ -22,8 +22,8 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.generativeai import client as client_lib
 
 from genai_config import UNSET, override, safe_configure
-from genai_config._credentials import Found, in_universe
-from genai_config._routing import CLOUD_PLATFORM, RETRIEVER, TUNED_SCOPES, TUNING
+from genai_config._auth.credentials import Found, in_universe
+from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNED_SCOPES, TUNING
 from genai_config.exceptions import ConfigurationError, InvalidCredentialsError
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 
 from genai_config import safe_configure
-from genai_config._routing import CLOUD_PLATFORM, RETRIEVER_SCOPES, TUNED_SCOPES, TUNING
+from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER_SCOPES, TUNED_SCOPES, TUNING
 from genai_config.exceptions import (
     CredentialsNotFoundError,
     CredentialsTimeoutError,

@@ -27,7 +27,7 @@ from google.generativeai.types import file_types, permission_types, retriever_ty
 from google.oauth2 import service_account
 
 import genai_config
-from genai_config.testing import rules
+from genai_config.testing._service import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,13 +14,8 @@ from google.generativeai import client as client_lib
 from google.generativeai import retriever
 
 from genai_config import base_models, override, safe_configure, tuned_models
-from genai_config._clients import RoutingClient
-from genai_config._routing import (
-    BASE_SCOPES,
-    RETRIEVER_SCOPES,
-    RULES,
-    TUNED_SCOPES,
-)
+from genai_config._routing.decision import BASE_SCOPES, RETRIEVER_SCOPES, RULES, TUNED_SCOPES
+from genai_config._sdk.clients import RoutingClient
 from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,

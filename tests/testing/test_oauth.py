@@ -13,7 +13,8 @@ from google.auth.crypt import RSASigner
 from google.auth.exceptions import RefreshError
 from google.oauth2 import service_account
 
-from genai_config.testing import GeminiServer, rules
+from genai_config.testing import GeminiServer
+from genai_config.testing._service import rules
 
 BASE = "models/gemini-1.5-flash"
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 from google.api_core import exceptions
 
-from genai_config.testing import rules
+from genai_config.testing._service import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from google.auth import jwt
 from google.auth.crypt import RSASigner
 from google.protobuf import json_format
 
-from genai_config.testing import rules
+from genai_config.testing._service import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable

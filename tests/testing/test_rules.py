@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.ai import generativelanguage_v1beta as glm
@@ -10,8 +10,11 @@ from google.auth import jwt
 from google.auth.crypt import RSASigner
 from google.protobuf import json_format
 
-from genai_config.testing import GeminiServer, rules
-from genai_config.testing.errors import ServiceError
+from genai_config.testing._service import rules
+from genai_config.testing._service.errors import ServiceError
+
+if TYPE_CHECKING:
+    from genai_config.testing import GeminiServer
 
 BASE = "models/gemini-1.5-flash"
 TUNED = "tunedModels/mine"

@@ -13,9 +13,9 @@ import uvicorn
 
 import genai_config.testing
 from genai_config.testing import GeminiServer
-from genai_config.testing import methods as testing_methods
-from genai_config.testing.methods import _bindings, _http_options, bindings, methods
-from genai_config.testing.stores import Store
+from genai_config.testing._service import methods as testing_methods
+from genai_config.testing._service.methods import _bindings, _http_options, bindings, methods
+from genai_config.testing._service.stores import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

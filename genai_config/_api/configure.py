@@ -1,0 +1,143 @@
+"""The public verbs: they check what they are given, and wire the other rooms together."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from genai_config._api.scopes import checked_patch
+from genai_config._settings import state as _state
+from genai_config._settings.state import Layer, Origin, state
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import os
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from google.api_core.client_options import ClientOptions
+    from google.api_core.gapic_v1.client_info import ClientInfo
+    from google.auth.credentials import Credentials
+    from google.generativeai.generative_models import GenerativeModel
+
+    from genai_config._settings.model import GenAIConfig
+    from genai_config._settings.patch import Unset
+
+
+def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spelt out
+    *,
+    api_key: str | Unset | None = None,
+    credentials: (
+        Credentials
+        | Mapping[str, Any]
+        | str
+        | os.PathLike[str]
+        | Callable[[], str | tuple[str, dt.datetime | float | None]]
+        | Unset
+        | None
+    ) = None,
+    transport: str | Unset | None = None,
+    client_options: ClientOptions | Mapping[str, Any] | Unset | None = None,
+    client_info: ClientInfo | Unset | None = None,
+    default_metadata: Iterable[tuple[str, str | bytes]] | Unset | None = None,
+    auth: str | Unset | None = None,
+    tuned_transport: str | Unset | None = None,
+    scopes: Sequence[str] | Unset | None = None,
+    quota_project: str | Unset | None = None,
+    timeout: float | Unset | None = None,
+    auth_timeout: float | Unset | None = None,
+    proxy: str | Unset | None = None,
+    ca_certs: str | os.PathLike[str] | Unset | None = None,
+    project: str | Unset | None = None,
+    location: str | Unset | None = None,
+    endpoint: str | Unset | None = None,
+    raw_configure: str | Unset | None = None,
+    **unknown: NoReturn,
+) -> GenAIConfig:
+    """Changes the configuration of the process; what is not given stays as it is.
+
+    Called in place of ``genai.configure()``, with the same keywords and some more. None (and an
+    empty API key) means "not given"; UNSET clears a setting.
+
+    Args:
+        api_key: The API key, for everything that takes one.
+        credentials: google-auth credentials, a key file's path or its content, or a function that
+            gives an access token, which is used until the service refuses it, or (token, expiry),
+            with a datetime (UTC if naive) or seconds since the epoch; it is called in a thread of
+            its own and may block. Without any, Application Default Credentials are looked for
+            when a request needs them.
+        transport: "grpc", "grpc_asyncio" or "rest"; sync and async calls work with each.
+        client_options: As for the SDK; merged field by field.
+        client_info: As for the SDK; copied.
+        default_metadata: (name, value) pairs to send with every request; merged by name.
+        auth: "auto": per request, "oauth": OAuth for all, "api_key": never OAuth.
+        tuned_transport: "grpc" or "rest", for tuned models whatever `transport` says.
+        scopes: OAuth scopes; by default those the request needs.
+        quota_project: The project that OAuth requests are billed to.
+        timeout: Seconds for a whole call, retries included.
+        auth_timeout: Seconds for finding credentials and fetching a token; 30 by default.
+        proxy: URL of an HTTP proxy, for these clients alone.
+        ca_certs: PEM file of the certificate authorities to trust, for these clients alone.
+        project: Project of the Vertex AI clients.
+        location: Location of the Vertex AI clients.
+        endpoint: Endpoint id of the Vertex AI clients.
+        raw_configure: What a later raw ``genai.configure()`` does: "warn" (replace, as the SDK
+            does, and say what was dropped), "merge" or "error".
+        **unknown: None is known; the error names the nearest setting.
+
+    Returns:
+        The configuration in force now.
+
+    Raises:
+        ConfigurationError: A value is refused; nothing has changed.
+        InvalidCredentialsError: The key file given cannot be used; nothing has changed.
+    """
+    settings = {**locals()}
+    settings.update(settings.pop("unknown"))
+    layer = Layer(checked_patch(settings), Origin("safe_configure", _state.call_site()))
+    from genai_config._sdk import manager
+
+    manager.install(layer)
+    return state.current().config
+
+
+def get_config() -> GenAIConfig:
+    """The configuration in force here and now: this thread's or task's scopes included."""
+    return state.current().config
+
+
+def is_configured() -> bool:
+    """Whether anything but the environment configures requests here and now."""
+    return bool(state.published or state.scopes())
+
+
+def reset() -> None:
+    """Back to the defaults and the environment; connections and credentials are forgotten.
+
+    Scopes that are entered stay in force until they are left.
+    """
+    state.clear()
+    for name, forget in (("_auth.headers", "forget_sources"), ("_transport.channels", "close_all")):
+        room = sys.modules.get(f"genai_config.{name}")
+        if room is not None:
+            getattr(room, forget)()
+
+
+def uninstall() -> None:
+    """Puts the SDK's own client manager back; the configuration itself is kept."""
+    sdk = sys.modules.get("genai_config._sdk.manager")
+    if sdk is not None:
+        sdk.uninstall()
+
+
+def generative_model(*args: Any, **kwargs: Any) -> GenerativeModel:
+    """A ``genai.GenerativeModel`` that keeps the configuration in force where it is made.
+
+    Args:
+        *args: As for ``genai.GenerativeModel``.
+        **kwargs: As for ``genai.GenerativeModel``.
+    """
+    from genai_config._sdk import manager
+
+    manager.install()
+    model: GenerativeModel = manager.generative_model(state.current(), *args, **kwargs)
+    return model

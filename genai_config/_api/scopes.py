@@ -1,0 +1,263 @@
+"""Changes for one thread or task: `override`, `base_models`, `tuned_models`, and `bind`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from genai_config._api.decorators import decorated
+from genai_config._routing.decision import BASE_SCOPES, TUNED_SCOPES
+from genai_config._settings import environment
+from genai_config._settings import state as _state
+from genai_config._settings.patch import UNSET, Patch, combine, make_patch
+from genai_config._settings.state import Layer, Origin, state
+from genai_config.exceptions import (
+    APIKeyRequiredError,
+    ConfigurationError,
+    CredentialsNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from genai_config._auth.token_source import TokenSource
+    from genai_config._settings.model import GenAIConfig
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def checked_patch(settings: Mapping[str, Any]) -> Patch:
+    """As `make_patch`, and the files that settings name are looked at as well."""
+    patch = make_patch(settings)
+    if patch.values.get("credentials", UNSET) is not UNSET:
+        from genai_config._auth import credentials
+
+        credentials.check(patch.values["credentials"])
+    ca_certs = patch.values.get("ca_certs", UNSET)
+    if ca_certs is not UNSET:
+        from genai_config._auth import credentials
+
+        credentials.check_ca_certs(ca_certs)
+    return patch
+
+
+class Scope:
+    """A change of settings for one thread or task, while a ``with`` block or a function runs.
+
+    One object may be entered any number of times, nested or at once from several threads.
+    Under ``async with``, looking for credentials leaves the event loop free.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._layer = Layer(checked_patch(settings), Origin("override", _state.call_site()))
+
+    def _prepare(self) -> Layer:
+        """The layer to put in force, after the checks that belong to entering."""
+        _install(self._layer)
+        return self._layer
+
+    async def _prepare_async(self) -> Layer:
+        return self._prepare()
+
+    def _layers(self) -> tuple[Layer, ...]:
+        """The layers that `_prepare` may have chosen."""
+        return (self._layer,)
+
+    def __enter__(self) -> None:
+        state.enter(self._prepare())
+
+    def __exit__(self, *error: object) -> None:
+        state.leave(*self._layers())
+
+    async def __aenter__(self) -> None:
+        state.enter(await self._prepare_async())
+
+    async def __aexit__(self, *error: object) -> None:
+        state.leave(*self._layers())
+
+    def __call__(self, function: F) -> F:
+        """Decorates a function, a coroutine function or a generator of either kind."""
+
+        def prepare() -> _Inside:
+            return _Inside(self._prepare())
+
+        async def prepare_async() -> _Inside:
+            return _Inside(await self._prepare_async())
+
+        return decorated(function, prepare, prepare_async)
+
+
+class _Inside:
+    """Runs a function's code in scopes of its own, and gives the caller his back.
+
+    A generator enters it for each step: what its code has entered by itself between two steps is
+    in force again at the next, and nowhere else.
+
+    Args:
+        *layers: The scopes of the function.
+        alone: Whether the caller's scopes are out of force meanwhile.
+    """
+
+    def __init__(self, *layers: Layer, alone: bool = False) -> None:
+        self._own = layers
+        self._alone = alone
+
+    def __enter__(self) -> None:
+        self._callers = state.scopes()
+        self._below = () if self._alone else self._callers
+        state.exchange_scopes((*self._below, *self._own))
+
+    def __exit__(self, *error: object) -> None:
+        self._own = state.exchange_scopes(self._callers)[len(self._below) :]
+
+
+class _Checked(Scope):
+    """A scope for one model type: it looks for the credentials that it needs on entry."""
+
+    async def _prepare_async(self) -> Layer:
+        import asyncio
+
+        return await asyncio.to_thread(self._prepare)
+
+
+class _TunedModels(_Checked):
+    def __init__(self, settings: dict[str, Any]) -> None:
+        transport = settings.pop("transport", None)
+        if transport is not None:
+            settings["tuned_transport"] = "grpc" if transport == "grpc_asyncio" else transport
+        super().__init__({**settings, "auth": settings.get("auth") or "oauth"})
+        if self._layer.patch.values["auth"] == "api_key":
+            raise ConfigurationError(
+                'tuned_models(auth="api_key"): tuned models take OAuth credentials alone.',
+                'leave auth out, or base_models(auth="api_key") for base models.',
+            )
+
+    def _prepare(self) -> Layer:
+        _source(_config_with(self._layer), TUNED_SCOPES).found()
+        return super()._prepare()
+
+
+class _BaseModels(_Checked):
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self._forced = {
+            auth: Layer(combine(self._layer.patch, Patch({"auth": auth})), self._layer.origin)
+            for auth in ("oauth", "api_key")
+        }
+
+    def _layers(self) -> tuple[Layer, ...]:
+        return tuple(self._forced.values())
+
+    def _prepare(self) -> Layer:
+        config = _config_with(self._layer)
+        auth = config.auth
+        if auth == "auto":
+            auth = "oauth" if config.api_key is None else "api_key"
+        if auth == "api_key" and config.api_key is None:
+            raise APIKeyRequiredError(
+                f'auth="api_key", and no API key was found. Looked for: {_keys_looked_for()}.',
+                _KEY_REMEDY,
+            )
+        if auth == "oauth":
+            try:
+                _source(config, BASE_SCOPES).found()
+            except CredentialsNotFoundError as error:
+                if config.auth == "oauth":
+                    raise
+                raise CredentialsNotFoundError(
+                    f"Base models take an API key or OAuth credentials. Looked for: "
+                    f"{_keys_looked_for()}. {error.problem}",
+                    error.remedy,
+                ) from None
+        super()._prepare()
+        return self._forced[auth]
+
+
+_KEY_REMEDY = 'safe_configure(api_key="…") or export GEMINI_API_KEY=…'
+
+
+def _keys_looked_for() -> str:
+    names = [v.name for v in environment.VARIABLES if v.setting == "api_key"]
+    return "; ".join(["api_key= (not given)", *(f"{name} (not set)" for name in names)])
+
+
+def _install(layer: Layer) -> None:
+    """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
+    from genai_config._sdk import manager
+
+    if not manager.is_installed():
+        with _Inside(layer):
+            manager.install()
+
+
+def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
+    from genai_config._auth import headers
+
+    return headers.source_for(config, config.scopes or scopes)
+
+
+def _config_with(layer: Layer) -> GenAIConfig:
+    """The configuration that would be in force with one more scope, and our manager in the SDK."""
+    from genai_config._sdk import manager
+
+    return state.preview(manager.with_adopted, layer).config
+
+
+def override(**settings: Any) -> Scope:
+    """Changes settings for this thread or task alone, for a ``with`` block or a function.
+
+    Nests, may be entered again, and is undone on any exit. What it does not change follows later
+    calls of `safe_configure`.
+
+    Args:
+        **settings: As for `safe_configure`; None leaves a setting alone, UNSET clears it.
+
+    Raises:
+        ConfigurationError: A value is refused.
+    """
+    return Scope(settings)
+
+
+def tuned_models(**settings: Any) -> Scope:
+    """As `override`, for tuned models: every request inside goes by OAuth.
+
+    Entering it fails, with the remedy, when no OAuth credentials can be found.
+
+    Args:
+        **settings: As for `safe_configure`; `transport` is that of the tuned models.
+
+    Raises:
+        ConfigurationError: A value is refused, ``auth="api_key"`` among them.
+    """
+    return _TunedModels(settings)
+
+
+def base_models(**settings: Any) -> Scope:
+    """As `override`, for base models: every request inside goes by the API key, if there is one.
+
+    Without a key, or with ``auth="oauth"`` in force, it is OAuth. Entering it fails, with the
+    remedy, when neither can be found.
+
+    Args:
+        **settings: As for `safe_configure`.
+
+    Raises:
+        ConfigurationError: A value is refused.
+    """
+    return _BaseModels(settings)
+
+
+def bind(function: F) -> F:
+    """Carries the scopes in force here into wherever the function will run.
+
+    Threads and executors start without their creator's scopes; a bound function, coroutine
+    function or generator function brings them along.
+    """
+    scopes = state.scopes()
+
+    def prepare() -> _Inside:
+        return _Inside(*scopes, alone=True)
+
+    async def prepare_async() -> _Inside:
+        return prepare()
+
+    return decorated(function, prepare, prepare_async)

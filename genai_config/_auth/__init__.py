@@ -1,0 +1,1 @@
+"""Whose credentials a request carries, and a valid token of theirs."""

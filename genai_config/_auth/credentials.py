@@ -1,0 +1,391 @@
+"""From a configuration and scopes to google-auth credentials: given ones, a key file, or ADC.
+
+Finding may read files and ask the metadata server; it never fetches a token.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM, TUNED_SCOPES
+from genai_config._settings.callables import name_of
+from genai_config._settings.secrets import SecretMapping, scrub
+from genai_config._settings.validation import is_credentials
+from genai_config.exceptions import (
+    ConfigurationError,
+    CredentialsNotFoundError,
+    InvalidCredentialsError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genai_config._settings.model import ClientOptions
+
+# What decides which Application Default Credentials google-auth finds.
+_ADC_VARIABLES = (
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "CLOUDSDK_CONFIG",
+    "NO_GCE_CHECK",
+    "GCE_METADATA_HOST",
+    "COLAB_RELEASE_TAG",
+    "GOOGLE_CLOUD_QUOTA_PROJECT",
+)
+
+
+# Said of a file: its reader may have forgotten that a variable names it.
+_NAMED_BY = " (named by GOOGLE_APPLICATION_CREDENTIALS)"
+
+
+class Found(NamedTuple):
+    """Credentials, ready to be refreshed.
+
+    Attributes:
+        credentials: A `google.auth.credentials.Credentials` with the scopes of the request.
+        description: What they are and where they came from, for people.
+        quota_project: The project they bill to by themselves; None: none.
+        project: The project they belong to; None: unknown.
+    """
+
+    credentials: Any
+    description: str
+    quota_project: str | None
+    project: str | None
+
+
+def login_command(scopes: tuple[str, ...] = TUNED_SCOPES) -> str:
+    """The gcloud command that makes end-user credentials with these scopes.
+
+    The scopes of end-user credentials are fixed at login, and any beyond cloud-platform need an
+    OAuth client of one's own: https://ai.google.dev/gemini-api/docs/oauth.
+    """
+    if scopes == (CLOUD_PLATFORM,):
+        return "gcloud auth application-default login"
+    wanted = ",".join(dict.fromkeys((CLOUD_PLATFORM, *scopes)))
+    return (
+        "gcloud auth application-default login --client-id-file=client_secret.json "
+        f"--scopes='{wanted}'"
+    )
+
+
+def adc_identity() -> tuple[object, ...]:
+    """What Application Default Credentials depend on: equal means they are the same."""
+    values = tuple([os.environ.get(name) for name in _ADC_VARIABLES])
+    return (*values, _file_identity(values[0] or adc_path()))
+
+
+def adc_path() -> Path:
+    """The file that `gcloud auth application-default login` writes."""
+    from google.auth import _cloud_sdk
+
+    return Path(_cloud_sdk.get_application_default_credentials_path())
+
+
+def _file_identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)  # noqa: PTH116 -- twice as fast, and asked for at each request
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def identity(credentials: object) -> object:
+    """A hashable stand-in for a `credentials` setting that changes when they do."""
+    if credentials is None:
+        return adc_identity()
+    if isinstance(credentials, Path):
+        return credentials, _file_identity(credentials)
+    return credentials
+
+
+def audience(options: ClientOptions) -> str:
+    """Whom tokens are for, which Google Distributed Cloud's token endpoints have to be told."""
+    if options.api_audience:
+        return options.api_audience
+    endpoint = options.api_endpoint
+    if not endpoint:
+        return f"https://generativelanguage.{options.universe_domain or 'googleapis.com'}/"
+    return f"https://{urlsplit(endpoint if '://' in endpoint else f'//{endpoint}').netloc}/"
+
+
+def find(
+    credentials: object,
+    scopes: tuple[str, ...],
+    audience: str = "https://generativelanguage.googleapis.com/",
+) -> Found:
+    """Finds the credentials that a `credentials` setting stands for.
+
+    Args:
+        credentials: The setting: google-auth credentials, a frozen key file, a path, a function
+            that gives tokens, or None for Application Default Credentials.
+        scopes: The OAuth scopes to ask for, where the kind of credentials lets one ask.
+        audience: Whom the tokens are for, where the kind of credentials wants to know.
+
+    Raises:
+        CredentialsNotFoundError: There are none.
+        InvalidCredentialsError: What is there cannot be used.
+    """
+    from genai_config._auth import custom
+
+    found = _find(credentials, scopes)
+    given = found.credentials
+    if hasattr(given, "with_gdch_audience") and getattr(given, "_audience", None) is None:
+        return found._replace(credentials=given.with_gdch_audience(audience))
+    if custom.sets_headers(given):
+        return found._replace(credentials=custom.HeaderCredentials(given, audience))
+    return found
+
+
+def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
+    if credentials is None:
+        return _find_default(scopes)
+    if isinstance(credentials, Path):
+        return _from_file(credentials, scopes)
+    if isinstance(credentials, SecretMapping):
+        origin = "the mapping given as credentials="
+        info = credentials.plain()
+        return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
+    if not is_credentials(credentials):
+        from genai_config._auth.custom import FunctionCredentials
+
+        function: Any = credentials
+        origin = f"{name_of(function)}, given as credentials="
+        return Found(FunctionCredentials(function), origin, None, None)
+    return _found(credentials, "the object given as credentials=", scopes, None)
+
+
+def find_unasked(credentials: object, scopes: tuple[str, ...]) -> Found | None:
+    """As `find`, but without the network: None where the metadata server would be asked."""
+    return _from_adc_file(scopes) if credentials is None else find(credentials, scopes)
+
+
+def universe(options: ClientOptions) -> str | None:
+    """The universe whose credentials are wanted; None: who gave an endpoint knows its own."""
+    named = options.universe_domain or os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN")
+    return named or (None if options.api_endpoint else "googleapis.com")
+
+
+def in_universe(found: Found, universe: str | None) -> Found:
+    """Credentials, if they belong to the universe that requests go to; None: any.
+
+    Raises:
+        InvalidCredentialsError: They belong to another, and their tokens are not to leave it.
+    """
+    from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN
+
+    if universe is None:
+        return found
+    # Some ask the metadata server for it, which is a wait that most people have no use for.
+    attribute = "_universe_domain" if universe == DEFAULT_UNIVERSE_DOMAIN else "universe_domain"
+    own = getattr(found.credentials, attribute, DEFAULT_UNIVERSE_DOMAIN)
+    if own != universe:
+        raise InvalidCredentialsError(
+            f"{found.description} belong to the universe {own}, and requests go to {universe}.",
+            f"safe_configure(client_options={{'universe_domain': {own!r}}}), or give credentials "
+            f"of {universe}.",
+        )
+    return found
+
+
+def check(credentials: object) -> None:
+    """Loads credentials given as a path or a mapping, to refuse bad ones where they are given."""
+    if isinstance(credentials, (Path, SecretMapping)):
+        find(credentials, (CLOUD_PLATFORM,))
+
+
+def check_ca_certs(path: Path) -> None:
+    """Refuses a file of certificate authorities that cannot be used, where it is given."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"ca_certs={str(path)!r} cannot be used: {error.strerror or error}.",
+            "give the path of a PEM file with certificates.",
+        ) from None
+
+
+def _from_file(path: Path, scopes: tuple[str, ...], before: str = "", after: str = "") -> Found:
+    info = _read_key_file(path, after)
+    origin = f"{before}{path}{after}"
+    return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
+
+
+def _shown(path: str | Path) -> str:
+    """A path as errors name it; a key file's content, given in its place, is not shown."""
+    text = str(path)
+    return "'{…}' (content where a path belongs)" if text.lstrip().startswith("{") else text
+
+
+def _read_key_file(path: Path, after: str) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidCredentialsError(
+            f"The key file {_shown(path)}{after} cannot be read: {error.strerror}.",
+            "give the path of a file this process may read.",
+        ) from None
+    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
+        info = None
+    if not isinstance(info, dict):
+        raise InvalidCredentialsError(
+            f"{path}{after} is no key file: it does not hold a JSON object.",
+            "give the file that the Google Cloud console or gcloud wrote.",
+        )
+    return info
+
+
+def _loaders() -> dict[str, Callable[[dict[str, Any], tuple[str, ...]], Any]]:
+    """For each type of key file, google-auth's own loader for it."""
+    from google.auth import (
+        aws,
+        external_account_authorized_user,
+        identity_pool,
+        impersonated_credentials,
+        pluggable,
+    )
+    from google.oauth2 import credentials, gdch_credentials, service_account
+
+    def external_account(info: dict[str, Any], scopes: tuple[str, ...]) -> Any:
+        source = info.get("credential_source") or {}
+        kind: Any = identity_pool
+        if str(info.get("subject_token_type", "")).endswith("aws4_request"):
+            kind = aws
+        elif "executable" in source:
+            kind = pluggable
+        return kind.Credentials.from_info(info, scopes=list(scopes))
+
+    return {
+        "service_account": lambda info, scopes: (
+            service_account.Credentials.from_service_account_info(info, scopes=list(scopes))
+        ),
+        # Their scopes were fixed at login: asking for others would only make the refresh fail.
+        "authorized_user": lambda info, _: credentials.Credentials.from_authorized_user_info(info),
+        "external_account": external_account,
+        "external_account_authorized_user": lambda info, _: (
+            external_account_authorized_user.Credentials.from_info(info)
+        ),
+        "impersonated_service_account": lambda info, scopes: (
+            impersonated_credentials.Credentials.from_impersonated_service_account_info(
+                info, scopes=list(scopes)
+            )
+        ),
+        "gdch_service_account": lambda info, _: (
+            gdch_credentials.ServiceAccountCredentials.from_service_account_info(info)
+        ),
+    }
+
+
+def _load(info: dict[str, Any], origin: str, scopes: tuple[str, ...]) -> Any:
+    loaders = _loaders()
+    kind = info.get("type")
+    if not isinstance(kind, str) or kind not in loaders:
+        shown = repr(kind) if isinstance(kind, str) else "missing"
+        raise InvalidCredentialsError(
+            f"The type of {origin} is {shown}; google-auth knows {', '.join(sorted(loaders))}.",
+            "give a key file of one of these types; an OAuth client file "
+            "(client_secret.json) is for gcloud's --client-id-file.",
+        )
+    try:
+        return loaders[kind](info, scopes)
+    except Exception as error:  # noqa: BLE001 -- each loader has errors of its own
+        # The loaders' messages name fields, but a parser's may quote the key: the type is enough.
+        reason = scrub(str(error)) if "missing" in str(error) else type(error).__name__
+        raise InvalidCredentialsError(
+            f"{origin} says it is a {kind} key file, but it cannot be used: {reason}.",
+            "download or create the key file again.",
+        ) from None
+
+
+def _found(credentials: Any, origin: str, scopes: tuple[str, ...], project: str | None) -> Found:
+    from google.auth.credentials import with_scopes_if_required
+    from google.oauth2 import service_account
+
+    credentials = with_scopes_if_required(credentials, list(scopes))
+    if isinstance(credentials, service_account.Credentials):
+        # Service accounts sign their own tokens (https://google.aip.dev/auth/4111): no token
+        # endpoint and no wait; the SDK's clients do the same.
+        credentials = credentials.with_always_use_jwt_access(True)
+    kind = f"{type(credentials).__module__}.{type(credentials).__qualname__}"
+    quota = getattr(credentials, "quota_project_id", None)
+    project = project or getattr(credentials, "project_id", None)
+    return Found(credentials, f"{kind} from {origin}", quota, project)
+
+
+def _find_default(scopes: tuple[str, ...]) -> Found:
+    """ADC, in the order of https://google.aip.dev/auth/4110.
+
+    google.auth.default() would ask the network for the project of an external account, and so
+    hang on a dead token endpoint: it is left the metadata server alone.
+    """
+    found = _from_adc_file(scopes)
+    if found is not None:
+        return found
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        credentials, project = google.auth.default(scopes=list(scopes))
+    except GoogleAuthError:
+        raise _not_found(scopes) from None
+    return _found(credentials, "ADC, the metadata server", scopes, project)
+
+
+def _from_adc_file(scopes: tuple[str, ...]) -> Found | None:
+    """ADC of a file; None where it is the metadata server's turn."""
+    explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    path = Path(explicit) if explicit else adc_path()
+    if os.path.isfile(path):  # noqa: PTH113 -- Path's raises if the name is too long or not ours
+        return _from_file(path, scopes, "ADC, ", _NAMED_BY if explicit else "")
+    if explicit or "COLAB_RELEASE_TAG" in os.environ or _no_gce_check():
+        # Colab's metadata server belongs to Colab, not to the user; the SDK leaves it out too.
+        # google-auth looks at NO_GCE_CHECK when it is imported, and never again.
+        raise _not_found(scopes)
+    return None
+
+
+def _no_gce_check() -> bool:
+    return os.environ.get("NO_GCE_CHECK", "").lower() == "true"
+
+
+_KEY_REMEDY = (
+    'for base models, an API key: safe_configure(api_key="…") or export GEMINI_API_KEY=… (and not '
+    'auth="oauth")'
+)
+_OWN_CLIENT = (
+    "\n  client_secret.json is an OAuth client of your own: "
+    "https://ai.google.dev/gemini-api/docs/oauth"
+)
+
+
+def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
+    explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    looked = ["credentials= (not given)"]
+    if explicit:
+        named = _shown(explicit)
+        looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {named}, which is no file)")
+    else:
+        looked.append("GOOGLE_APPLICATION_CREDENTIALS (not set)")
+        looked.append(f"{adc_path()} (does not exist)")
+        in_colab = "COLAB_RELEASE_TAG" in os.environ
+        not_asked = "NO_GCE_CHECK" if _no_gce_check() else "no answer"
+        state = "Colab's own, not used" if in_colab else not_asked
+        looked.append(f"the metadata server ({state})")
+    # Base models come here because there is no key, which is all that most people lack.
+    login = login_command(scopes)
+    remedies = [
+        *([_KEY_REMEDY] if scopes == BASE_SCOPES else []),
+        *(["unset GOOGLE_APPLICATION_CREDENTIALS, or give it a key file's path"] * bool(explicit)),
+        login,
+        *([] if explicit else ["export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json"]),
+        "safe_configure(credentials='/path/to/key.json')",
+    ]
+    return CredentialsNotFoundError(
+        f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.",
+        "\n  or: ".join(remedies) + (_OWN_CLIENT if "client_secret" in login else ""),
+    )

@@ -1,0 +1,144 @@
+"""From a route to the headers of its calls: a key, or a token from a source shared by all."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from genai_config._auth import credentials as _credentials
+from genai_config._auth.token_source import TokenSource
+from genai_config._transport.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genai_config._auth.credentials import Found
+    from genai_config._routing.decision import Route
+    from genai_config._settings.model import GenAIConfig
+    from genai_config._settings.secrets import Secret
+    from genai_config._transport.call_credentials import CallCredentials, Headers
+
+_POOL: Pool[TokenSource] = Pool(256)
+
+clock: Callable[[], float] = time.time
+"""The time in seconds since the epoch that tokens expire by."""
+
+
+def _now() -> float:
+    return clock()  # looked up at each call: a test may have put another in its place
+
+
+def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
+    """The token source of a configuration's credentials for these scopes, shared by all."""
+    credentials = config.credentials
+    audience = _credentials.audience(config.client_options)
+    universe = _credentials.universe(config.client_options)
+    return _POOL.get(
+        _key(config, scopes),
+        lambda: TokenSource(
+            lambda: _credentials.in_universe(
+                _credentials.find(credentials, scopes, audience), universe
+            ),
+            lambda: _request(config),
+            config.auth_timeout,
+            _now,
+        ),
+    )
+
+
+def known(config: GenAIConfig, scopes: tuple[str, ...]) -> Found | None:
+    """The credentials that requests with these scopes have found so far; nobody is asked."""
+    source = _POOL.peek(_key(config, scopes))
+    return source.known if source is not None else None
+
+
+def _key(config: GenAIConfig, scopes: tuple[str, ...]) -> tuple[object, ...]:
+    return (
+        _credentials.identity(config.credentials),
+        scopes,
+        _credentials.audience(config.client_options),
+        _credentials.universe(config.client_options),
+        config.auth_timeout,
+        config.ca_certs,
+        config.proxy,
+    )
+
+
+def forget_sources() -> None:
+    """Drops every token source: credentials are found anew."""
+    _POOL.clear()
+
+
+def _request(config: GenAIConfig) -> Any:
+    import requests
+
+    from genai_config._transport import http
+
+    session = requests.Session()
+    http.mount(session, config.ca_certs, config.proxy)
+    # google-auth gives each attempt 120 s; the thread should not outlive its callers by much.
+    return http.TokenRequest(session, config.auth_timeout)
+
+
+class KeyHeaders:
+    """An API key; as a bearer token where OpenAI's clients are served."""
+
+    renewable = False
+
+    def __init__(self, key: Secret, *, bearer: bool = False) -> None:
+        value = key.get_secret_value()
+        header = ("authorization", f"Bearer {value}") if bearer else ("x-goog-api-key", value)
+        self._headers = (header,)
+
+    def headers(self) -> Headers:
+        """The key's header."""
+        return self._headers
+
+    async def headers_async(self) -> Headers:
+        """The key's header."""
+        return self._headers
+
+    def refused(self, headers: Headers) -> bool:
+        """No: there is no other key."""
+        del headers
+        return False
+
+
+class TokenHeaders:
+    """An access token, and the quota project if there is one."""
+
+    renewable = True
+
+    def __init__(self, source: TokenSource, quota_project: str | None) -> None:
+        self._source = source
+        self._quota_project = quota_project
+
+    def headers(self) -> Headers:
+        """The headers with a token that is valid now."""
+        return self._of(self._source.token(), self._source.found().quota_project)
+
+    async def headers_async(self) -> Headers:
+        """The headers with a token that is valid now."""
+        token = await self._source.token_async()
+        return self._of(token, (await self._source.found_async()).quota_project)
+
+    def refused(self, headers: Headers) -> bool:
+        """Forgets the token that was sent, unless another has taken its place."""
+        name, value = headers[0] if headers else ("", "")
+        if name != "authorization":
+            return False
+        self._source.invalidate(value.removeprefix("Bearer "))
+        return True
+
+    def _of(self, token: str, own_quota_project: str | None) -> Headers:
+        quota = self._quota_project or own_quota_project
+        headers = (("authorization", f"Bearer {token}"),) if token else ()
+        return (*headers, ("x-goog-user-project", quota)) if quota else headers
+
+
+def attached(config: GenAIConfig, route: Route) -> CallCredentials:
+    """The credentials that a route chose."""
+    if route.auth == "api_key":
+        assert config.api_key is not None  # noqa: S101 -- the routing chose the key
+        return KeyHeaders(config.api_key)
+    return TokenHeaders(source_for(config, route.scopes), config.quota_project)

@@ -1,0 +1,1 @@
+"""The commands of genai-config, and how they print."""

@@ -1,0 +1,201 @@
+"""The command line: each command is a function here, and says what others have found out."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.syntax import Syntax
+from rich.text import Text
+
+import genai_config
+from genai_config._cli import console as _console
+from genai_config._cli import demo as _demo
+from genai_config._cli import diagnosis, openai
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console
+
+    from genai_config.testing import GeminiServer
+
+_LABEL = 12
+
+app = typer.Typer(
+    name="genai-config",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they show local variables, and so keys
+)
+app.add_typer(diagnosis.app)
+app.add_typer(openai.commands)
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 -- what typer calls
+    if asked:
+        typer.echo(f"genai-config {genai_config.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    help="Configuration for google-generativeai that merges, and routes every request.\n\n"
+    "Example: genai-config demo"
+)
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """What all commands have in common."""
+
+
+@app.command(
+    help="Show on a local server what the bare SDK sends, and what this library sends.\n\n"
+    "Every call is real. No account is needed, and nothing leaves this machine. The exit code "
+    "is 1 if the server saw anything but what is told.\n\n"
+    "Example: genai-config demo"
+)
+def demo() -> None:
+    """Tells the story of `_demo`, step by step."""
+    console = _console.console()
+    results = []
+    with _demo.stage() as stage:
+        console.print(Text(_INTRODUCTION))
+        for number, scene in enumerate(_demo.STORY, 1):
+            console.print(Text(f"\n{number}. {scene.title}", "bold cyan"))
+            stage.enter(scene)
+            for step in scene.steps:
+                _show_step(console, step)
+                results.append(stage.play(step))
+                _show_result(console, results[-1])
+    as_told = sum(result.as_told for result in results)
+    calls = sum(len(result.seen) for result in results)
+    connections = frozenset[str]().union(*(result.connections for result in results))
+    wrong = len(results) - as_told
+    console.print(
+        Text(
+            f"\n{as_told} steps as told, {wrong} not as told; "
+            f"{calls} calls on {len(connections)} connections.",
+            "bold red" if wrong else "bold green",
+        )
+    )
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command(
+    help="Run the local Gemini server until Ctrl-C or SIGTERM, for programs in any language.\n\n"
+    "Prints what to export, as lines for a shell; the keys and accounts are made up and known to "
+    "this server alone.\n\n"
+    "Example: genai-config serve --port 8443 --rest-port 8444"
+)
+def serve(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for gRPC; 0: a free one.")] = 0,
+    rest_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for REST; 0: a free one.")
+    ] = 0,
+) -> None:
+    """Serves in this process; all it prints is for ``source <(…)`` or a file."""
+    from genai_config.testing import GeminiServer
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server = GeminiServer(port=port, rest_port=rest_port)
+        server.start()
+    except OSError as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(2) from None
+    try:
+        for line in _exports(server):
+            typer.echo(line)
+        stop.wait()
+    finally:
+        server.stop()
+
+
+def _exports(server: GeminiServer) -> Iterator[str]:
+    """What a program needs to reach the server, as a shell reads it."""
+    rest = f"https://{server.rest_endpoint}"
+    yield f"# gRPC: {server.grpc_endpoint}   REST: {rest}   (TLS)"
+    # No variables: whoever reads these lines may have an account of OpenAI's.
+    yield f"# OpenAI clients with GEMINI_API_KEY: {rest}/v1beta/openai"
+    yield (
+        "# OpenAI clients with an access token: "
+        f"{rest}/v1/projects/my-project/locations/us-central1/endpoints/openapi"
+    )
+    variables = {
+        "GEMINI_API_KEY": server.api_key("serve-key"),
+        "GEMINI_GRPC_ENDPOINT": server.grpc_endpoint,
+        "GEMINI_REST_ENDPOINT": server.rest_endpoint,
+        **server.environ(adc="service_account"),
+    }
+    for name, value in variables.items():
+        yield f"export {name}={shlex.quote(value)}"
+    yield "# Stop with Ctrl-C."
+
+
+_INTRODUCTION = """\
+A story of real calls by the real SDK, to a Gemini server on this machine that
+takes and refuses credentials as Google's does. It knows three API keys and one
+service account, which is what Application Default Credentials (ADC) find here.
+Not shown are the settings that point the SDK at this server."""
+
+
+def _show_step(console: Console, step: _demo.Step) -> None:
+    console.print(Text(f"\n  {step.title}\n"))
+    code = Syntax("", "python", theme="ansi_dark", background_color="default").highlight(step.code)
+    code.rstrip()
+    for line in code.split("\n"):
+        console.print(Text("    ").append_text(line), soft_wrap=True)
+    console.print()
+
+
+def _show_result(console: Console, result: _demo.Result) -> None:
+    step = result.step
+    _show(console, "server saw", _calls(result.seen))
+    if result.error:
+        _show(console, "raised", [f"{result.error}: {result.message}"])
+    if result.as_told:
+        console.print(Text("  as told", "green"))
+        return
+    console.print(Text("  NOT AS TOLD", "bold red"))
+    if result.seen != step.expected:
+        _show(console, "expected", _calls(step.expected))
+    if result.error != step.error:
+        _show(console, "expected", [f"to raise {step.error}" if step.error else "no exception"])
+
+
+def _show(console: Console, label: str, paragraphs: Iterable[str]) -> None:
+    """Prints paragraphs with a label to the left of the first."""
+    width = max(console.width - _LABEL - 2, _LABEL)
+    for paragraph in paragraphs:
+        for line in textwrap.wrap(paragraph, width):
+            row = Text("  ").append(label.ljust(_LABEL), "dim").append(line)
+            console.print(row, soft_wrap=True)
+            label = ""
+
+
+_CREDENTIALS = {"api_key": "API key", "oauth": "OAuth", "none": "none", "both": "key and token"}
+_TRANSPORTS = {"grpc": "gRPC", "rest": "REST"}
+
+
+def _calls(calls: Iterable[_demo.Seen]) -> list[str]:
+    """One line per call, in columns."""
+    lines = []
+    for call in calls:
+        identity = f'"{call.identity}"' if call.identity else ""
+        credentials = f"{_CREDENTIALS[call.auth]} {identity}"
+        transport = _TRANSPORTS[call.transport]
+        status = "" if call.status == "OK" else call.status
+        lines.append(f"{call.model:16}  {credentials:20}  {transport}  {status}".rstrip())
+    return lines or ["no call"]

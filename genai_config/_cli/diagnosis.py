@@ -1,0 +1,147 @@
+"""The commands that say what is: `explain` and `doctor`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from genai_config._api import scopes
+from genai_config._cli import console as _console
+from genai_config._diagnosis import doctor as _doctor
+from genai_config._diagnosis import explain as _explain
+from genai_config._diagnosis import layout
+from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from genai_config._diagnosis.checks import Check, Outcome
+
+app = typer.Typer()
+
+_Model = Annotated[
+    str | None, typer.Option(help="The model, such as tunedModels/mine; none: a base model.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@app.command(
+    help="Say what would become of a request: credentials, transport, why, and where every "
+    "setting came from.\n\n"
+    "Nothing is sent and nobody is asked; no secret is shown. The exit code is 0 if nothing is "
+    "known to be wrong, 1 if the request would fail, 2 if there is no such method.\n\n"
+    "Example: genai-config explain --model tunedModels/mine"
+)
+def explain(
+    *,
+    model: _Model = None,
+    method: Annotated[
+        str, typer.Option(help="The method, such as upload_file.")
+    ] = "generate_content",
+    as_json: _Json = False,
+) -> None:
+    """Prints an explanation of the environment's configuration."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they would say, doctor says
+            told = _explain.explain(model or None, method)
+    except ConfigurationError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        typer.echo(told.model_dump_json(indent=2))
+    else:
+        console = _console.console()
+        for line in str(told).split("\n"):
+            title = line[:1] not in ("", " ")
+            console.print(Text(line, "bold cyan" if title else ""), soft_wrap=True)
+    raise typer.Exit(1 if told.problems else 0)
+
+
+@app.command(
+    help="Look for what is wrong on this machine, and say what to do about it.\n\n"
+    "With --online the endpoint is asked as well: whether it can be reached, and takes the key and "
+    "the token; every wait is bounded. The exit code is 0 if nothing is wrong, 1 if something is, "
+    "2 if the command is wrong.\n\n"
+    "Examples: genai-config doctor --online --model tunedModels/mine; genai-config doctor --fix"
+)
+def doctor(
+    *,
+    model: _Model = None,
+    online: Annotated[bool, typer.Option("--online", help="Ask the network as well.")] = False,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Another endpoint than Google's, host:port.")
+    ] = None,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Take others' right to read the key file (chmod 600); print what to type "
+            "for the rest.",
+        ),
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Runs the checks of `_doctor`, and prints what came of them."""
+    with contextlib.ExitStack() as undo:
+        if endpoint:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of the SDK's import
+                    undo.enter_context(scopes.override(client_options={"api_endpoint": endpoint}))
+            except ConfigurationError as error:
+                typer.echo(str(error), err=True)
+                raise typer.Exit(2) from None
+        status = undo.enter_context(_console.console(stderr=True).status("looking …"))
+
+        def say(check: Check) -> None:
+            status.update(Text(f"{check.name} …"))
+
+        report = _doctor.examine(model or None, online=online, say=say)
+    fixed = _doctor.fix(report) if fix else {}
+    left = [finding for finding in report.problems if not (fixed.get(finding) or _UNTOUCHED).done]
+    if as_json:
+        actions = [{"done": one.done, "text": one.text} for one in fixed.values()]
+        typer.echo(json.dumps({**report.model_dump(), "fixed": actions}, indent=2))
+        raise typer.Exit(1 if left else 0)
+    console = _console.console()
+    for outcome in report.outcomes:
+        _show(console, outcome)
+    notes = sum(len(outcome.findings) for outcome in report.outcomes) - len(report.problems)
+    total = f"{len(report.outcomes)} checks; problems: {len(report.problems)}; notes: {notes}."
+    console.print(Text(f"\n{total}", "bold red" if report.problems else "bold green"))
+    for done, title in ((True, "Done:"), (False, "To type, after a look at it:")):
+        lines = [one.text for one in fixed.values() if one.done is done]
+        if lines:
+            console.print(Text("\n".join(["", title, *lines])), soft_wrap=True)
+    raise typer.Exit(1 if left else 0)
+
+
+_UNTOUCHED = _doctor.Fixed(done=False, text="")
+_MARKS = {"ok": "green", "skipped": "dim", "note": "yellow", "problem": "bold red"}
+_COLUMN = 27
+
+
+def _show(console: Console, outcome: Outcome) -> None:
+    """A check in three columns: the mark, its name, and what it has to say."""
+    told = [
+        ("note" if finding.note else "problem", [finding.problem, f"Remedy: {finding.remedy}"])
+        for finding in outcome.findings
+    ] or [("skipped" if outcome.skipped else "ok", [outcome.title])]
+    told[-1][1].extend(outcome.facts)
+    for mark, paragraphs in told:
+        lines = [
+            line
+            for paragraph in paragraphs
+            for part in paragraph.split("\n")
+            for line in layout.wrapped(part, max(console.width - _COLUMN, _COLUMN))
+        ]
+        start = Text(f"{mark:8} ", _MARKS[mark]).append(f"{outcome.name:17} ", "default")
+        for line in lines:
+            console.print(start + Text(line), soft_wrap=True)
+            start = Text(" " * _COLUMN)

@@ -1,0 +1,395 @@
+"""The commands for programs that speak OpenAI's language: env, token, exec and proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import re
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+from genai_config._auth import headers as _headers
+from genai_config._clients.http import attached_to, http_options
+from genai_config._clients.target import GEMINI_ENDPOINT, resolve
+from genai_config._routing.decision import CLOUD_PLATFORM
+from genai_config._settings.state import state
+from genai_config.exceptions import ConfigurationError, GenAIConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from genai_config._clients.target import Target
+    from genai_config._settings.model import GenAIConfig
+
+DEFAULT_MODEL = "gemini-2.0-flash"
+_NOT_FOR_GOOGLE = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
+
+_REFUSED, _USAGE, _NOT_EXECUTABLE, _NOT_FOUND = 1, 2, 126, 127
+_CODES = "Exit code: 0; 1: no credentials, or they were refused; 2: the command line or a setting."
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{32,}")
+# Every reader of .env files has rules of its own for the others.
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@=+~-]*")
+_SHELLS = {"fish": "fish", "pwsh": "powershell", "powershell": "powershell"}
+_SYSTEMS_SHELL = "bash" if os.name == "posix" else "powershell"
+
+# Whether a command can take this process's place; else it runs beside it.
+_REPLACES = os.name == "posix"
+
+commands = typer.Typer()
+
+_Backend: TypeAlias = Annotated[
+    str | None, typer.Option(help="vertex or gemini. Default: the one that is configured.")
+]
+_Project: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Default: GOOGLE_CLOUD_PROJECT, else the project of the credentials."),
+]
+_Location: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="A region, global, us or eu. Default: GOOGLE_CLOUD_LOCATION."),
+]
+_Endpoint: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="The id of an endpoint with a model of your own. Default: openapi."),
+]
+_Version: TypeAlias = Annotated[
+    str | None, typer.Option(help="v1 or v1beta1 of Vertex AI. Default: v1.")
+]
+_Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="The whole URL, in place of the above, such as a private endpoint's."),
+]
+_Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What MODEL_ID becomes, in the form the service wants. Default: what it is, else "
+        f"{DEFAULT_MODEL}."
+    ),
+]
+_Shell: TypeAlias = Annotated[
+    Literal["bash", "fish", "powershell", "dotenv"] | None,
+    typer.Option(help="Whose syntax to print. Default: that of $SHELL."),
+]
+
+
+@commands.command(
+    "env",
+    help="Print OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_ID, for a shell to read.\n\n"
+    "The key is an access token, which ends within the hour, or the Gemini API's key. For longer "
+    "than that: genai-config proxy.\n\n"
+    "Examples:\n\n"
+    'eval "$(genai-config env --location us-central1)"\n\n'
+    "genai-config env --shell fish | source\n\n"
+    "genai-config env --shell powershell | Out-String | Invoke-Expression\n\n"
+    "genai-config env --shell dotenv > .env\n\n" + _CODES,
+)
+def env(  # noqa: PLR0913 -- options
+    *,
+    shell: _Shell = None,
+    model: _Model = None,
+    backend: _Backend = None,
+    project: _Project = None,
+    location: _Location = None,
+    endpoint: _Endpoint = None,
+    api_version: _Version = None,
+    base_url: _Url = None,
+) -> None:
+    """Prints the variables, and until when they are good."""
+    with _errors():
+        config, target = _aim(
+            backend=backend,
+            project=project,
+            location=location,
+            endpoint=endpoint,
+            api_version=api_version,
+            base_url=base_url,
+        )
+        variables = _variables(config, target, model)
+        for line in _lines(variables, shell or _users_shell()):
+            typer.echo(line)
+        # Last: a shell that gets all lines as one, by `eval $(…)`, reads nothing after it.
+        typer.echo(f"# {_until(config, target)}")
+
+
+@commands.command(
+    "token",
+    help="Print an access token, and nothing else.\n\n"
+    "Examples:\n\n"
+    'curl -H "Authorization: Bearer $(genai-config token)" …\n\n'
+    "genai-config token --scopes https://www.googleapis.com/auth/generative-language\n\n" + _CODES,
+)
+def token(
+    *,
+    scopes: Annotated[
+        str | None,
+        typer.Option(help=f"OAuth scopes, with commas between them. Default: {CLOUD_PLATFORM}."),
+    ] = None,
+) -> None:
+    """Prints a token of the credentials that are configured."""
+    with _errors():
+        config = state.current().config
+        if scopes is not None:
+            config = config.merge(scopes=scopes)
+        source = _headers.source_for(config, config.scopes or (CLOUD_PLATFORM,))
+        typer.echo(source.token())
+
+
+@commands.command(
+    "exec",
+    help="Run a command with OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_ID.\n\n"
+    "The shell and its other commands do not get them. They are those of `genai-config env`: for "
+    "a command that runs longer than an hour, use `genai-config proxy`. OPENAI_ORG_ID, "
+    "OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are taken away.\n\n"
+    "Example: genai-config exec --location us-central1 -- python app.py\n\n"
+    "Exit code: the command's own; 1: no credentials, or they were refused; 2: the command line or "
+    "a setting; 126: the command cannot be run; 127: there is no such command.",
+    context_settings={"allow_interspersed_args": False},
+)
+def execute(  # noqa: PLR0913 -- options
+    command: Annotated[list[str], typer.Argument(help="The command, and what it gets.")],
+    *,
+    model: _Model = None,
+    backend: _Backend = None,
+    project: _Project = None,
+    location: _Location = None,
+    endpoint: _Endpoint = None,
+    api_version: _Version = None,
+    base_url: _Url = None,
+) -> None:
+    """Becomes the command, where that is possible: signals and the exit code are then its own."""
+    with _errors():
+        config, target = _aim(
+            backend=backend,
+            project=project,
+            location=location,
+            endpoint=endpoint,
+            api_version=api_version,
+            base_url=base_url,
+        )
+        variables = _variables(config, target, model)
+    environ = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_GOOGLE}
+    environ |= variables
+    sys.stdout.flush()
+    try:
+        if _REPLACES:
+            _restore_signals()
+            os.execvpe(command[0], command, environ)  # noqa: S606 -- what the user asked for
+        done = subprocess.run(command, env=environ, check=False)  # noqa: S603 -- likewise
+    except OSError as error:
+        typer.echo(f"{command[0]}: {error.strerror}", err=True)
+        missing = isinstance(error, FileNotFoundError)
+        raise typer.Exit(_NOT_FOUND if missing else _NOT_EXECUTABLE) from None
+    raise typer.Exit(done.returncode)
+
+
+def _restore_signals() -> None:
+    """Undoes what Python ignores: a command would inherit it, and not end with a broken pipe."""
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+@commands.command(
+    "proxy",
+    help="Serve OpenAI's API on this machine, with a key that does not end, until Ctrl-C or "
+    "SIGTERM.\n\n"
+    "Requests are sent on to Vertex AI or the Gemini API with fresh credentials, streams as they "
+    "come. Prints what to export; only who has this key is served, and only from this "
+    "machine.\n\n"
+    "Examples:\n\n"
+    "genai-config proxy --location us-central1 --port 8080 --key-file ~/.genai-config-proxy\n\n"
+    "genai-config proxy > proxy.env & … then, in any shell: . ./proxy.env\n\n"
+    "Exit code: 0: stopped; 1: no credentials, or they were refused; 2: the command line, a "
+    "setting, or a port that cannot be had.",
+)
+def proxy(  # noqa: PLR0913 -- options
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Keep the key here, for the next start; made if it does not exist."),
+    ] = None,
+    shell: _Shell = None,
+    model: _Model = None,
+    backend: _Backend = None,
+    project: _Project = None,
+    location: _Location = None,
+    endpoint: _Endpoint = None,
+    api_version: _Version = None,
+    base_url: _Url = None,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 64,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Size of a request.")] = 100 << 20,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds without a byte from either side. Default: 600."),
+    ] = None,
+) -> None:
+    """Serves in this process."""
+    from genai_config._proxy.server import Limits, Proxy
+
+    with _errors():
+        config, target = _aim(
+            backend=backend,
+            project=project,
+            location=location,
+            endpoint=endpoint,
+            api_version=api_version,
+            base_url=base_url,
+        )
+        attached_to(config, target).headers()  # who has no credentials hears of it now
+        limits = Limits(requests=max_requests, body=max_bytes)
+        seconds = timeout or config.timeout
+        if seconds is not None:
+            limits = limits._replace(timeout=seconds)
+        key = _kept_key(key_file) if key_file else None
+        try:
+            server = Proxy(
+                target,
+                lambda: attached_to(config, target),
+                http_options(config),
+                port=port,
+                key=key,
+                limits=limits,
+            )
+        except OSError as error:
+            typer.echo(f"{error}", err=True)
+            raise typer.Exit(_USAGE) from None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: server.stop())
+        name = _model(target, model)
+        variables = {"OPENAI_API_KEY": server.key, "OPENAI_BASE_URL": server.url, "MODEL_ID": name}
+        for line in _lines(variables, shell or _users_shell()):
+            typer.echo(line)
+        typer.echo(f"# Sends requests on to {target.base_url}. Stop with Ctrl-C.")
+        server.run()
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Says what is wrong, and how to go on, in place of a traceback."""
+    try:
+        yield
+    except GenAIConfigError as error:
+        typer.echo(f"{error}", err=True)
+        is_setting = isinstance(error, ConfigurationError)
+        raise typer.Exit(_USAGE if is_setting else _REFUSED) from None
+
+
+def _aim(**place: Any) -> tuple[GenAIConfig, Target]:
+    """The configuration in force, and where it and the options send requests."""
+    config = state.current().config
+    target = resolve(
+        config,
+        **place,
+        found_project=lambda scopes: _headers.source_for(config, scopes).found().project,
+    )
+    return config, target
+
+
+def _model(target: Target, given: str | None) -> str:
+    """What to call the model; that of an endpoint of one's own has any name."""
+    # Not typer's `envvar`: version 0.26 does not look at it.
+    given = given or os.environ.get("MODEL_ID")
+    is_own = target.endpoint not in ("", GEMINI_ENDPOINT)
+    return target.model(given or (target.endpoint if is_own else DEFAULT_MODEL))
+
+
+def _variables(config: GenAIConfig, target: Target, model: str | None) -> dict[str, str]:
+    headers = dict(attached_to(config, target).headers())
+    return {
+        "OPENAI_API_KEY": headers["authorization"].removeprefix("Bearer "),
+        "OPENAI_BASE_URL": target.base_url,
+        "MODEL_ID": _model(target, model),
+    }
+
+
+def _until(config: GenAIConfig, target: Target) -> str:
+    """How long the variables are good for."""
+    if target.auth == "api_key":
+        return "OPENAI_API_KEY is the API key, which does not end by itself."
+    expiry = _headers.source_for(config, target.scopes).found().credentials.expiry
+    if expiry is None:
+        return "When OPENAI_API_KEY ends is not known. For longer: genai-config proxy"
+    # google-auth's expiry is naive UTC.
+    end = expiry.replace(tzinfo=dt.timezone.utc)
+    minutes = int(end.timestamp() - _headers.clock()) // 60
+    when = end.astimezone().isoformat(timespec="seconds")
+    return f"OPENAI_API_KEY ends at {when}, in {minutes} minutes. Longer: genai-config proxy"
+
+
+def _users_shell() -> str:
+    name = Path(os.environ.get("SHELL", "")).stem
+    return _SHELLS.get(name, "bash") if name else _SYSTEMS_SHELL
+
+
+def _lines(variables: dict[str, str], shell: str) -> list[str]:
+    """The variables in the syntax of a shell, or of .env files."""
+    for name, value in variables.items():
+        if not value.isprintable() or (shell == "dotenv" and not _PLAIN.fullmatch(value)):
+            raise ConfigurationError(
+                f"{name} has a character that cannot be written for every reader of {shell}.",
+                "give a name without it, or use: genai-config exec",
+            )
+    return [_FORMS[shell](name, value) for name, value in variables.items()]
+
+
+_FORMS: dict[str, Callable[[str, str], str]] = {
+    "bash": lambda name, value: f"export {name}={shlex.quote(value)}",
+    "fish": lambda name, value: f"set -gx {name} '" + re.sub(r"([\\'])", r"\\\1", value) + "'",
+    # PowerShell takes typographic quotation marks for plain ones.
+    "powershell": lambda name, value: (
+        f"$env:{name} = '" + re.sub("(['\u2018-\u201b])", r"\1\1", value) + "'"
+    ),
+    "dotenv": lambda name, value: f"{name}={value}",
+}
+
+
+def _kept_key(path: Path) -> str:
+    """The key in a file; if there is no such file, a new one that only its owner can read.
+
+    Raises:
+        ConfigurationError: The file cannot be used, or others may read it.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_key(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The key file {path} cannot be written: {error.strerror}.",
+            "give the path of a file in a folder that this process may write to.",
+        ) from None
+    key = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{key}\n")
+    return key
+
+
+def _read_key(path: Path) -> str:
+    try:
+        others = path.stat().st_mode & 0o077
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"The key file {path} cannot be read: {type(error).__name__}.",
+            "give a file that this process may read, or one that does not exist yet.",
+        ) from None
+    if others and os.name == "posix":
+        raise ConfigurationError(
+            f"Others than its owner may read or write the key file {path}.",
+            f"rm {path}; then a new key is made.",
+        )
+    if not _KEY.fullmatch(text):
+        raise ConfigurationError(
+            f"{path} holds no key of this proxy: 32 letters, digits, '-' or '_' at least.",
+            "give a file that does not exist yet; a key is made and put there.",
+        )
+    return text

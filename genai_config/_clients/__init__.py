@@ -1,0 +1,1 @@
+"""What the clients of other SDKs share: where they go, how they send, what their errors say."""

@@ -1,0 +1,368 @@
+"""Where a client of the OpenAI-compatible endpoints sends its requests, and as whom: pure.
+
+Sources: [V] https://cloud.google.com/vertex-ai/generative-ai/docs/start/openai, [H] its list of
+hosts, https://cloud.google.com/vertex-ai/docs/reference/rest#rest_endpoints, and [G]
+https://ai.google.dev/gemini-api/docs/openai.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
+from genai_config._settings import validation
+from genai_config._settings.secrets import scrub
+from genai_config.exceptions import (
+    APIKeyRequiredError,
+    ConfigurationError,
+    OAuthRequiredError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    from genai_config._settings.model import GenAIConfig
+
+Backend = Literal["vertex", "gemini"]
+_Auth: TypeAlias = "tuple[Literal['oauth', 'api_key'], tuple[str, ...]]"
+
+
+class _Service(NamedTuple):
+    """One row: the name for people and in hosts, the API versions (default first), the path."""
+
+    title: str
+    host: str
+    versions: tuple[str, ...]
+    path: str
+
+
+SERVICES: dict[Backend, _Service] = {
+    "vertex": _Service(
+        "Vertex AI", "aiplatform", ("v1", "v1beta1"),
+        "/{version}/projects/{project}/locations/{location}/endpoints/{endpoint}",
+    ),  # [V]
+    "gemini": _Service(
+        "the Gemini API", "generativelanguage", ("v1beta",), "/{version}/openai",
+    ),  # [G]
+}  # fmt: skip
+
+GEMINI_ENDPOINT = "openapi"
+"""The endpoint of the models that Google serves; any other is a model deployed by oneself."""
+
+_MULTI_REGIONS = ("us", "eu")
+
+_PLACE = re.compile(
+    r".*/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
+    r"/endpoints/(?P<endpoint>[^/]+)"
+)
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]*(/[A-Za-z0-9][A-Za-z0-9._@:-]*)*")
+# The models of Google that Vertex AI wants as google/…; other publishers must be named.
+_GOOGLES = ("gemini-", "gemma-", "text-embedding-", "text-multilingual-embedding-")
+_GOOGLES_PREFIXES = ("publishers/google/models/", "models/", "google/")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go, and with which credentials.
+
+    Attributes:
+        backend: "vertex" or "gemini".
+        base_url: The URL before `/chat/completions`, without a slash at its end.
+        auth: "oauth", or "api_key" (sent as a bearer token).
+        scopes: The OAuth scopes; empty with an API key.
+        project: The Google Cloud project; "" on the Gemini API.
+        location: The location; "" on the Gemini API.
+        endpoint: "openapi", or the id of an endpoint with a model of one's own; "" on the Gemini
+            API.
+    """
+
+    backend: Backend
+    base_url: str
+    auth: Literal["oauth", "api_key"]
+    scopes: tuple[str, ...] = ()
+    project: str = ""
+    location: str = ""
+    endpoint: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and, unless it is the scheme's own, port."""
+        return origin(self.base_url)
+
+    @property
+    def title(self) -> str:
+        """What the backend is called, for people."""
+        return SERVICES[self.backend].title
+
+    def model(self, name: str) -> str:
+        """A model's name in the form that is wanted here.
+
+        ``gemini-…``, ``models/gemini-…`` and ``google/gemini-…`` mean the same everywhere. The
+        model of an endpoint of one's own has any name.
+
+        Raises:
+            ConfigurationError: It is the name of no model here.
+        """
+        if self.backend == "vertex" and self.endpoint != GEMINI_ENDPOINT:
+            return name
+        if not _MODEL.fullmatch(name):
+            raise ConfigurationError(
+                f"{scrub(name)!r} is no model name.", "give model='gemini-2.0-flash', for example."
+            )
+        for prefix in _GOOGLES_PREFIXES:
+            if name.startswith(prefix):
+                bare = name.removeprefix(prefix)
+                return bare if self.backend == "gemini" else f"google/{bare}"
+        if self.backend == "gemini":
+            return name
+        if name.startswith(_GOOGLES):
+            return f"google/{name}"
+        if "/" not in name or name.startswith("tunedModels/"):
+            raise ConfigurationError(
+                f"Vertex AI has no model {name!r}.",
+                "give '<publisher>/<model>', such as 'google/gemini-2.0-flash'; for a model that "
+                "you deployed or tuned, make the client with endpoint='<its endpoint id>' (gcloud "
+                "ai endpoints list).",
+            )
+        return name
+
+
+def origin(url: str) -> str:
+    """Scheme, host and, unless it is the scheme's own, port of a URL."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    port = parts.port
+    usual = port in (None, {"https": 443, "http": 80}.get(parts.scheme))
+    return f"{parts.scheme}://{shown}" + ("" if usual else f":{port}")
+
+
+def vertex_host(location: str, universe_domain: str = "googleapis.com") -> str:
+    """The host of Vertex AI for a location [H]."""
+    if location == "global":
+        return f"aiplatform.{universe_domain}"
+    if location in _MULTI_REGIONS:
+        return f"aiplatform.{location}.rep.{universe_domain}"
+    return f"{location}-aiplatform.{universe_domain}"
+
+
+def resolve(  # noqa: PLR0913 -- what a client is made from, by name
+    config: GenAIConfig,
+    *,
+    backend: str | None = None,
+    project: str | None = None,
+    location: str | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    base_url: str | None = None,
+    found_project: Callable[[tuple[str, ...]], str | None] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Target:
+    """Decides where requests go, from arguments and a configuration.
+
+    Args:
+        config: The configuration in force.
+        backend: "vertex" or "gemini"; None: the one that is configured.
+        project: Google Cloud project; None: the configuration's, else what `found_project` finds.
+        location: Location of Vertex AI; None: the configuration's.
+        endpoint: "openapi" or an endpoint id; None: the configuration's, else "openapi".
+        api_version: "v1" or "v1beta1" of Vertex AI; None: "v1".
+        base_url: The whole URL, in place of what would be made here.
+        found_project: From the OAuth scopes to the project of the credentials; called if no other
+            is known.
+        environ: The environment; None: that of this process.
+
+    Raises:
+        ConfigurationError: A value is refused or missing, or it is unclear which backend is meant.
+        APIKeyRequiredError: ``auth="api_key"``, and there is no key.
+        OAuthRequiredError: ``auth="api_key"``, and Vertex AI takes none.
+    """
+    place = _checked(project=project, location=location, endpoint=endpoint)
+    chosen = _backend(backend)
+    url = ""
+    if base_url is not None:
+        parts = [*place, *(["api_version"] if api_version else [])]
+        if parts:
+            raise ConfigurationError(
+                f"base_url= is the whole URL, and {', '.join(parts)} would be part of it.",
+                f"leave out base_url, or {', '.join(parts)}.",
+            )
+        url = _with_scheme(validation.api_endpoint(base_url, "base_url") or "")
+        place = _place_in(url)
+        chosen = chosen or _backend_of(url, place, base_url)
+    chosen = chosen or _configured(config, place)
+    service = SERVICES[chosen]
+    version = api_version or service.versions[0]
+    if version not in service.versions:
+        raise ConfigurationError(
+            f"{service.title} has no OpenAI-compatible API of version {scrub(str(version))!r}.",
+            f"give api_version={' or '.join(map(repr, service.versions))}.",
+        )
+    if chosen == "gemini":
+        auth, scopes = _gemini_auth(config)
+        if place:
+            raise ConfigurationError(
+                f"The Gemini API has no {' and no '.join(place)}.",
+                "leave it out, or give backend='vertex'.",
+            )
+    else:
+        auth, scopes = _vertex_auth(config)
+        place = place if url else _completed(place, config, scopes, found_project)
+    if not url:
+        path = service.path.format(version=version, **place)
+        url = service_origin(config, chosen, place, environ) + path
+    return Target(chosen, url, auth, scopes, **place)
+
+
+def _with_scheme(address: str) -> str:
+    return address if "://" in address else f"https://{address}"
+
+
+def _backend(name: object) -> Backend | None:
+    if name is None or name == "vertex" or name == "gemini":  # noqa: PLR1714 -- types follow it
+        return name
+    raise ConfigurationError(
+        f"There is no backend {scrub(str(name))!r}.", "give backend='vertex' or backend='gemini'."
+    )
+
+
+def _checked(**place: str | None) -> dict[str, str]:
+    """What was given of a place, checked as the settings of the same names."""
+    checked = {
+        name: validation.SETTINGS[name](value) for name, value in place.items() if value is not None
+    }
+    return {name: value for name, value in checked.items() if value}
+
+
+def _place_in(url: str) -> dict[str, str]:
+    """The place that a URL of Vertex AI names; {} for another URL."""
+    path = urlsplit(url).path
+    if any(part in ("", ".", "..") for part in path.split("/")[1:]):
+        raise ConfigurationError(
+            f"base_url has an empty part, '.' or '..' in its path: {scrub(path)!r}.",
+            "give the URL that the service is at; is a variable empty that it is made of?",
+        )
+    match = _PLACE.fullmatch(path)
+    return _checked(**match.groupdict()) if match else {}
+
+
+def _backend_of(url: str, place: dict[str, str], given: str) -> Backend:
+    if place:
+        return "vertex"
+    if urlsplit(url).path.endswith("/openai"):
+        return "gemini"
+    raise ConfigurationError(
+        f"base_url={scrub(given)!r} is neither of Vertex AI "
+        "(…/v1/projects/…/locations/…/endpoints/…) nor of the Gemini API (…/v1beta/openai).",
+        "if that is a gateway to one of them, say whose credentials are sent there: "
+        "backend='vertex' or backend='gemini'; for OpenAI's own service use openai.OpenAI().",
+    )
+
+
+def _configured(config: GenAIConfig, place: dict[str, str]) -> Backend:
+    """The backend that the arguments, or else the configuration, speak of."""
+    if place:
+        return "vertex"
+    key = config.api_key is not None and config.auth != "oauth"
+    vertex = [
+        f"{name}={value!r}"
+        for name, value in (("location", config.location), ("endpoint", config.endpoint))
+        if value and config.auth != "api_key"
+    ]
+    if key != bool(vertex):
+        return "gemini" if key else "vertex"
+    found = ", ".join([*(["an API key"] if key else []), *vertex]) or (
+        "neither an API key nor a location"
+    )
+    if key:
+        remedy = "give backend='gemini' (takes the key) or backend='vertex' (takes OAuth)."
+    else:
+        remedy = (
+            "for Vertex AI: location='us-central1' (or export GOOGLE_CLOUD_LOCATION)\n  "
+            "or: for the Gemini API: export GEMINI_API_KEY=… or backend='gemini' with OAuth"
+        )
+    raise ConfigurationError(
+        f"Vertex AI or the Gemini API? Nothing says which: found {found}.", remedy
+    )
+
+
+def _vertex_auth(config: GenAIConfig) -> _Auth:
+    if config.auth == "api_key":
+        raise OAuthRequiredError(
+            'Vertex AI takes OAuth credentials, and api_key= or auth="api_key" rules them out.',
+            'leave api_key out (tokens are fetched, and renewed) and set auth="auto", or give '
+            'backend="gemini".',
+        )
+    return "oauth", config.scopes or (CLOUD_PLATFORM,)
+
+
+def _gemini_auth(config: GenAIConfig) -> _Auth:
+    if config.auth != "oauth" and config.api_key is not None:
+        return "api_key", ()
+    if config.auth == "api_key":
+        raise APIKeyRequiredError(
+            'auth="api_key", and there is no API key.',
+            'safe_configure(api_key="…") or export GEMINI_API_KEY=…',
+        )
+    return "oauth", config.scopes or BASE_SCOPES
+
+
+def _completed(
+    place: dict[str, str],
+    config: GenAIConfig,
+    scopes: tuple[str, ...],
+    found_project: Callable[[tuple[str, ...]], str | None] | None,
+) -> dict[str, str]:
+    """A place of Vertex AI with what was not given for it."""
+    location = place.get("location") or config.location
+    if not location:
+        raise ConfigurationError(
+            "Vertex AI needs a location, and none is configured.",
+            "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
+            "GOOGLE_CLOUD_LOCATION=us-central1",
+        )
+    if "-" not in location and location not in ("global", *_MULTI_REGIONS):
+        raise ConfigurationError(
+            f"location={location!r} is no location of Vertex AI.",
+            "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
+        )
+    project = place.get("project") or config.project
+    if not project and found_project:
+        project = found_project(scopes)
+    if not project:
+        raise ConfigurationError(
+            "Vertex AI needs a project, and none is configured; the credentials name none either.",
+            "give project='my-project', or export GOOGLE_CLOUD_PROJECT=my-project",
+        )
+    endpoint = place.get("endpoint") or config.endpoint or GEMINI_ENDPOINT
+    return {"project": project, "location": location, "endpoint": endpoint}
+
+
+def service_origin(
+    config: GenAIConfig, backend: Backend, place: dict[str, str], environ: Mapping[str, str] | None
+) -> str:
+    """Scheme and host: the configured endpoint's, or the service's own."""
+    environ = os.environ if environ is None else environ
+    named = environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "")
+    universe = (
+        config.client_options.universe_domain
+        or validation.CLIENT_OPTIONS["universe_domain"](named)
+        or "googleapis.com"
+    )
+    configured = config.client_options.api_endpoint
+    if configured:
+        address = _with_scheme(configured)
+        host = urlsplit(address).hostname or ""
+        others = [service.host for name, service in SERVICES.items() if name != backend]
+        # The address that Google has for the other service, as one configures to be explicit, is
+        # not meant for this one.
+        if not (host.endswith(f".{universe}") and any(other in host for other in others)):
+            return address
+    if backend == "vertex":
+        return f"https://{vertex_host(place['location'], universe)}"
+    return f"https://generativelanguage.{universe}"

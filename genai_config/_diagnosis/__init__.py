@@ -1,0 +1,1 @@
+"""What would happen to a request, and what is wrong on a machine."""

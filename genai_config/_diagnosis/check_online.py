@@ -1,0 +1,330 @@
+"""What can be wrong on the way to the service, and what it answers: every wait is bounded."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import email.utils
+import http.client
+import os
+import socket
+import ssl
+import urllib.request
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from genai_config._auth import credentials, token_source
+from genai_config._auth import headers as _headers
+from genai_config._diagnosis.check_environment import grpc_proxy, rest_proxy
+from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
+from genai_config._routing import decision
+from genai_config._routing.decision import TUNED_SCOPES
+from genai_config._settings.secrets import scrub
+from genai_config._settings.state import Snapshot
+from genai_config.exceptions import GenAIConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from genai_config._settings.model import GenAIConfig
+
+BOUND = 8.0
+"""Seconds for one exchange with whomever."""
+
+_SKEW = 60.0
+"""Seconds that a clock may be wrong: a service account's tokens are refused soon after."""
+
+GOOGLES = "generativelanguage.googleapis.com"
+TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
+
+
+def _address(config: GenAIConfig) -> tuple[str, int, bool]:
+    """Host and port of the endpoint, and whether there is TLS."""
+    endpoint = config.client_options.api_endpoint or GOOGLES
+    parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+    secure = parts.scheme == "https"
+    return parts.hostname or "", parts.port or (443 if secure else 80), secure
+
+
+def _by_grpc(config: GenAIConfig) -> bool:
+    return config.transport != "rest" or config.tuned_transport != "rest"
+
+
+def _proxy(case: Case, host: str) -> str | None:
+    """The proxy that requests take to a host; None: none."""
+    if case.config.proxy is not None:
+        return case.config.proxy.get_secret_value()
+    read = grpc_proxy if _by_grpc(case.config) else rest_proxy
+    variable = read(case.environ)
+    excepted = case.environ.get("no_proxy") or case.environ.get("NO_PROXY") or ""
+    bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed lacks it
+    if not variable or bypass(host, {"no": excepted}):
+        return None
+    return case.environ[variable]
+
+
+def _connect(case: Case, *protocols: str) -> socket.socket:
+    """A connection to the endpoint, through the proxy, with TLS where requests have it.
+
+    Raises:
+        OSError: There is none.
+    """
+    host, port, secure = _address(case.config)
+    proxy = _proxy(case, host)
+    try:
+        if proxy is None:
+            connection = socket.create_connection((host, port), BOUND)
+        else:
+            connection = _tunnel(proxy, host, port)
+    except (ValueError, http.client.HTTPException) as error:
+        # Their messages may quote the proxy's address, and so its password.
+        raise OSError(f"the proxy, or its address, is none ({type(error).__name__})") from None
+    if not secure:
+        return connection
+    with contextlib.ExitStack() as undo:
+        undo.callback(connection.close)
+        context = ssl.create_default_context(cafile=_authorities(case))
+        context.set_alpn_protocols(list(protocols))
+        secured = context.wrap_socket(connection, server_hostname=host)
+        undo.pop_all()
+    return secured
+
+
+def _tunnel(proxy: str, host: str, port: int) -> socket.socket:
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    tunnel = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=BOUND)
+    headers = {}
+    if parts.username:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+    tunnel.set_tunnel(host, port, headers)
+    tunnel.connect()
+    connection: socket.socket = tunnel.sock
+    return connection
+
+
+def _authorities(case: Case) -> str:
+    import certifi
+
+    if case.config.ca_certs is not None:
+        return str(case.config.ca_certs)
+    grpc = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",)
+    names = grpc if _by_grpc(case.config) else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    named = [case.environ[name] for name in names if case.environ.get(name)]
+    return next((path for path in named if os.path.isfile(path)), certifi.where())  # noqa: PTH113 -- Path's raises for odd names
+
+
+def _endpoint(case: Case) -> Iterator[Finding | str]:
+    host, port, _ = _address(case.config)
+    way = " through the proxy" if _proxy(case, host) else ""
+    try:
+        with _connect(case, "h2", "http/1.1"):
+            yield f"{host}:{port} answers{way}"
+    except ssl.SSLCertVerificationError as error:
+        yield Finding(
+            f"The certificate of {host}:{port}{way} is not trusted: {error.verify_message}.",
+            "if it is a proxy that looks into TLS, safe_configure(ca_certs='/path/to/its-ca.pem').",
+        )
+    except OSError as error:
+        yield Finding(
+            f"{host}:{port} cannot be reached{way}: {_reason(error)}.",
+            "see whether a proxy or a firewall is in between, and whether the name is right.",
+        )
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {BOUND:g} s"
+    return scrub(error.strerror or str(error))
+
+
+def _http2(case: Case) -> Iterator[Finding | str]:
+    if not _by_grpc(case.config):
+        yield Skipped("not needed: no request goes by gRPC")
+        return
+    if not _address(case.config)[2]:
+        yield Skipped("there is no TLS to agree on it in")
+        return
+    try:
+        with _connect(case, "h2", "http/1.1") as connection:
+            agreed = getattr(connection, "selected_alpn_protocol", lambda: None)()
+    except OSError:
+        yield Skipped("not known: the endpoint cannot be reached")
+        return
+    if agreed == "h2":
+        yield "HTTP/2 is spoken"
+        return
+    yield Finding(
+        f"The endpoint speaks {agreed or 'no protocol of HTTP that it tells'}, and not HTTP/2, "
+        "without which there is no gRPC: a proxy that looks into TLS may be in between.",
+        'safe_configure(transport="rest", tuned_transport="rest"), or an exception in the proxy.',
+    )
+
+
+def _clock(case: Case) -> Iterator[Finding | str]:
+    host, port, _ = _address(case.config)
+    request = f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+    try:
+        with _connect(case, "http/1.1") as connection:
+            connection.sendall(request.encode("ascii"))
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            date = answer.getheader("Date")
+    except (OSError, http.client.HTTPException):
+        date = None
+    try:
+        there = email.utils.parsedate_to_datetime(date or "").timestamp()
+    except (TypeError, ValueError):  # the former before Python 3.10.1
+        yield Skipped("not known: the endpoint tells no time")
+        return
+    ahead = _headers.clock() - there
+    if abs(ahead) <= _SKEW:
+        yield f"within {_SKEW:g} s of the endpoint's"
+        return
+    yield Finding(
+        f"The clock of this machine is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}: "
+        "tokens seem to end at the wrong time, and those that service accounts sign are refused.",
+        "set it, by NTP best.",
+    )
+
+
+def _asked(config: GenAIConfig, name: str, request: dict[str, Any]) -> Finding | None:
+    """Makes one call of the model service; what is said of its answer, None: nothing."""
+    from google.api_core.exceptions import GoogleAPIError
+
+    from genai_config._sdk.clients import RoutingClient
+
+    bounded = config.merge(timeout=BOUND, auth_timeout=min(config.auth_timeout, BOUND))
+    client = RoutingClient("model", asynchronous=False, pinned=Snapshot(bounded, ()))
+    try:
+        getattr(client, name)(request, retry=None)
+    except GenAIConfigError as error:
+        return Finding(error.problem, error.remedy)
+    except (GoogleAPIError, OSError) as error:  # the latter: those of requests
+        return Finding(f"{name}: {type(error).__name__}: {scrub(str(error))}", _remedy(error))
+    return None
+
+
+_REMEDIES = {
+    "API_KEY_INVALID": "copy the key again, or make one: https://aistudio.google.com/apikey",
+    "ACCESS_TOKEN_SCOPE_INSUFFICIENT": credentials.login_command(),
+    "SERVICE_DISABLED": "gcloud auth application-default set-quota-project PROJECT",
+}
+
+
+def _remedy(error: object) -> str:
+    reason = getattr(error, "reason", None)
+    return _REMEDIES.get(str(reason), "see the message; and the check of the endpoint.")
+
+
+def _key(case: Case) -> Iterator[Finding | str]:
+    if case.config.api_key is None or case.config.auth == "oauth":
+        yield Skipped("no key is used")
+        return
+    found = _asked(case.config.merge(auth="api_key"), "list_models", {"page_size": 1})
+    yield found or "the service takes it, and lists models"
+
+
+def _token_source(case: Case) -> token_source.TokenSource:
+    config = case.config
+    bounded = config.merge(auth_timeout=min(config.auth_timeout, BOUND))
+    return _headers.source_for(bounded, config.scopes or TUNED_SCOPES)
+
+
+_NOT_NEEDED = "no request asked about needs OAuth"
+
+
+def _with_oauth(check: Callable[[Case], Iterator[Finding | str]]) -> Any:
+    """A check that is left out where OAuth does not matter."""
+
+    def run(case: Case) -> Iterator[Finding | str]:
+        if not case.oauth_matters:
+            yield Skipped(_NOT_NEEDED)
+            return
+        yield from check(case)
+
+    return run
+
+
+def _token(case: Case) -> Iterator[Finding | str]:
+    source = _token_source(case)
+    try:
+        source.token()
+    except GenAIConfigError as error:
+        yield Finding(error.problem, error.remedy)
+        return
+    yield f"a token for {source.found().description}"
+
+
+def is_googles(host: str) -> bool:
+    """Whether a host is Google's Gemini API, to which Google's tokens are no secret."""
+    return host == GOOGLES or host.endswith((f".{GOOGLES}", f"-{GOOGLES}"))
+
+
+def _rights(case: Case) -> Iterator[Finding | str]:
+    import requests
+
+    if not is_googles(_address(case.config)[0]):
+        yield Skipped(
+            "not asked: a token for another endpoint is not shown to Google; see tuned_models"
+        )
+        return
+    try:
+        token = _token_source(case).token()
+    except GenAIConfigError:
+        yield Skipped("there is no token")
+        return
+    if token.startswith("eyJ"):
+        yield Skipped(
+            "not asked: a service account has signed it, with the scopes that were asked for"
+        )
+        return
+    from genai_config._transport import http as _http
+
+    with requests.Session() as session:
+        _http.mount(session, case.config.ca_certs, case.config.proxy)
+        try:
+            answer = session.post(TOKENINFO, data={"access_token": token}, timeout=BOUND)
+            told = answer.json()
+        except (OSError, ValueError) as error:
+            yield Finding(
+                f"{TOKENINFO} does not say what the token may do: {type(error).__name__}.",
+                "see whether it can be reached from here.",
+            )
+            return
+    held = str(told.get("scope", "")).split() if isinstance(told, dict) else []
+    if {*held} & {*TUNED_SCOPES}:
+        yield f"the token has {' '.join(held)}"
+        return
+    yield Finding(
+        f"The token has none of the scopes of tuned models (HTTP {answer.status_code}): "
+        f"{', '.join(map(scrub, held)) or 'none at all'}.",
+        credentials.login_command(),
+        credentials.login_command(),
+    )
+
+
+def _tuned_models(case: Case) -> Iterator[Finding | str]:
+    try:
+        _token_source(case).token()
+    except GenAIConfigError:
+        yield Skipped("there is no token")
+        return
+    config = case.config.merge(auth="oauth")
+    if case.tuned and decision.is_decisive(case.model or ""):
+        found = _asked(config, "get_tuned_model", {"name": case.model})
+    else:
+        found = _asked(config, "list_tuned_models", {"page_size": 1})
+    yield found or "the service takes the token"
+
+
+CHECKS = (
+    Check("endpoint", "the endpoint can be reached", _endpoint, online=True),
+    Check("http2", "the way to it lets HTTP/2 through", _http2, online=True),
+    Check("clock", "the clock is right", _clock, online=True),
+    Check("key", "the service takes the API key", _key, online=True),
+    Check("token", "there is a token to be had", _with_oauth(_token), online=True),
+    Check("rights", "the token may use tuned models", _with_oauth(_rights), online=True),
+    Check("tuned_models", "the service answers about tuned models", _with_oauth(_tuned_models),
+          online=True),
+)  # fmt: skip

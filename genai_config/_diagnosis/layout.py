@@ -1,0 +1,74 @@
+"""What people are told, laid out: for a terminal of 80 columns, and for a notebook."""
+
+from __future__ import annotations
+
+import html as escaping
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from genai_config._diagnosis.provenance import Shown
+
+WIDTH = 80
+
+
+class Section(NamedTuple):
+    """A title, and rows: a label and the paragraphs beside it."""
+
+    title: str
+    rows: list[tuple[str, list[str]]]
+
+
+def value(shown: Shown) -> str:
+    """A value as people read it."""
+    if isinstance(shown, list):
+        return ", ".join(shown)
+    return f"{shown:g}" if isinstance(shown, float) else str(shown)
+
+
+def text(told: Iterable[Section]) -> str:
+    """Sections for a terminal, with the labels in a column; words longer than that stay whole."""
+    lines: list[str] = []
+    for section in told:
+        lines += [""] * bool(lines) + wrapped(section.title, WIDTH)
+        lines += rows(section.rows)
+    return "\n".join(lines)
+
+
+def rows(labelled: list[tuple[str, list[str]]]) -> list[str]:
+    """Labels and paragraphs in two columns."""
+    column = min(max((len(label) for label, _ in labelled), default=0), 28) + 4
+    lines: list[str] = []
+    for label, paragraphs in labelled:
+        start = f"  {label}".ljust(column)
+        if len(start) > column:
+            lines.append(start)
+            start = " " * column
+        for paragraph in paragraphs:
+            for line in wrapped(paragraph, WIDTH - column) or [""]:
+                lines.append(f"{start}{line}".rstrip())
+                start = " " * column
+    return lines
+
+
+def wrapped(paragraph: str, width: int) -> list[str]:
+    """Lines of so many columns, but that words stay whole; nothing in them moves a cursor."""
+    printable = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in paragraph)
+    return textwrap.wrap(printable, width, break_long_words=False, break_on_hyphens=False)
+
+
+def html(told: Iterable[Section]) -> str:
+    """Sections for a notebook; everything is escaped."""
+    parts = []
+    for section in told:
+        cells = []
+        for label, paragraphs in section.rows:
+            body = "<br>".join(map(escaping.escape, paragraphs))
+            cells.append(
+                f'<tr><th style="text-align:left;vertical-align:top">{escaping.escape(label)}</th>'
+                f'<td style="text-align:left">{body}</td></tr>'
+            )
+        parts.append(f"<h4>{escaping.escape(section.title)}</h4><table>{''.join(cells)}</table>")
+    return "".join(parts)

@@ -1,0 +1,1 @@
+"""The rooms that know google.generativeai: the manager put into it, and its clients."""

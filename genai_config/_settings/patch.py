@@ -1,0 +1,138 @@
+"""What one call gave, and how such patches merge. Nothing here does I/O.
+
+A `Patch` is checked and flat: ``client_options.api_endpoint`` and ``default_metadata.x-name`` are
+keys of their own, so merging is one rule: the later key wins. UNSET under a group's own name
+(``default_metadata``) clears the whole group first.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from genai_config._settings import validation
+from genai_config._settings.secrets import Secret
+from genai_config.exceptions import ConfigurationError
+
+_GROUPS = ("client_options", "default_metadata")
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Clears a setting, so that nothing below shows through; None means "not given"."""
+
+
+class Patch(NamedTuple):
+    """What one call gave: checked values by flat name, UNSET where something is cleared."""
+
+    values: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Patch({', '.join(self.values)})"
+
+
+EMPTY = Patch({})
+
+
+def make_patch(settings: Mapping[str, Any]) -> Patch:
+    """Checks settings as a user gives them. None leaves a setting as it is.
+
+    Raises:
+        ConfigurationError: A value is refused, or one setting is given twice.
+        UnknownSettingError: A name is no setting.
+    """
+    values: dict[str, Any] = {}
+    options: Any = None
+    for name, value in settings.items():
+        if name == "client_options":
+            options = value
+        elif name == "default_metadata":
+            if value is UNSET:
+                values[name] = UNSET
+            elif value is not None:
+                for header, items in validation.default_metadata(value).items():
+                    values[f"default_metadata.{header}"] = items
+        else:
+            _put(values, name, value, validation.SETTINGS.get(name))
+    if options is UNSET:
+        values["client_options"] = UNSET
+    elif options is not None:
+        _put_client_options(values, options)
+    return Patch(values)
+
+
+def _put(values: dict[str, Any], name: str, value: Any, check: Callable[[Any], Any] | None) -> None:
+    if check is None:
+        raise validation.unknown("setting", name, [*validation.SETTINGS, *_GROUPS])
+    kept = UNSET if value is UNSET else None if value is None else check(value)
+    if kept is None:
+        return
+    if name == "credentials" and type(kept).__module__ == "google.auth.api_key":
+        # google-auth's way to hold an API key: it is a key, not an OAuth credential.
+        name, kept = "api_key", validation.api_key(getattr(kept, "token", None))
+    if name in values:
+        raise ConfigurationError(
+            f"{name} is given twice, as an argument and in client_options.",
+            f"give it once, as {name}=.",
+        )
+    values[name] = kept
+
+
+def _put_client_options(values: dict[str, Any], options: Any) -> None:
+    known = [*validation.CLIENT_OPTIONS, *validation.CLIENT_OPTION_ALIASES]
+    if not isinstance(options, Mapping):
+        if not hasattr(options, "api_endpoint"):
+            raise ConfigurationError(
+                "client_options must be a dict or google.api_core ClientOptions, "
+                f"not {type(options).__name__}.",
+                "give client_options={'api_endpoint': 'host'}, for example.",
+            )
+        options = {name: getattr(options, name, None) for name in known}
+    for name, value in options.items():
+        if name in validation.CLIENT_OPTION_ALIASES:
+            setting = validation.CLIENT_OPTION_ALIASES[name]
+            _put(values, setting, value, validation.SETTINGS[setting])
+        elif name in validation.CLIENT_OPTIONS:
+            _put(values, f"client_options.{name}", value, validation.CLIENT_OPTIONS[name])
+        else:
+            raise validation.unknown("client option", str(name), known)
+
+
+def combine(lower: Patch, upper: Patch) -> Patch:
+    """The patch that does what `lower` and then `upper` would do."""
+    cleared = tuple(f"{group}." for group in _GROUPS if group in upper.values)
+    kept = lower.values
+    if cleared:
+        kept = {name: value for name, value in kept.items() if not name.startswith(cleared)}
+    # A name that is set again moves to the end: headers are sent in the order they were given.
+    kept = {name: value for name, value in kept.items() if name not in upper.values}
+    return Patch({**kept, **upper.values})
+
+
+def raw_value(setting: str, variable: str, text: str) -> Any:
+    """What a variable says, unchecked; a key is a secret that remembers the variable."""
+    return Secret(text, variable) if setting == "api_key" else text
+
+
+def environment_value(setting: str, variable: str, text: str) -> Any:
+    """What a variable says, checked.
+
+    Raises:
+        ConfigurationError: It cannot be used; the error names the variable.
+    """
+    try:
+        return validation.SETTINGS[setting](raw_value(setting, variable, text))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"The environment variable {variable} cannot be used: {error.problem}",
+            f"mend {variable}, or unset it; {error.remedy}",
+        ) from None

@@ -1,0 +1,395 @@
+"""What a setting may be: one function per kind, from the value given to the value kept.
+
+Each returns an immutable value that shares nothing with what was given, or raises
+ConfigurationError with words for the person who gave it. Nothing here reads a file or the network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from genai_config._settings import callables
+from genai_config._settings.secrets import Secret, SecretMapping, scrub
+from genai_config.exceptions import ConfigurationError, UnknownSettingError
+
+TRANSPORTS = ("grpc", "grpc_asyncio", "rest")
+TUNED_TRANSPORTS = ("grpc", "rest")
+AUTH_MODES = ("auto", "oauth", "api_key")
+RAW_CONFIGURE_POLICIES = ("warn", "merge", "error")
+
+_PRINTABLE = re.compile(r"[!-~]+")
+_HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
+_HEADER_VALUE = re.compile(r"[ -~]*")
+_HOST = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?"
+)
+# Regions look like europe-west12; `global`, `us` and `eu` are the multi-regions.
+_LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects, and the older
+# domain-scoped form and project numbers.
+_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]+")
+_VERTEX_ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class ClientInfo(NamedTuple):
+    """A frozen copy of `google.api_core.gapic_v1.client_info.ClientInfo`."""
+
+    python_version: str | None = None
+    grpc_version: str | None = None
+    api_core_version: str | None = None
+    gapic_version: str | None = None
+    client_library_version: str | None = None
+    user_agent: str | None = None
+    rest_version: str | None = None
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+        otherwise: What to say where none is near; "": all of them.
+    """
+    known = tuple(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return otherwise or f"it is one of: {', '.join(known)}."
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
+    """The error for a name that is no setting."""
+    return UnknownSettingError(f"There is no {what} {name!r}.", nearest(name, known))
+
+
+def _wrong_type(setting: str, value: object, wanted: str, give: str = "") -> ConfigurationError:
+    # The value itself may be a secret in the wrong place: only its type is named.
+    return ConfigurationError(
+        f"{setting} must be {wanted}, not {type(value).__name__}.",
+        f"give {give or f'{setting}= {wanted}'}.",
+    )
+
+
+def _text(setting: str, value: object, wanted: str = "a string") -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(setting, value, wanted)
+    return value.strip()
+
+
+def api_key(value: object) -> Secret | None:
+    """A key, trimmed; an empty one is no key, as in the SDK."""
+    variable = value.variable if isinstance(value, Secret) else None
+    # pydantic's SecretStr, and ours.
+    reveal = getattr(value, "get_secret_value", None)
+    key = _text("api_key", reveal() if callable(reveal) else value)
+    if not key:
+        return None
+    if key[0] in "\"'" and key[-1] == key[0]:
+        raise ConfigurationError(
+            "The API key is wrapped in quotation marks.",
+            "give the key without them; a .env file that is not read by a shell needs none.",
+        )
+    if not _PRINTABLE.fullmatch(key):
+        raise ConfigurationError(
+            "The API key holds white space, a control character or a character that is not ASCII "
+            f"(it has {len(key)} characters).",
+            "copy it again from https://aistudio.google.com/apikey: a key is one unbroken word.",
+        )
+    return Secret(key, variable)
+
+
+def is_credentials(value: object) -> bool:
+    """Whether something is google-auth credentials, or does as they do; their class is not."""
+    wanted = ("before_request", "refresh")
+    return not isinstance(value, type) and all(callable(getattr(value, n, None)) for n in wanted)
+
+
+def credentials(value: object) -> object:
+    """google-auth credentials, a key file's content (kept frozen) or path, or a function."""
+    if isinstance(value, SecretMapping):
+        return value
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("type"), str):
+            raise ConfigurationError(
+                "The credentials mapping has no 'type'.",
+                "give the whole content of the key file, "
+                "or its path: credentials='/path/to/key.json'.",
+            )
+        return SecretMapping(value)
+    if isinstance(value, (str, os.PathLike)):
+        if isinstance(value, str) and value.lstrip().startswith(("{", "-----BEGIN")):
+            # Taken for a path, the key would be shown wherever paths are.
+            raise ConfigurationError(
+                "credentials is the text of a key file, not its path.",
+                "give its path, or its content as a dict: credentials=json.loads(text).",
+            )
+        return _path("credentials", value)
+    if is_credentials(value):
+        return value
+    if callable(value) and not isinstance(value, type):
+        callables.check("credentials", value)
+        try:
+            hash(value)
+        except TypeError:
+            # A method can be hashed even where the object it belongs to cannot.
+            return value.__call__
+        return value
+    raise _wrong_type(
+        "credentials",
+        value,
+        "google.auth credentials, the path or the content of a key file, or a function that gives "
+        "a token",
+    )
+
+
+def _path(setting: str, value: object) -> Path:
+    if not isinstance(value, (str, os.PathLike)):
+        raise _wrong_type(setting, value, "a path")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise ConfigurationError(f"{setting} is not a path.", f"give {setting}='/path/to/file'.")
+    return Path(text.strip()).expanduser()
+
+
+def ca_certs(value: object) -> Path:
+    """The path of a PEM file with certificate authorities."""
+    return _path("ca_certs", value)
+
+
+def _choice(setting: str, known: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        text = _text(setting, value, f"one of {', '.join(map(repr, known))}")
+        if text not in known:
+            raise ConfigurationError(
+                f"{setting}={scrub(text)!r} is not known; it is one of: {', '.join(known)}.",
+                nearest(text, known, f"give {setting}={known[0]!r}, for example."),
+            )
+        return text
+
+    return check
+
+
+def _pattern(
+    setting: str, pattern: re.Pattern[str], example: str
+) -> Callable[[object], str | None]:
+    def check(value: object) -> str | None:
+        text = _text(setting, value)
+        if text and not pattern.fullmatch(text):
+            raise ConfigurationError(
+                f"{setting}={scrub(text)!r} is no {setting.replace('_', ' ')}.",
+                f"give {setting}={example!r}, for example.",
+            )
+        return text or None
+
+    return check
+
+
+def seconds(setting: str) -> Callable[[object], float]:
+    """A check for a positive number of seconds that a lock can wait for."""
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise _wrong_type(setting, value, "a number of seconds", f"{setting}=30, for example")
+        if not 0 < value <= threading.TIMEOUT_MAX:
+            raise ConfigurationError(
+                f"{setting}={value} is no bound.", f"give {setting}= a number of seconds above 0."
+            )
+        return float(value)
+
+    return check
+
+
+def scopes(value: object) -> tuple[str, ...] | None:
+    """OAuth scopes: a sequence, or one string with white space or commas between them."""
+    if isinstance(value, str):
+        value = re.split(r"[\s,]+", value.strip())
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
+        raise _wrong_type("scopes", value, "a sequence of strings")
+    kept = tuple(dict.fromkeys(_text("scopes", scope) for scope in value))
+    for scope in filter(None, kept):
+        if not _PRINTABLE.fullmatch(scope):
+            raise ConfigurationError(
+                f"{scrub(scope)!r} is no OAuth scope.",
+                "give scopes=['https://www.googleapis.com/auth/cloud-platform'], for example.",
+            )
+    return tuple(filter(None, kept)) or None
+
+
+def _split(setting: str, text: str) -> SplitResult:
+    problem = f"{setting} is no address"
+    if not _PRINTABLE.fullmatch(text):
+        raise ConfigurationError(
+            f"{problem}: it holds white space, a control character or a character that is "
+            "not ASCII.",
+            f"give {setting}='host' or 'host:port'.",
+        )
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port_is_zero = parts.port == 0
+    except ValueError:
+        raise ConfigurationError(
+            f"{problem}: its port is no number up to 65535, or its brackets do not close.",
+            f"give {setting}='host:443', for example.",
+        ) from None
+    host = parts.hostname or ""
+    no_port = port_is_zero or parts.netloc.endswith(":")
+    if no_port or not (_HOST.fullmatch(host) or _is_ip(host)):
+        raise ConfigurationError(
+            f"{problem}: there is no host in it, or a host or a port that cannot be.",
+            f"give {setting}='host' or 'host:port'.",
+        )
+    return parts
+
+
+def _with_plain_scheme(address: str) -> str:
+    """The address with its scheme in lower case: gRPC and the SDK compare it as it stands."""
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme.lower()}://{rest}" if separator else address
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: the only place where TLS may be left out."""
+    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
+    """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
+    text = _text(setting, value)
+    if not text:
+        return None
+    parts = _split(setting, text)
+    if "@" in parts.netloc:
+        raise ConfigurationError(
+            "The endpoint holds a user name or a password, which would be sent to whoever "
+            "listens there.",
+            "give the host alone, and credentials as api_key= or credentials=.",
+        )
+    if parts.scheme not in ("", "https", "http"):
+        raise ConfigurationError(
+            f"The endpoint has the scheme {parts.scheme!r}.",
+            "give 'host', 'host:port' or 'https://host'.",
+        )
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            f"The endpoint http://{parts.netloc} is not this machine: the credentials would travel "
+            "in the clear.",
+            f"give 'https://{parts.netloc}'.",
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            "The endpoint holds a query or a fragment.", f"give {parts.netloc!r}."
+        )
+    return _with_plain_scheme(text).rstrip("/")
+
+
+def proxy(value: object) -> Secret | None:
+    """The URL of an HTTP proxy; it may hold a password, so it is a secret."""
+    reveal = getattr(value, "get_secret_value", None)
+    text = _text("proxy", reveal() if callable(reveal) else value)
+    if not text:
+        return None
+    parts = _split("proxy", text)
+    beyond = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or beyond:
+        raise ConfigurationError(
+            "proxy is not the address of an HTTP proxy.", "give proxy='http://host:port'."
+        )
+    return Secret(_with_plain_scheme(text))
+
+
+def client_info(value: object) -> ClientInfo:
+    """A frozen copy: the SDK writes into the caller's object."""
+    if isinstance(value, ClientInfo):
+        return value
+    if not hasattr(value, "user_agent") or not hasattr(value, "to_grpc_metadata"):
+        raise _wrong_type("client_info", value, "a google.api_core ClientInfo")
+    return ClientInfo(*(getattr(value, field, None) for field in ClientInfo._fields))
+
+
+def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
+    """Headers by lower-cased name, each with its values in order."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise _wrong_type("default_metadata", value, "a sequence of (name, value) pairs")
+    kept: dict[str, tuple[str | bytes, ...]] = {}
+    for pair in pairs:
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):  # noqa: PLR2004 -- a pair has two
+            raise _wrong_type("default_metadata", pair, "a sequence of (name, value) pairs")
+        name, item = pair[0].strip().lower(), pair[1]
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"default_metadata: {scrub(pair[0])!r} is no header name.",
+                "use letters, digits, '-', '_' and '.'.",
+            )
+        binary = name.endswith("-bin")
+        if not isinstance(item, bytes if binary else str) or not (
+            isinstance(item, bytes) or _HEADER_VALUE.fullmatch(item)
+        ):
+            raise ConfigurationError(
+                f"default_metadata: the value of {name!r} cannot be sent.",
+                "a value is a string of printable ASCII; bytes go under a name that ends in -bin.",
+            )
+        kept[name] = (*kept.get(name, ()), item)
+    return kept
+
+
+def _callable(setting: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if not callable(value):
+            raise _wrong_type(setting, value, "a function that gives a certificate and its key")
+        return value
+
+    return check
+
+
+SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "api_key": api_key,
+    "credentials": credentials,
+    "transport": _choice("transport", TRANSPORTS),
+    "client_info": client_info,
+    "auth": _choice("auth", AUTH_MODES),
+    "tuned_transport": _choice("tuned_transport", TUNED_TRANSPORTS),
+    "scopes": scopes,
+    "quota_project": _pattern("quota_project", _PROJECT, "my-project"),
+    "timeout": seconds("timeout"),
+    "auth_timeout": seconds("auth_timeout"),
+    "proxy": proxy,
+    "ca_certs": ca_certs,
+    "project": _pattern("project", _PROJECT, "my-project"),
+    "location": _pattern("location", _LOCATION, "us-central1"),
+    "endpoint": _pattern("endpoint", _VERTEX_ENDPOINT, "openapi"),
+    "raw_configure": _choice("raw_configure", RAW_CONFIGURE_POLICIES),
+}
+
+CLIENT_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "api_endpoint": api_endpoint,
+    "client_cert_source": _callable("client_options['client_cert_source']"),
+    "client_encrypted_cert_source": _callable("client_options['client_encrypted_cert_source']"),
+    "api_audience": _pattern("api_audience", _PRINTABLE, "https://example.googleapis.com/"),
+    "universe_domain": _pattern("universe_domain", _HOST, "googleapis.com"),
+}
+
+# The same things under the names ClientOptions gives them.
+CLIENT_OPTION_ALIASES = {
+    "api_key": "api_key",
+    "credentials_file": "credentials",
+    "quota_project_id": "quota_project",
+    "scopes": "scopes",
+}

@@ -1,0 +1,1 @@
+"""Connections shared by all tenants, and how a call travels over them."""

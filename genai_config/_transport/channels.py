@@ -1,0 +1,189 @@
+"""Connections: those to one endpoint, of one event loop, shared by every service and tenant.
+
+Credentials are no part of a channel: `_calls` attaches them to each call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import grpc
+from grpc import aio
+
+from genai_config._transport import http, interceptors
+from genai_config._transport.channel_pool import Lanes
+from genai_config._transport.pool import Pool
+from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from genai_config._settings.secrets import Secret
+    from genai_config._transport.call_credentials import CallCredentials
+
+_OPTIONS = (
+    # As the SDK's own transports.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # One channel, one connection: without it, equal channels share one behind our back.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Address(NamedTuple):
+    """What a connection depends on.
+
+    Attributes:
+        host: "host:port", with "http://" in front where there is no TLS (this machine only).
+        ca_certs: PEM file of certificate authorities; None: gRPC's or requests' own.
+        proxy: URL of an HTTP proxy; None: the environment's.
+        client_cert: Client certificate chain and key, PEM; None: none.
+    """
+
+    host: str
+    ca_certs: Path | None
+    proxy: Secret | None
+    client_cert: tuple[bytes, bytes] | None
+
+    def target(self) -> str:
+        """The address as gRPC wants it."""
+        return urlsplit(self.host).netloc if "://" in self.host else self.host
+
+    def options(self) -> list[tuple[str, Any]]:
+        """The arguments of a channel.
+
+        Raises:
+            ConfigurationError: gRPC cannot use the proxy, and would go past it without a word.
+        """
+        if self.proxy is None:
+            return [*_OPTIONS]
+        url = self.proxy.get_secret_value()
+        if not url.startswith("http://"):
+            raise ConfigurationError(
+                "gRPC cannot speak TLS to a proxy.",
+                "give proxy='http://…', or transport='rest' and tuned_transport='rest'.",
+            )
+        return [*_OPTIONS, ("grpc.http_proxy", url)]
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """The TLS credentials of a channel; None where there is no TLS."""
+        if self.host.startswith("http://"):
+            return None
+        roots = self.ca_certs.read_bytes() if self.ca_certs else None
+        chain, key = self.client_cert or (None, None)
+        return grpc.ssl_channel_credentials(roots, private_key=key, certificate_chain=chain)
+
+
+class Connections:
+    """The channels of one event loop (or of all the synchronous callers), and their clients."""
+
+    def __init__(self) -> None:
+        self._lanes: Pool[Lanes[Any]] = Pool(16)
+        self.clients: Pool[Any] = Pool(256)
+
+    def lanes(self, address: Address) -> Lanes[grpc.Channel]:
+        """The synchronous channels to an address."""
+
+        def make(credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+            if credentials is None:
+                return grpc.insecure_channel(address.target(), options=address.options())
+            return grpc.secure_channel(address.target(), credentials, options=address.options())
+
+        return self._lanes.get(address, lambda: _lanes_of(address, make))
+
+    def async_lanes(self, address: Address) -> Lanes[aio.Channel]:
+        """The channels to an address for the running event loop."""
+
+        def make(credentials: grpc.ChannelCredentials | None) -> aio.Channel:
+            more = {"options": address.options(), "interceptors": interceptors.ASYNC_INTERCEPTORS}
+            if credentials is None:
+                return aio.insecure_channel(address.target(), **more)
+            return aio.secure_channel(address.target(), credentials, **more)
+
+        return self._lanes.get(address, lambda: _lanes_of(address, make))
+
+    def clear(self) -> None:
+        """Forgets the channels and clients; a channel closes when its last call has ended."""
+        self.clients.clear()
+        self._lanes.clear()
+
+
+def _lanes_of(address: Address, make: Callable[[Any], Any]) -> Lanes[Any]:
+    # Read once: a file may be gone, or half written, when a call needs another connection.
+    return Lanes(functools.partial(make, address.credentials()))
+
+
+_SYNC = Connections()
+_LOOPS: dict[asyncio.AbstractEventLoop, Connections] = {}
+
+
+def connections() -> Connections:
+    """The connections of synchronous callers."""
+    return _SYNC
+
+
+def loop_connections() -> Connections:
+    """The connections of the running event loop; those of closed loops are forgotten.
+
+    Raises:
+        ConfigurationError: In this process gRPC can serve no event loop.
+    """
+    loop = asyncio.get_running_loop()
+    mine = _LOOPS.get(loop)
+    if mine is None:
+        if _forked_off_a_loop:
+            raise ConfigurationError(
+                "This process was forked while an event loop of its parent had a gRPC connection; "
+                "gRPC can serve no event loop here, and would wait for ever.",
+                "start processes with the method 'spawn', or before the first awaited request; "
+                "or safe_configure(transport='rest', tuned_transport='rest').",
+            )
+        _forget_closed_loops()
+        mine = _LOOPS[loop] = Connections()
+    return mine
+
+
+def _forget_closed_loops() -> bool:
+    closed = [loop for loop in list(_LOOPS) if loop.is_closed()]
+    for loop in closed:
+        _LOOPS.pop(loop, None)
+    return bool(closed)
+
+
+_forked_off_a_loop = False
+
+
+def _before_fork() -> None:
+    """Lets go of what was for closed loops: gRPC serves a child's loops if it serves none now."""
+    if _forget_closed_loops():
+        gc.collect()  # the SDK's clients are cycles
+
+
+def _after_fork_in_child() -> None:
+    global _forked_off_a_loop  # noqa: PLW0603 -- it is a fact about the process
+    _forked_off_a_loop = _forked_off_a_loop or bool(_LOOPS)
+    _LOOPS.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+def close_all() -> None:
+    """Forgets every connection."""
+    _SYNC.clear()
+    _LOOPS.clear()
+    http.close_all()
+
+
+def prepare_session(session: Any, address: Address, bound: CallCredentials) -> None:
+    """Makes a `requests` session go the way of an address, and replay once on 401."""
+    http.mount(session, address.ca_certs, address.proxy, address.client_cert)
+    http.follow_no_redirects(session)
+    session._max_refresh_attempts = int(bound.renewable)  # noqa: SLF001 -- the transports do not pass it on

@@ -1,0 +1,273 @@
+"""HTTP connections for REST calls and token endpoints, pooled, with their own trust and proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import tempfile
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from google.auth.transport.requests import Request
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+from genai_config._transport.pool import Pool
+from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    import requests
+
+    from genai_config._settings.secrets import Secret
+
+_CONNECTIONS_PER_HOST = 100
+
+
+class Cancellation:
+    """Breaks off the exchange that one call has under way, from another thread."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.connection: Any = None
+
+    def cancel(self) -> None:
+        """Ends the wait for an answer, and lets nothing more be sent."""
+        self.cancelled = True
+        connection = self.connection
+        # It may be another call's by now.
+        if connection is not None and connection.cancellation is self:
+            with contextlib.suppress(OSError, AttributeError):  # it may be closed, and gone
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+CANCELLATION: ContextVar[Cancellation | None] = ContextVar("genai_config cancel", default=None)
+"""How the call that this thread makes is cancelled; None: it is not."""
+
+
+class _Cancellable:
+    """A connection that knows whose request it carries."""
+
+    cancellation: Cancellation | None = None
+
+    def connect(self) -> None:
+        self._begin()
+        super().connect()  # type: ignore[misc] # the connection's own
+        self._begin()  # it takes its time, and may have been cancelled meanwhile
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        self._begin()
+        super().putrequest(*args, **kwargs)  # type: ignore[misc] # the connection's own
+
+    def _begin(self) -> None:
+        """Notes whose request it is; one that was cancelled before goes no further."""
+        self.cancellation = CANCELLATION.get()
+        if self.cancellation is not None:
+            self.cancellation.connection = self
+            if self.cancellation.cancelled:
+                raise CancelledError
+
+
+class _Connection(_Cancellable, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Cancellable, HTTPSConnection):
+    pass
+
+
+class _ConnectionPool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecureConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOL_CLASSES = {"http": _ConnectionPool, "https": _SecureConnectionPool}
+
+
+class _Adapter(HTTPAdapter):
+    """Sends with the configured authorities, proxy and client certificate.
+
+    Set on a session they would lose to REQUESTS_CA_BUNDLE and HTTPS_PROXY of the environment.
+    """
+
+    def __init__(
+        self,
+        ca_certs: Path | None,
+        proxy: Secret | None,
+        client_cert: tuple[bytes, bytes] | None,
+    ) -> None:
+        self._tls: dict[str, Any] = {}
+        if client_cert is not None:
+            self._tls["ssl_context"] = _presenting(*client_cert)
+        super().__init__(pool_maxsize=_CONNECTIONS_PER_HOST)
+        self._settings: dict[str, Any] = {}
+        if ca_certs is not None:
+            self._settings["verify"] = str(ca_certs)
+        if proxy is not None:
+            url = proxy.get_secret_value()
+            self._settings["proxies"] = {"http": url, "https": url}
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **{**kwargs, **self._tls})
+        self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **{**kwargs, **self._tls})
+        manager.pool_classes_by_scheme = _POOL_CLASSES
+        return manager
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        cancellation = CANCELLATION.get()
+        if cancellation is not None and cancellation.cancelled:
+            raise CancelledError  # nobody waits: the SDK is not to try again
+        response = super().send(request, *args, **{**kwargs, **self._settings})
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            # google-auth drops it for a replay, and with a stream's the connection: read, it is
+            # the pool's again.
+            _ = response.content
+        return response
+
+
+def _presenting(chain: bytes, key: bytes) -> ssl.SSLContext:
+    """TLS with a client certificate, which Python takes from files alone."""
+    context = create_urllib3_context()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "client.pem"
+        file.touch(mode=0o600)
+        file.write_bytes(chain + b"\n" + key)
+        context.load_cert_chain(file)
+    return context
+
+
+def decrypted(source: Callable[[], tuple[Any, Any, bytes]]) -> Callable[[], tuple[bytes, bytes]]:
+    """A source of a client certificate and key, PEM, from one of two files and a passphrase."""
+
+    def read() -> tuple[bytes, bytes]:
+        chain, key, passphrase = source()
+        try:
+            from cryptography.hazmat.primitives import serialization as form
+
+            private = form.load_pem_private_key(Path(key).read_bytes(), passphrase)
+            plain = private.private_bytes(
+                form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()
+            )
+            return Path(chain).read_bytes(), plain
+        except (ImportError, OSError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                "What client_options['client_encrypted_cert_source'] gives cannot be used: "
+                f"{type(error).__name__}: {error}",
+                "it gives the path of a certificate, the path of its PEM key, and the passphrase "
+                "as bytes; `pip install cryptography` if that is missing.",
+            ) from None
+
+    return read
+
+
+_ADAPTERS: Pool[_Adapter] = Pool(16)
+
+
+def mount(
+    session: requests.Session,
+    ca_certs: Path | None,
+    proxy: Secret | None,
+    client_cert: tuple[bytes, bytes] | None = None,
+) -> None:
+    """Makes a session use the shared connections of a trust and a proxy.
+
+    Args:
+        session: A `requests.Session`; its own adapters are replaced.
+        ca_certs: PEM file of certificate authorities; None: those of requests.
+        proxy: URL of an HTTP proxy; None: the environment's.
+        client_cert: Client certificate chain and key, PEM; None: none.
+    """
+    key = (ca_certs, proxy, client_cert)
+    adapter = _ADAPTERS.get(key, lambda: _Adapter(*key))
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    session.auth = _as_it_is
+    session.hooks["response"] = [_stay_at_home]
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from putting a password of ~/.netrc beside the key or over the token."""
+    return request
+
+
+class TokenRequest(Request):
+    """What google-auth fetches tokens with; some credentials insist on a `Request`.
+
+    Args:
+        session: The `requests.Session` to send with.
+        timeout: Seconds for each attempt that google-auth sets no bound for.
+    """
+
+    def __init__(self, session: requests.Session, timeout: float) -> None:
+        super().__init__(session)
+        self._timeout = timeout
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs = {"timeout": self._timeout, **kwargs}
+        return super().__call__(*args, **kwargs)  # type: ignore[no-untyped-call] # google-auth's
+
+    def __del__(self) -> None:
+        """Leaves the connections alone, which google-auth's own would close: others share them."""
+
+
+def _stay_at_home(response: requests.Response, **_: Any) -> None:
+    """Follows no redirect to another host, scheme or port: requests would send secrets there.
+
+    It drops a token on the way, and neither an API key nor the form of a token endpoint.
+    """
+    if response.is_redirect and _origin(_target(response)) != _origin(response.url):
+        raise RequestException(_refused(response))
+
+
+def follow_no_redirects(session: requests.Session) -> None:
+    """Makes a redirect the caller's error, wherever it leads: the API answers with none."""
+    session.hooks["response"] = [_refuse]
+
+
+def _refuse(response: requests.Response, **_: Any) -> None:
+    if response.is_redirect:
+        raise ConfigurationError(
+            f"{_refused(response)}, and the API does not: this is another server.",
+            "give client_options={'api_endpoint': …} as the service's own address; "
+            "or does a proxy want a login first?",
+        )
+
+
+def _refused(response: requests.Response) -> str:
+    """Hangs up; returns what was wanted, without paths and queries: they may hold a secret."""
+    response.close()
+    return (
+        f"{_origin(response.url)} redirects to {_origin(_target(response))} "
+        f"(HTTP {response.status_code})"
+    )
+
+
+def _target(response: requests.Response) -> str:
+    return urljoin(response.url, response.headers["location"])
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def close_all() -> None:
+    """Forgets the connections."""
+    _ADAPTERS.clear()

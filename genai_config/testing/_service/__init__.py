@@ -1,0 +1,1 @@
+"""What the local Gemini server does: its rules, its state, its answers."""

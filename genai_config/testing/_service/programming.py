@@ -1,0 +1,147 @@
+"""What a test tells the server to do: answers, failures, waits and cut connections."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.api_core.exceptions import GoogleAPICallError
+
+from genai_config.testing._service.errors import HTTP_STATUS, DroppedError, ServiceError
+
+logger = logging.getLogger("genai_config.testing")
+
+Text = str | Sequence[str | Exception]
+Answer = Text | Exception | Callable[[Any], Text]
+"""A text, the chunks of a stream, an error, or a function of the request that returns these."""
+
+_CHUNKS = 3
+
+
+class Programming:
+    """What is to become of requests that pass the rules.
+
+    Attributes:
+        errors: What tests' own functions raised, and what the server itself did not expect.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+        self._lock = threading.Lock()
+        self._answers: dict[str, Answer] = {}
+        self._failures: list[ServiceError] = []
+        self._drops = 0
+        self._delay: float = 0
+        self._open = threading.Event()
+        self._open.set()
+        self._awake = threading.Event()
+
+    def respond(self, model: str, answer: Answer) -> None:
+        """Sets what a model answers; "*" is every model."""
+        with self._lock:
+            self._answers[full_name(model)] = answer
+
+    def fail(self, count: int, error: ServiceError) -> None:
+        """Makes the next requests fail."""
+        with self._lock:
+            self._failures = [error] * count
+
+    def drop(self, count: int) -> None:
+        """Makes the next requests lose their connection."""
+        with self._lock:
+            self._drops = count
+
+    def delay(self, seconds: float) -> None:
+        """Makes every request wait before it is answered."""
+        self._delay = seconds
+
+    def hang(self) -> None:
+        """Makes requests wait until `release`."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Answers those that wait, and no longer holds those that come."""
+        with self._lock:
+            awake, self._awake = self._awake, threading.Event()
+        self._open.set()
+        awake.set()
+
+    def close(self) -> None:
+        """Lets nothing wait any more."""
+        self._delay = 0
+        self.release()
+
+    def enter(self) -> None:
+        """Does to a request what is to be done before it is answered.
+
+        Raises:
+            DroppedError: Its connection is to be cut.
+            ServiceError: It is to fail.
+        """
+        self._open.wait()
+        if self._delay:
+            self._awake.wait(self._delay)
+        with self._lock:
+            if self._drops > 0:
+                self._drops -= 1
+                raise DroppedError
+            error = self._failures.pop() if self._failures else None
+        if error is not None:
+            raise error
+
+    def chunks(self, model: str, request: Any) -> list[Any]:
+        """What a model answers to a request: texts, and the errors among them.
+
+        Raises:
+            ServiceError: The answer is an error, or the function that was to give it failed.
+        """
+        with self._lock:
+            answer = self._answers.get(full_name(model), self._answers.get("*"))
+        if answer is None:
+            answer = f"Hello from {model}"
+        if callable(answer):
+            try:
+                answer = answer(request)
+            except GoogleAPICallError as error:
+                answer = error
+            except BaseException as error:
+                # All of them: pytest.fail() raises what is no Exception.
+                raise self.unexpected(f"The answer programmed for {model}", error) from error
+        if isinstance(answer, Exception):
+            raise to_service_error(answer)
+        return _split(answer) if isinstance(answer, str) else list(answer)
+
+    def unexpected(self, what: str, error: BaseException) -> ServiceError:
+        """Keeps an error that the test is to hear of; returns what the client hears."""
+        logger.error("%s failed", what, exc_info=error)
+        self.errors.append(error)
+        return internal()
+
+
+def internal() -> ServiceError:
+    """The error that says nothing."""
+    return ServiceError("INTERNAL", "An internal error has occurred. Please retry or report it.")
+
+
+def to_service_error(error: Exception) -> ServiceError:
+    """The error of the service that stands for any error."""
+    if isinstance(error, GoogleAPICallError):
+        status = getattr(error.grpc_status_code, "name", "INTERNAL")
+        return ServiceError(status if status in HTTP_STATUS else "INTERNAL", error.message)
+    return internal()
+
+
+def full_name(model: str) -> str:
+    """A model's resource name; "google/…" is what Vertex AI calls it."""
+    model = model.removeprefix("google/")
+    return model if "/" in model or model == "*" else f"models/{model}"
+
+
+def _split(text: str) -> list[str]:
+    """A text as the chunks of a stream: a few, each of whole words."""
+    words = re.findall(r"\S+\s*|\s+", text) or [""]
+    size = -(-len(words) // _CHUNKS)
+    return ["".join(words[start : start + size]) for start in range(0, len(words), size)]

@@ -1,0 +1,91 @@
+"""What the server remembers of each request: everything but the secrets."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from genai_config.testing._service.rules import Auth
+
+_SECRET = frozenset({"authorization", "x-goog-api-key", "cookie", "key", "access_token"})
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """One request as the server saw it, refused ones included.
+
+    Attributes:
+        method: "GenerativeService.GenerateContent".
+        resource: The resource that the request names, such as "models/gemini-1.5-flash".
+        transport: "grpc" or "rest".
+        auth: "api_key", "oauth", "none", or "both", which is refused.
+        identity: The name of the key or account that was verified; None if unknown.
+        scopes: The scopes of the token.
+        headers: The headers by lower-cased name, secrets masked. A key in the URL is "?key".
+        connection: The client's end of the connection; one per connection.
+        status: "OK" or the code of the error.
+    """
+
+    method: str
+    resource: str
+    transport: Literal["grpc", "rest"]
+    auth: Auth
+    identity: str | None
+    scopes: frozenset[str]
+    headers: Mapping[str, str]
+    connection: str
+    status: str = "OK"
+
+
+class Log:
+    """The list of requests, for many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: list[RecordedRequest] = []
+
+    def append(self, request: RecordedRequest) -> None:
+        """Adds a request."""
+        with self._lock:
+            self._requests.append(request)
+
+    def snapshot(self) -> list[RecordedRequest]:
+        """A copy of the list."""
+        with self._lock:
+            return list(self._requests)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self._lock:
+            self._requests.clear()
+
+
+def join(pairs: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    """One text per lower-cased header name; binary values in base64."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        text = value if isinstance(value, str) else base64.b64encode(value).decode()
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def masked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers, read-only, without the secrets; the scheme of a token stays."""
+    return MappingProxyType(
+        {
+            name: _mask(value) if name.lstrip("?") in _SECRET else value
+            for name, value in headers.items()
+        }
+    )
+
+
+def _mask(value: str) -> str:
+    scheme, space, _ = value.partition(" ")
+    return f"{scheme} ***" if space else "***"

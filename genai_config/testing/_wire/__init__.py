@@ -1,0 +1,1 @@
+"""How the local Gemini server is reached: TLS, gRPC, HTTP, OAuth."""

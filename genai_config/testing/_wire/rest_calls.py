@@ -1,0 +1,83 @@
+"""What all of REST shares: how a request arrives, and how its answer leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from genai_config.testing._service import recording
+from genai_config.testing._service.core import Call
+from genai_config.testing._service.errors import DroppedError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+
+    from starlette.requests import Request
+
+VERBS = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"]
+
+
+def call_of(request: Request, *, bearer_keys: bool = False) -> Call:
+    """How a request arrived."""
+    host, port = request.client or ("", 0)
+    return Call(
+        transport="rest",
+        headers=recording.join(request.headers.items()),
+        connection=f"ipv4:{host}:{port}",
+        key=request.query_params.get("key"),
+        bearer_keys=bearer_keys,
+    )
+
+
+def refusal(error: ServiceError) -> Response:
+    """The answer that says no."""
+    return JSONResponse(error.to_json(), error.http_status)
+
+
+def endpoint(
+    answer: Callable[[Request, bytes], Response],
+    pool: ThreadPoolExecutor,
+    refuse: Callable[[ServiceError], Response] = refusal,
+) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint whose requests are answered in the pool's threads.
+
+    Args:
+        answer: Makes the answer to a request and its body.
+        pool: The threads.
+        refuse: Makes the answer that says no.
+    """
+
+    async def serve(request: Request) -> Response:
+        try:
+            body = await request.body()
+            return await asyncio.get_running_loop().run_in_executor(pool, answer, request, body)
+        except ServiceError as error:
+            return refuse(error)
+        except DroppedError:
+            request.app.state.cut(request.client)
+            # It comes when the connection is gone: nothing is written to it before.
+            await request.receive()
+        except ClientDisconnect:
+            pass
+        return Response()
+
+    return serve
+
+
+def stream(texts: Iterator[str], media_type: str, pool: ThreadPoolExecutor) -> Response:
+    """An answer in pieces, which are made in the pool's threads."""
+
+    async def pieces() -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        while (text := await loop.run_in_executor(pool, _next, texts)) is not None:
+            yield text
+
+    return StreamingResponse(pieces(), media_type=media_type)
+
+
+def _next(texts: Iterator[Any]) -> Any:
+    return next(texts, None)

@@ -1,0 +1,268 @@
+"""The command line: its output, its exit codes, and what it says where something is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import genai_config
+from genai_config.__main__ import main
+from genai_config._cli import app, demo
+from genai_config._settings import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from genai_config.testing import GeminiServer
+
+TOTALS = r"(\d+) steps as told, (\d+) not as told; (\d+) calls on (\d+) connections\."
+ANSI = "\x1b["
+SECRETS = ("AIza", "ya29", "eyJ", "PRIVATE KEY", "1//", "junk")
+HOSTILE = {
+    "GEMINI_API_KEY": "AIza-junk-key-of-the-environment-1",
+    "GOOGLE_API_KEY": "AIza-junk-key-of-the-environment-2",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/junk.json",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "grpc_proxy": "http://127.0.0.1:9",
+}
+# What decides about colour and width, but for the terminal itself.
+LOOKS = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+STEP = demo.STORY[1].steps[0]
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    """Runs the command line in this process, as if its output were piped."""
+    env = {**dict.fromkeys(LOOKS), **environ}
+    return CliRunner().invoke(app.app, arguments, env=env)
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, *steps: demo.Step) -> Result:
+    """Runs the demo with another story."""
+    monkeypatch.setattr(demo, "STORY", (demo.Scene("Another story", steps),))
+    return run("demo")
+
+
+def as_program(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own, in an environment without configuration."""
+    dropped = {*LOOKS, *(variable.name for variable in environment.VARIABLES)}
+    clean = {name: value for name, value in os.environ.items() if name not in dropped}
+    return subprocess.run(  # noqa: S603 -- this Python
+        [sys.executable, *arguments],
+        env={**clean, **environ},
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def totals(output: str) -> list[int]:
+    """The numbers of the last line."""
+    match = re.fullmatch(TOTALS, output.splitlines()[-1])
+    assert match
+    return [int(number) for number in match.groups()]
+
+
+@pytest.mark.parametrize("environ", [{}, HOSTILE], ids=["clean", "hostile"])
+def test_the_demo_as_a_program(environ: dict[str, str], tmp_path: Path) -> None:
+    """Whatever the environment, the demo goes as told and prints no code and no secret."""
+    done = as_program(tmp_path, "-m", "genai_config", "demo", **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    as_told, wrong, calls, connections = totals(done.stdout)
+    assert (as_told, wrong) == (len([s for scene in demo.STORY for s in scene.steps]), 0)
+    assert calls > as_told > connections > 0
+    assert ANSI not in done.stdout
+    assert [secret for secret in SECRETS if secret in done.stdout] == []
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_demo_shows_the_code_and_what_the_server_saw() -> None:
+    """Every line of code is there, and for each call its model, credentials and transport."""
+    result = run("demo", COLUMNS="200")
+    assert result.exit_code == 0
+    for scene in demo.STORY:
+        assert scene.title in result.stdout
+        for step in scene.steps:
+            assert step.title in result.stdout
+            assert all(f"    {line}\n" in result.stdout for line in step.code.splitlines())
+    lines = result.stdout.splitlines()
+    assert '  server saw  gemini-1.5-flash  API key "demo-key"    gRPC' in lines
+    assert '              tunedModels/mine  OAuth "demo-account"  gRPC' in lines
+    assert '  server saw  tunedModels/mine  OAuth "demo-account"  REST' in lines
+    assert '  server saw  tunedModels/mine  API key "demo-key"    gRPC  PERMISSION_DENIED' in lines
+    assert "  raised      PermissionDenied: 403 You do not have permission to access tuned" in lines
+    assert lines.count("  as told") == totals(result.stdout)[0]
+    assert not any(line != line.rstrip() for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_narrow_terminal() -> None:
+    """What is not code wraps."""
+    result = run("demo", COLUMNS="30")
+    assert result.exit_code == 0
+    assert "  raised      PermissionDenied" in result.stdout.splitlines()
+
+
+def test_colour() -> None:
+    """A terminal has colours, unless NO_COLOR is set."""
+    colours = re.compile(r"\x1b\[[\d;]*3\d")
+    assert colours.search(run("demo", FORCE_COLOR="1").stdout)
+    assert not colours.search(run("demo", FORCE_COLOR="1", NO_COLOR="1").stdout)
+
+
+def test_other_calls_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that is not as told shows what was seen and what was expected, and the code is 1."""
+    wrong = dataclasses.replace(
+        STEP, expected=(demo.Seen("other", "none", None, "rest", "NOT_FOUND"),) * 2
+    )
+    result = tell(monkeypatch, wrong, STEP)
+    assert result.exit_code == 1
+    assert (
+        """
+  server saw  gemini-1.5-flash  API key "demo-key"    gRPC
+  NOT AS TOLD
+  expected    other             none                  REST  NOT_FOUND
+              other             none                  REST  NOT_FOUND
+"""
+        in result.stdout
+    )
+    assert totals(result.stdout) == [1, 1, 2, 1]
+
+
+def test_an_exception_that_was_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its type and message are shown, and the story goes on."""
+    result = tell(monkeypatch, demo.Step("Wrong.", "1 / 0", ()), STEP)
+    assert result.exit_code == 1
+    assert (
+        """
+  server saw  no call
+  raised      ZeroDivisionError: division by zero
+  NOT AS TOLD
+  expected    no exception
+"""
+        in result.stdout
+    )
+    assert totals(result.stdout) == [1, 1, 1, 1]
+
+
+def test_an_exception_that_did_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The type that was told is shown."""
+    result = tell(monkeypatch, dataclasses.replace(STEP, error="PermissionDenied"))
+    assert result.exit_code == 1
+    assert "  NOT AS TOLD\n  expected    to raise PermissionDenied\n" in result.stdout
+
+
+def test_messages_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets in a message are printed as they are, and a secret is not."""
+    code = "raise ValueError(f'[bold]x[/] {KEY}')"
+    result = tell(monkeypatch, demo.Step("[red]Wrong[/red].", code, ()))
+    assert "  raised      ValueError: [bold]x[/] ****" in result.stdout
+    assert "  [red]Wrong[/red]." in result.stdout
+    assert "AIza" not in result.stdout
+
+
+def test_help_and_version() -> None:
+    """The help has an example; the version is that of the package."""
+    for arguments in (["--help"], ["demo", "--help"], []):
+        assert "genai-config demo" in run(*arguments).output
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"genai-config {genai_config.__version__}\n")
+    assert run("tell").exit_code == 2
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "grpc", "starlette", "trustme", "uvicorn"])
+def test_a_missing_package_as_a_program(missing: str, tmp_path: Path) -> None:
+    """Without one of the extras' packages, one sentence says what to install."""
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; from genai_config.__main__ import main; "
+        "main()"
+    )
+    done = as_program(tmp_path, "-c", program, "demo")
+    assert (done.returncode, done.stdout) == (2, "")
+    sentence = (
+        rf"genai-config needs {missing}[\w.]*, which cannot be imported: pip install '(.+)'\n"
+    )
+    told = re.fullmatch(sentence, done.stderr)
+    assert told
+    assert told[1] == "genai-config[all]"
+
+
+def test_a_missing_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same in this process: the exit code is 2, and there is no traceback."""
+    monkeypatch.delitem(sys.modules, "genai_config._cli.app")
+    monkeypatch.delattr("genai_config._cli.app")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert "pip install 'genai-config[all]'" in output.err
+
+
+def test_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It reads the arguments of the process."""
+    monkeypatch.setattr(sys, "argv", ["genai-config", "--version"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"genai-config {genai_config.__version__}\n"
+
+
+def test_a_mistake_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of this library that is not there is no matter of what is installed."""
+    monkeypatch.delattr("genai_config._cli.app")
+    monkeypatch.setitem(sys.modules, "genai_config._cli.app", None)
+    with pytest.raises(ModuleNotFoundError, match=r"genai_config\._cli"):
+        main()
+
+
+def test_serve_prints_what_to_export_and_stops_on_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here the signal comes when all has been printed."""
+    exports = app._exports
+
+    def then_stop(server: GeminiServer) -> Iterator[str]:
+        yield from exports(server)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(app, "_exports", then_stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        result = run("serve")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert result.exit_code == 0
+    for name in ("GEMINI_API_KEY", "GEMINI_GRPC_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS"):
+        assert f"export {name}=" in result.stdout
+    place = "v1/projects/my-project/locations/us-central1/endpoints/openapi"
+    for path in ("v1beta/openai", place):
+        assert re.search(
+            rf"^# OpenAI .*: https://localhost:\d+/{path}$", result.stdout, re.MULTILINE
+        )
+    assert "OPENAI_" not in result.stdout
+
+
+def test_serve_on_a_port_that_is_taken() -> None:
+    """One sentence that says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("serve", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "port" in result.output

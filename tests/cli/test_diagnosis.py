@@ -1,0 +1,228 @@
+"""`genai-config explain` and `genai-config doctor`: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from genai_config import safe_configure
+from genai_config._cli import app
+from genai_config._diagnosis import doctor
+from genai_config._diagnosis.checks import Check, Finding, Skipped
+from genai_config._settings import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genai_config.testing import GeminiServer
+
+KEY = "AIza-a-key-that-nobody-may-see"
+TUNED = "tunedModels/mine"
+LOOKS = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+COLOUR = re.compile(r"\x1b\[[\d;]*3\d")
+PROBLEM = Finding("It is broken.", "mend it.\nor: leave it.", "mend --it")
+NOTE = Finding("It is odd.", "see why.", "look at", note=True)
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    """Runs the command line in this process, as if its output were piped."""
+    env = {**dict.fromkeys(LOOKS), **environ}
+    return CliRunner().invoke(app.app, arguments, env=env)
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[Check]:
+    """The doctor's checks, for a test to fill."""
+    made: list[Check] = []
+    examine = doctor.examine
+    monkeypatch.setattr(
+        doctor, "examine", lambda model, **options: examine(model, checks=made, **options)
+    )
+    return made
+
+
+class TestExplain:
+    def test_for_people(self) -> None:
+        """The explanation as `explain` gives it; nothing is known to be wrong."""
+        result = run("explain", "--model", "gemini-1.5-flash", GEMINI_API_KEY=KEY)
+        assert result.exit_code == 0
+        assert result.stdout.startswith("generative.generate_content on gemini-1.5-flash\n")
+        assert "over" not in result.stdout
+        assert "from environment, GEMINI_API_KEY" in result.stdout
+        assert KEY not in result.output
+        assert "\x1b" not in result.stdout
+
+    def test_for_machines(self, adc: Path) -> None:
+        """JSON and nothing else."""
+        del adc
+        data = json.loads(run("explain", "--model", TUNED, "--json").stdout)
+        assert data["decision"]["auth"] == "oauth"
+        assert data["problems"] == []
+
+    def test_a_request_that_would_fail(self) -> None:
+        """The exit code says so."""
+        result = run("explain", "--method", "upload_file")
+        assert result.exit_code == 1
+        assert "needs an API key" in result.stdout
+
+    def test_no_such_method(self) -> None:
+        """It is the command that is wrong."""
+        result = run("explain", "--method", "generate_contnet")
+        assert result.exit_code == 2
+        assert "did you mean 'generate_content'?" in result.stderr
+        assert result.stdout == ""
+
+    def test_two_keys_are_no_warning(self) -> None:
+        """The doctor tells of them."""
+        result = run("explain", GEMINI_API_KEY=KEY, GOOGLE_API_KEY="AIza-another")
+        assert (result.exit_code, result.stderr) == (0, "")
+
+    def test_colour(self) -> None:
+        """On a terminal alone, and not where NO_COLOR is set."""
+        assert COLOUR.search(run("explain", FORCE_COLOR="1").stdout)
+        assert not COLOUR.search(run("explain", FORCE_COLOR="1", NO_COLOR="1").stdout)
+
+
+class TestDoctor:
+    def test_nothing_is_wrong(self, checks: list[Check]) -> None:
+        """Notes are no problems."""
+        checks += [
+            Check("fine", "all is well", lambda _: ["a fact " + "and more " * 20]),
+            Check("odd", "nothing is odd", lambda _: [NOTE]),
+            Check("unknown", "it is known", lambda _: [Skipped("not asked")]),
+        ]
+        result = run("doctor")
+        assert result.exit_code == 0
+        lines = result.stdout.splitlines()
+        assert lines[0] == "ok       fine              all is well"
+        assert "note     odd               It is odd." in lines
+        assert lines[-1] == "3 checks; problems: 0; notes: 1."
+        assert "skipped  unknown           it is known" in lines
+        assert max(map(len, lines)) <= 80
+        assert "\x1b" not in result.output
+
+    def test_something_is_wrong(self, checks: list[Check]) -> None:
+        """Each problem has its remedy, and the exit code is 1."""
+        checks.append(Check("broken", "it works", lambda _: [PROBLEM, NOTE, "a fact"]))
+        result = run("doctor")
+        assert result.exit_code == 1
+        assert result.stdout.splitlines()[:6] == [
+            "problem  broken            It is broken.",
+            "                           Remedy: mend it.",
+            "                           or: leave it.",
+            "note     broken            It is odd.",
+            "                           Remedy: see why.",
+            "                           a fact",
+        ]
+        assert "mend --it" not in result.stdout
+
+    def test_for_machines(self, checks: list[Check]) -> None:
+        """JSON and nothing else, with what was fixed."""
+        checks.append(Check("broken", "it works", lambda _: [PROBLEM]))
+        result = run("doctor", "--json", "--fix")
+        assert result.exit_code == 1
+        data = json.loads(result.stdout)
+        assert not data["ok"]
+        assert data["checks"][0]["findings"][0]["problem"] == "It is broken."
+        assert data["fixed"] == [{"done": False, "text": "mend --it"}]
+        checks.clear()
+        assert run("doctor", "--json").exit_code == 0
+
+    @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+    def test_fixing(self, checks: list[Check], tmp_path: Path) -> None:
+        """What was done is said, and what to type; the code is 0 when nothing is left."""
+        path = tmp_path / "key.json"
+        path.touch(mode=0o644)
+        open_file = Finding("Others may read it.", "chmod", readable=str(path))
+        checks.append(Check("open", "it is closed", lambda _: [open_file]))
+        result = run("doctor", "--fix")
+        assert result.exit_code == 0
+        assert f"Done:\n{path}: mode 644 is now 600; back: chmod 644\n" in result.stdout
+        assert path.stat().st_mode & 0o777 == 0o600
+        checks.append(Check("broken", "it works", lambda _: [PROBLEM]))
+        result = run("doctor", "--fix")
+        assert result.exit_code == 1
+        assert "To type, after a look at it:\nmend --it\n" in result.stdout
+
+    def test_colour(self, checks: list[Check]) -> None:
+        """On a terminal alone, and not where NO_COLOR is set."""
+        checks.append(Check("broken", "it works", lambda _: [PROBLEM]))
+        assert COLOUR.search(run("doctor", FORCE_COLOR="1").stdout)
+        assert not COLOUR.search(run("doctor", FORCE_COLOR="1", NO_COLOR="1").stdout)
+
+    def test_against_another_endpoint(self, server: GeminiServer, adc: Path) -> None:
+        """Whole, with a key and an account that the server knows."""
+        del adc
+        safe_configure(ca_certs=server.ca_file)
+        result = run(
+            "doctor", "--online", "--endpoint", server.grpc_endpoint,
+            GEMINI_API_KEY=server.api_key("mine"),
+        )  # fmt: skip
+        for name in ("endpoint", "http2", "key", "token", "tuned_models"):
+            assert re.search(rf"^ok       {name} ", result.stdout, re.MULTILINE)
+        assert [request.auth for request in server.requests] == ["api_key", "oauth"]
+
+    def test_an_endpoint_that_is_none(self) -> None:
+        """It is the command that is wrong."""
+        result = run("doctor", "--endpoint", "http://example.com")
+        assert result.exit_code == 2
+        assert "Remedy:" in result.stderr
+
+
+def test_help() -> None:
+    """With examples and the exit codes."""
+    for command in ("explain", "doctor"):
+        text = " ".join(run(command, "--help").output.split())
+        assert f"genai-config {command} --" in text
+        assert "The exit code is 0" in text
+
+
+def test_six_faults_as_a_program(tmp_path: Path) -> None:
+    """In a process of its own: all are named, no secret is, and the exit code is 1."""
+    adc = tmp_path / "adc.json"
+    adc.write_text(
+        json.dumps({"type": "authorized_user", "client_id": "id", "client_secret": "GOCSPX-nobody",
+                    "refresh_token": "1//0nobody-may-see"}),
+        encoding="utf-8",
+    )  # fmt: skip
+    adc.chmod(0o644)
+    dropped = {*LOOKS, *(variable.name for variable in environment.VARIABLES)}
+    environ = {name: value for name, value in os.environ.items() if name not in dropped} | {
+        "GOOGLE_APPLICATION_CREDENTIALS": str(adc),
+        "GEMINI_API_KEY": f'"{KEY}"',
+        "GOOGLE_API_KEY": "AIza-another-nobody-may",
+        "HTTPS_PROXY": "http://user:nobody-may@127.0.0.1:9",
+        "REQUESTS_CA_BUNDLE": "/no/such/file.pem",
+        "OPENAI_CUSTOM_HEADERS": "x-secret: nobody-may",
+    }
+    done = subprocess.run(  # noqa: S603 -- this Python
+        [sys.executable, "-m", "genai_config", "doctor", "--model", TUNED],
+        env=environ, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
+    problems = set(re.findall(r"^problem  (\w+)", done.stdout, re.MULTILINE))
+    named = {"two_keys", "key_values", "proxies", "authorities", "openai_variables"}
+    assert problems >= {*named, "quota_project"}
+    assert [s for s in ("AIza", "nobody", "GOCSPX", "1//0") if s in done.stdout] == []
+
+
+def test_completion() -> None:
+    """A shell completes the commands."""
+    done = subprocess.run(
+        [sys.executable, "-m", "genai_config"],
+        env={
+            **os.environ,
+            "_GENAI_CONFIG_COMPLETE": "complete_bash",
+            "COMP_WORDS": "genai-config d",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["demo", "doctor"]

@@ -1,0 +1,116 @@
+"""Uploads: the SDK's own, over the connections of this library."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import google.generativeai as genai
+import pytest
+import requests
+from google.generativeai import client as client_lib
+from googleapiclient.errors import HttpError
+
+from genai_config import override
+from genai_config._sdk.uploads import Http
+from genai_config._settings.secrets import Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genai_config.testing import GeminiServer
+
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture(autouse=True)
+def where(server: GeminiServer, monkeypatch: pytest.MonkeyPatch, configured: object) -> None:
+    """The SDK uploads to the server, which it trusts by this library's configuration alone."""
+    del configured
+    monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of a megabyte."""
+    path = tmp_path / "mine.txt"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_file(file: Path, *, resumable: bool) -> None:
+    """It arrives as it is."""
+    made = genai.upload_file(file, resumable=resumable)
+    assert made.sha256_hash == hashlib.sha256(CONTENT).hexdigest().encode()
+
+
+def test_the_description_is_read_once(server: GeminiServer, file: Path) -> None:
+    """The SDK reads it for each file."""
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(genai.upload_file, [file] * 4))
+    genai.upload_file(file)
+    asked = [request.method for request in server.requests]
+    assert asked.count("FileService.CreateFile") == 5
+    assert asked.count("Discovery.GetRest") <= 4
+    server.clear()
+    genai.upload_file(file)
+    assert "Discovery.GetRest" not in [request.method for request in server.requests]
+
+
+def test_each_tenant_uploads_with_its_own_key(server: GeminiServer, file: Path) -> None:
+    """One after the other in one thread, which the SDK's client is bound to."""
+    for name in ("a", "b"):
+        server.clear()
+        with override(api_key=server.api_key(name)):
+            genai.upload_file(file)
+        assert {request.identity for request in server.requests} == {name}
+
+
+@pytest.mark.skipif(
+    "metadata" not in inspect.signature(client_lib.FileServiceClient.create_file).parameters,
+    reason="the first SDKs send no metadata with an upload",
+)
+def test_metadata_goes_along(server: GeminiServer, file: Path) -> None:
+    """What is configured for every request."""
+    with override(default_metadata=[("x-tenant", "mine")]):
+        genai.upload_file(file)
+    assert server.requests[0].headers["x-tenant"] == "mine"
+
+
+def test_a_refused_key(server: GeminiServer, file: Path) -> None:
+    """The error says so, and does not show it."""
+    with override(api_key="made-up"), pytest.raises(HttpError, match="API key not valid") as caught:
+        genai.upload_file(file)
+    assert "made-up" not in repr(caught.value) + str(vars(caught.value))
+    assert len(server.requests) == 1
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """Sends everybody to another place of this machine, and remembers who came there."""
+
+    seen: list[str | None]
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers["x-goog-api-key"])
+        self.send_response(307)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_key_is_not_carried_along() -> None:
+    """A redirect is an answer like any other."""
+    _Elsewhere.seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server, requests.Session() as session:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        response, _ = Http(session, Secret("k")).request(f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
+    assert (response.status, _Elsewhere.seen) == (307, ["k"])
