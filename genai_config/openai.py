@@ -13,16 +13,29 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+import sys
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
+from genai_config._api.scopes import checked_patch
 from genai_config._auth import headers
 from genai_config._clients import errors
-from genai_config._clients.http import Link, Stop, attached_to, http_options, linked
-from genai_config._clients.target import resolve
-from genai_config._settings.state import state
+from genai_config._clients.http import (
+    AsyncSending,
+    Link,
+    Stop,
+    SyncSending,
+    attached_to,
+    http_options,
+    linked,
+    package_of,
+)
+from genai_config._clients.target import is_model_name, resolve
+from genai_config._settings import callables
+from genai_config._settings.state import Layer, Origin, Snapshot, call_site, state
 from genai_config._settings.validation import unknown
-from genai_config.exceptions import ConfigurationError, GenAIConfigError, UnknownSettingError
+from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 try:
     import openai
@@ -32,153 +45,252 @@ except ImportError as error:
         name=error.name,
     ) from error
 
-__all__ = ["async_client", "client"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Unpack
+
+__all__ = [
+    "AsyncOpenAI",
+    "OpenAI",
+    "async_client",
+    "async_http_client",
+    "client",
+    "http_client",
+]
 
 _PLACEHOLDER = "genai-config-puts-a-token-here"
 """What OpenAI's client has for a key: it wants one. Every request gets other credentials."""
 
+_PLACE = ("backend", "project", "location", "endpoint", "api_version", "base_url")
 _SETTINGS = frozenset(
-    ("auth", "auth_timeout", "ca_certs", "client_options", "credentials", "proxy", "quota_project",
-     "scopes")
+    ("api_key", "auth", "auth_timeout", "ca_certs", "client_options", "credentials", "proxy",
+     "quota_project", "scopes")
 )  # fmt: skip
-"""The settings that clients go by and have no argument for."""
+"""The settings that a client may have for itself."""
 
 _ARGUMENTS = frozenset(inspect.signature(openai.OpenAI).parameters)
 """What OpenAI's clients of this version take, both of them."""
 
 
-def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
-    *,
-    backend: str | None = None,
-    project: str | None = None,
-    location: str | None = None,
-    endpoint: str | None = None,
-    api_version: str | None = None,
-    api_key: str | None = None,
-    base_url: Any = None,
-    **arguments: Any,
-) -> openai.OpenAI:
+class Place(TypedDict, total=False):
+    """Where requests go and with which credentials; None or left out: as configured.
+
+    Attributes:
+        backend: "vertex" or "gemini"; by default what arguments, settings and
+            GOOGLE_GENAI_USE_VERTEXAI or GOOGLE_GENAI_USE_ENTERPRISE say.
+        project: Google Cloud project; by default the configured one, else that of the
+            credentials, which may be asked of the metadata server. (OpenAI's own projects mean
+            nothing here.)
+        location: Location of Vertex AI: a region, "global", "us" or "eu".
+        endpoint: "openapi" for Gemini and the other models that Google serves, or the id of an
+            endpoint with a model of your own; "openapi" by default.
+        api_version: "v1" (the default) or "v1beta1" of Vertex AI.
+        base_url: The whole URL, in place of `project`, `location`, `endpoint` and `api_version`.
+        api_key: A key of the Gemini API.
+        credentials: As for `safe_configure`, for this client alone, as are the following.
+        quota_project: The project that OAuth requests are billed to.
+        scopes: OAuth scopes.
+        auth: "auto", "oauth" or "api_key".
+        auth_timeout: Seconds for finding credentials and fetching a token.
+        proxy: URL of an HTTP proxy.
+        ca_certs: PEM file of the certificate authorities to trust.
+        client_options: As for the SDK; ``api_endpoint`` replaces the host.
+    """
+
+    backend: Any
+    project: str | None
+    location: str | None
+    endpoint: str | None
+    api_version: Any
+    base_url: Any
+    api_key: str | None
+    credentials: Any
+    quota_project: str | None
+    scopes: Any
+    auth: Any
+    auth_timeout: float | None
+    proxy: str | None
+    ca_certs: Any
+    client_options: Any
+
+
+class Arguments(Place, total=False):
+    """What our clients take: `Place`, and what OpenAI's own clients take.
+
+    Attributes:
+        organization: As for OpenAI's clients, like all that follow.
+        timeout: Seconds for each attempt, or an httpx timeout; the configured `timeout` by default.
+        max_retries: Further attempts after one that failed.
+        default_headers: Headers of every request; ``x-goog-user-project`` goes before the
+            configured quota project.
+        default_query: Parameters of every request's URL.
+        http_client: The HTTP client to send with.
+        webhook_secret: The secret of OpenAI's webhooks.
+        websocket_base_url: The URL of OpenAI's realtime connections.
+    """
+
+    organization: str | None
+    timeout: Any
+    max_retries: int
+    default_headers: Mapping[str, str] | None
+    default_query: Mapping[str, object] | None
+    http_client: Any
+    webhook_secret: str | None
+    websocket_base_url: Any
+
+
+def client(**arguments: Unpack[Arguments]) -> OpenAI:
     """An `openai.OpenAI` for Vertex AI or the Gemini API.
 
     It keeps the configuration in force where it is made, scopes included: credentials, quota
-    project, scopes, endpoint, `ca_certs`, `proxy`, and `timeout` for each attempt.
+    project, scopes, endpoint, `ca_certs`, `proxy`, and `timeout` for each attempt. An argument
+    means an `override()` around the making, so two accounts in one process are two clients.
 
     Args:
-        backend: "vertex" or "gemini"; None: the one that is configured.
-        project: Google Cloud project; None: the configuration's, else that of the credentials,
-            which may be asked of the metadata server. (OpenAI's own projects mean nothing here.)
-        location: Location of Vertex AI: a region, "global", "us" or "eu"; None: the
-            configuration's.
-        endpoint: "openapi" for Gemini and the other models that Google serves, or the id of an
-            endpoint with a model of your own; None: the configuration's, else "openapi".
-        api_version: "v1" or "v1beta1" of Vertex AI; None: "v1".
-        api_key: A key of the Gemini API; None: the configuration's.
-        base_url: The whole URL, in place of `project`, `location`, `endpoint` and `api_version`.
-        **arguments: As for `openai.OpenAI`.
+        **arguments: See `Arguments`; what else the installed `openai.OpenAI` takes, it gets.
 
     Raises:
         ConfigurationError: A value is refused or missing, or it is unclear which backend is meant.
         CredentialsError: No project is given, and no credentials are found that would name one.
     """
-    place = (backend, project, location, endpoint, api_version, base_url)
-    return OpenAI(**_bound(openai.DefaultHttpxClient, api_key, place, arguments))
+    return OpenAI(**arguments)
 
 
-def async_client(  # noqa: PLR0913 -- what decides where requests go, spelt out
-    *,
-    backend: str | None = None,
-    project: str | None = None,
-    location: str | None = None,
-    endpoint: str | None = None,
-    api_version: str | None = None,
-    api_key: str | None = None,
-    base_url: Any = None,
-    **arguments: Any,
-) -> openai.AsyncOpenAI:
+def async_client(**arguments: Unpack[Arguments]) -> AsyncOpenAI:
     """An `openai.AsyncOpenAI` for Vertex AI or the Gemini API, for any number of event loops.
 
     Args:
-        backend: As for `client`.
-        project: As for `client`; give it where an event loop must not wait for it.
-        location: As for `client`.
-        endpoint: As for `client`.
-        api_version: As for `client`.
-        api_key: As for `client`.
-        base_url: As for `client`.
-        **arguments: As for `openai.AsyncOpenAI`.
+        **arguments: As for `client`; give `project` where an event loop must not wait for it.
 
     Raises:
         ConfigurationError: As for `client`.
         CredentialsError: As for `client`.
     """
-    place = (backend, project, location, endpoint, api_version, base_url)
-    return AsyncOpenAI(**_bound(openai.DefaultAsyncHttpxClient, api_key, place, arguments))
+    return AsyncOpenAI(**arguments)
 
 
-def _bound(
-    kind: type, api_key: str | None, place: tuple[Any, ...], arguments: dict[str, Any]
-) -> dict[str, Any]:
-    """The arguments of a client whose requests go where they should, with credentials."""
-    _check_names(arguments)
-    config = state.current().config
-    if api_key is not None:
-        config = config.merge(api_key=api_key, auth="api_key")
-    backend, project, location, endpoint, api_version, base_url = place
+def http_client(**place: Unpack[Place]) -> Any:
+    """The HTTP client under `client`, for libraries that take one, such as LangChain.
+
+    Every request it sends carries valid credentials, and the model's name in the form that the
+    service wants. It is an `httpx.Client` (`httpx2.Client` with openai 3); its `base_url` is the
+    one to give to the library, together with any API key, which is not sent.
+
+    Args:
+        **place: See `Place`.
+
+    Raises:
+        ConfigurationError: As for `client`.
+        CredentialsError: As for `client`.
+    """
+    return _http_client(openai.DefaultHttpxClient, dict(place))
+
+
+def async_http_client(**place: Unpack[Place]) -> Any:
+    """The HTTP client under `async_client`; see `http_client`.
+
+    Args:
+        **place: See `Place`.
+
+    Raises:
+        ConfigurationError: As for `client`.
+        CredentialsError: As for `client`.
+    """
+    return _http_client(openai.DefaultAsyncHttpxClient, dict(place))
+
+
+def _http_client(kind: type, place: dict[str, Any]) -> Any:
+    _check_names(place, frozenset())
+    link, timeout = _link(place)
+    link.completes_models = True
+    made = linked(link, None, kind)
+    made.base_url = link.target.base_url
+    if timeout is not None:
+        made.timeout = timeout
+    return made
+
+
+def _check_names(arguments: dict[str, Any], theirs: frozenset[str]) -> None:
+    """Refuses what is an argument neither of ours nor of OpenAI's clients."""
+    known = {*_PLACE, *_SETTINGS, *theirs}
+    for name in arguments.keys() - known:
+        raise unknown("argument", name, sorted(one for one in known if not one.startswith("_")))
+
+
+def _link(arguments: dict[str, Any]) -> tuple[Link, float | None]:
+    """Takes what is ours out of the arguments; what requests are bound to, and the timeout."""
+    place = {name: arguments.pop(name, None) for name in _PLACE}
+    settings = {name: arguments.pop(name) for name in _SETTINGS & arguments.keys()}
+    snapshot = _snapshot(settings)
+    config = snapshot.config
+    if hasattr(place["base_url"], "scheme"):  # httpx's URL
+        place["base_url"] = str(place["base_url"])
     target = resolve(
         config,
-        backend=backend,
-        project=project,
-        location=location,
-        endpoint=endpoint,
-        api_version=api_version,
-        base_url=str(base_url) if hasattr(base_url, "scheme") else base_url,  # httpx's URL
+        **place,
+        # The environment's project may be another program's; that of given credentials is theirs.
+        prefers_found=config.credentials is not None and not snapshot.is_given("project"),
         found_project=lambda scopes: headers.source_for(config, scopes).found().project,
     )
-    if config.timeout is not None:
-        arguments.setdefault("timeout", config.timeout)
-    link = Link(target, lambda: attached_to(config, target), http_options(config))
-    http = linked(link, arguments.pop("http_client", None), kind)
-    return {**arguments, "base_url": target.base_url, "http_client": http}
+    return Link(target, lambda: attached_to(config, target), http_options(config)), config.timeout
 
 
-def _check_names(arguments: dict[str, Any]) -> None:
-    """Refuses what is an argument neither of ours nor of OpenAI's clients."""
-    for name in arguments.keys() - _ARGUMENTS:
-        if name in _SETTINGS:
-            raise UnknownSettingError(
-                f"{name}= is a setting of the configuration, and no argument of a client.",
-                f"safe_configure({name}=…), or for one client: with override({name}=…): client = …",
-            )
-        ours = ("backend", "location", "endpoint", "api_version")
-        known = [*ours, *(one for one in _ARGUMENTS if not one.startswith("_"))]
-        raise unknown("argument", name, sorted(known))
+def _snapshot(settings: dict[str, Any]) -> Snapshot:
+    """What is in force here, with what one client was given on top."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if not settings:
+        return state.current()
+    if callable(settings.get("api_key")):
+        raise ConfigurationError(
+            f"api_key must be a string, not {callables.name_of(settings['api_key'])}.",
+            "give a function that returns an access token as credentials=….",
+        )
+    if "api_key" in settings:
+        settings.setdefault("auth", "api_key")
+    elif "credentials" in settings:
+        # Given to this very client: a key that is configured for all is not meant.
+        settings.setdefault("auth", "oauth")
+    layer = Layer(checked_patch(settings), Origin("override", call_site()))
+    return state.preview(lambda layers: layers, layer)
 
 
 class _Ours:
     """What both of our clients do differently from OpenAI's."""
 
     _custom_headers: Any
+    _kind: type
     organization: str | None
     project: str | None
 
-    def __init__(
-        self,
-        *,
-        http_client: Any,
-        organization: str | None = None,
-        project: None = None,
-        default_headers: Any = None,
-        **arguments: Any,
-    ) -> None:
-        arguments |= {"api_key": _PLACEHOLDER, "default_headers": default_headers}
-        super().__init__(  # type: ignore[call-arg] # OpenAI's
-            http_client=http_client, organization=organization, **arguments
-        )
-        self._http = http_client
+    def __init__(self, **arguments: Any) -> None:
+        http = arguments.pop("http_client", None)
+        if isinstance(http, (SyncSending, AsyncSending)):
+            # A copy's, or one of `http_client()`: they know where requests go.
+            for name in (*_PLACE[:-1], *_SETTINGS):
+                arguments.pop(name, None)
+            arguments.setdefault("base_url", http.link.target.base_url)
+        else:
+            _check_names(arguments, _ARGUMENTS)
+            link, timeout = _link(arguments)
+            if timeout is not None:
+                arguments.setdefault("timeout", timeout)
+            arguments["base_url"] = link.target.base_url
+            http = linked(link, http, self._kind)
+        organization = arguments.pop("organization", None)
+        default_headers = arguments.pop("default_headers", None)
+        super().__init__(
+            http_client=http,
+            organization=organization,
+            api_key=_PLACEHOLDER,
+            default_headers=default_headers,
+            **arguments,
+        )  # type: ignore[call-arg] # OpenAI's
+        self._http: Any = http
         # OpenAI's client has looked into OPENAI_ORG_ID, OPENAI_PROJECT_ID and
         # OPENAI_CUSTOM_HEADERS, which are not for Google.
         self.organization = organization
-        self.project = project
+        self.project = None
         self._custom_headers = default_headers or {}
 
     @property
@@ -203,12 +315,30 @@ class _Ours:
 
     def _prepare(self, options: Any) -> None:
         """Gives the model of a request the form that the backend wants."""
+        if self._http.link.completes_models:
+            return  # the HTTP client does
         for name in ("extra_json", "json_data"):  # the first goes before the second
             body = getattr(options, name)
             if isinstance(body, dict) and isinstance(body.get("model"), str):
-                model = self._http.link.target.model(body["model"])
+                try:
+                    model = self._http.link.target.model(body["model"])
+                except ConfigurationError as error:
+                    raise self._refused(error, body["model"], options) from None
                 setattr(options, name, {**body, "model": model})
                 return
+
+    def _refused(self, error: ConfigurationError, model: str, options: Any) -> GenAIConfigError:
+        """The error of a model's name as the service's own: fallbacks go by its status."""
+        httpx = sys.modules[package_of(type(self._http))]
+        status = HTTPStatus.NOT_FOUND if is_model_name(model) else HTTPStatus.BAD_REQUEST
+        url = f"{self._http.link.target.base_url}{options.url}"
+        made = _unpickled(type(error), error.args, _STATUS_ERRORS[status])
+        request = httpx.Request(options.method.upper(), url)
+        made.__dict__.update(
+            message=str(error), request=request, response=httpx.Response(status, request=request),
+            status_code=int(status), request_id=None, body=None, code=None, param=None, type=None,
+        )  # fmt: skip
+        return made
 
     def _explain(self, error: openai.APIStatusError | openai.APIConnectionError) -> None:
         """Puts cause and remedy into the message of an error of OpenAI's client."""
@@ -227,7 +357,13 @@ class _Ours:
 
 # OpenAI's client tells the service the name of its class.
 class OpenAI(_Ours, openai.OpenAI):
-    """An `openai.OpenAI` with the credentials of this library."""
+    """An `openai.OpenAI` with the credentials of this library; see `client`."""
+
+    _kind = openai.DefaultHttpxClient
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **arguments: Unpack[Arguments]) -> None: ...
 
     def request(self, cast_to: Any, options: Any, **how: Any) -> Any:
         """As OpenAI's."""
@@ -242,7 +378,13 @@ class OpenAI(_Ours, openai.OpenAI):
 
 
 class AsyncOpenAI(_Ours, openai.AsyncOpenAI):
-    """An `openai.AsyncOpenAI` with the credentials of this library."""
+    """An `openai.AsyncOpenAI` with the credentials of this library; see `async_client`."""
+
+    _kind = openai.DefaultAsyncHttpxClient
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **arguments: Unpack[Arguments]) -> None: ...
 
     async def request(self, cast_to: Any, options: Any, **how: Any) -> Any:
         """As OpenAI's."""
@@ -259,19 +401,51 @@ class AsyncOpenAI(_Ours, openai.AsyncOpenAI):
 def _as_openais(error: Stop | GenAIConfigError) -> GenAIConfigError:
     """The same error, of a type that is also OpenAI's: who catches those, catches it."""
     ours = error.error if isinstance(error, Stop) else error
+    if isinstance(ours, openai.OpenAIError):
+        return ours
     return _unpickled(type(ours), ours.args)
 
 
+_STATUS_ERRORS: dict[HTTPStatus, type[openai.OpenAIError]] = {
+    HTTPStatus.BAD_REQUEST: openai.BadRequestError,
+    HTTPStatus.NOT_FOUND: openai.NotFoundError,
+}
+
+
 @functools.cache
-def _kind(ours: Any) -> Any:
-    names = {"__module__": ours.__module__, "__doc__": ours.__doc__, "__reduce__": _reduce}
-    return type(ours.__name__, (ours, openai.OpenAIError), names)
+def _both(ours: Any, theirs: Any) -> Any:
+    names = {
+        "__module__": ours.__module__,
+        "__doc__": ours.__doc__,
+        "__init__": ours.__init__,
+        "__reduce__": _reduce,
+    }
+    return type(ours.__name__, (ours, theirs), names)
 
 
 def _reduce(error: GenAIConfigError) -> tuple[Any, ...]:
-    return _unpickled, (type(error).__bases__[0], error.args)
+    ours, theirs = type(error).__bases__
+    return _unpickled, (ours, error.args, theirs)
 
 
-def _unpickled(ours: Any, args: tuple[Any, ...]) -> GenAIConfigError:
-    both: GenAIConfigError = _kind(ours)(*args)
+def _unpickled(
+    ours: Any, args: tuple[Any, ...], theirs: Any = openai.OpenAIError
+) -> GenAIConfigError:
+    both: GenAIConfigError = _both(ours, theirs)(*args)
     return both
+
+
+def __getattr__(name: str) -> Any:
+    """What is not defined here is OpenAI's: this module stands in for ``openai``."""
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(openai, name)
+    except AttributeError:
+        raise AttributeError(
+            f"neither {__name__!r} nor 'openai' has an attribute {name!r}"
+        ) from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(openai)})

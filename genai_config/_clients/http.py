@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import headers as _headers
-from genai_config._clients.target import origin
+from genai_config._clients.target import origin, with_model
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from genai_config._clients.target import Target
     from genai_config._settings.model import GenAIConfig
     from genai_config._transport.call_credentials import CallCredentials, Headers
+
+
+QUOTA_HEADER = "x-goog-user-project"
 
 
 class Stop(BaseException):
@@ -57,6 +60,10 @@ class Link:
         attach: Gives the credentials that they carry; asked for each request, as a forked child
             has others than its parent.
         options: What httpx's clients are made with: trust and proxy.
+
+    Attributes:
+        completes_models: Whether the HTTP client gives the models in requests the form that the
+            target wants; else whoever sends with it has done so.
     """
 
     def __init__(
@@ -65,7 +72,30 @@ class Link:
         self.target = target
         self.attach = attach
         self.options = options
+        self.completes_models = False
         self._origin = target.origin
+
+    def completed(self, build: Callable[..., Any]) -> Callable[..., Any]:
+        """A builder of requests that gives the model in them the form that the target wants."""
+        if not self.completes_models:
+            return build
+
+        def build_completed(*args: Any, **kwargs: Any) -> Any:
+            request = build(*args, **kwargs)
+            try:
+                body = request.content
+            except RuntimeError:  # a stream, read by whoever sends it: it goes as it is
+                return request
+            completed = with_model(self.target, body)
+            if completed is body:
+                return request
+            headers = {n: v for n, v in request.headers.items() if n != "content-length"}
+            return type(request)(
+                request.method, request.url, headers=headers, content=completed,
+                extensions=request.extensions,
+            )  # fmt: skip
+
+        return build_completed
 
     def check(self, request: Any) -> None:
         """Lets a request pass that goes where the credentials belong."""
@@ -83,7 +113,11 @@ class Link:
 
 def _put(request: Any, headers: Headers) -> None:
     request.headers.pop("authorization", None)
+    # A quota project that the request names itself goes before the credentials' own.
+    given = request.headers.get(QUOTA_HEADER)
     request.headers.update(headers)
+    if given is not None:
+        request.headers[QUOTA_HEADER] = given
 
 
 def _attached(request: Any, bound: CallCredentials) -> Headers:
@@ -143,7 +177,7 @@ class SyncSending:
     def build_request(self, *args: Any, **kwargs: Any) -> Any:
         """As the user's client builds it, with its own headers, cookies and parameters."""
         builder: Any = super() if self._given is None else self._given
-        return builder.build_request(*args, **kwargs)
+        return self.link.completed(builder.build_request)(*args, **kwargs)
 
     def send(self, request: Any, *, stream: bool = False, **_: Any) -> Any:
         """Sends a request with credentials; once more, if the token is refused."""
@@ -221,7 +255,7 @@ class AsyncSending:
     def build_request(self, *args: Any, **kwargs: Any) -> Any:
         """As the user's client builds it, with its own headers, cookies and parameters."""
         builder: Any = super() if self._given is None else self._given
-        return builder.build_request(*args, **kwargs)
+        return self.link.completed(builder.build_request)(*args, **kwargs)
 
     async def send(self, request: Any, *, stream: bool = False, **_: Any) -> Any:
         """Sends a request with credentials; once more, if the token is refused."""
@@ -267,12 +301,19 @@ def linked(link: Link, given: Any, kind: type) -> Any:
     sending = SyncSending if hasattr(kind, "close") else AsyncSending
     for base in (kind if given is None else type(given)).__mro__:
         package = base.__module__.partition(".")[0]
-        if package in ("httpx", "httpx2") and base.__name__ == _NAMES[sending]:
+        if package in _PACKAGES and base.__name__ == _NAMES[sending]:
             transport = getattr(sys.modules[package], _TRANSPORTS[sending])()
             return _class_of(sending, base)(link, given, kind, transport)
     return given  # which OpenAI's client refuses
 
 
+def package_of(kind: type) -> str:
+    """The package that an HTTP client's class comes from: httpx or httpx2."""
+    packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
+    return next(package for package in packages if package in _PACKAGES)
+
+
+_PACKAGES = ("httpx", "httpx2")
 _NAMES: dict[type, str] = {SyncSending: "Client", AsyncSending: "AsyncClient"}
 _TRANSPORTS: dict[type, str] = {SyncSending: "BaseTransport", AsyncSending: "AsyncBaseTransport"}
 

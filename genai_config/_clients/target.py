@@ -7,6 +7,8 @@ https://ai.google.dev/gemini-api/docs/openai.
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -55,6 +57,13 @@ GEMINI_ENDPOINT = "openapi"
 """The endpoint of the models that Google serves; any other is a model deployed by oneself."""
 
 _MULTI_REGIONS = ("us", "eu")
+
+# As google-genai reads them: https://googleapis.github.io/python-genai/#client.
+_USES_VERTEX = ("GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI")
+_YES, _NO = {"true", "1"}, {"false", "0"}
+
+# What OpenAI's clients add to the base URL by themselves.
+_RESOURCES = ("/chat/completions", "/embeddings", "/models", "/responses")
 
 _PLACE = re.compile(
     r".*/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
@@ -110,7 +119,7 @@ class Target:
         """
         if self.backend == "vertex" and self.endpoint != GEMINI_ENDPOINT:
             return name
-        if not _MODEL.fullmatch(name):
+        if not is_model_name(name):
             raise ConfigurationError(
                 f"{scrub(name)!r} is no model name.", "give model='gemini-2.0-flash', for example."
             )
@@ -130,6 +139,30 @@ class Target:
                 "ai endpoints list).",
             )
         return name
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a model could have this name."""
+    return _MODEL.fullmatch(name) is not None
+
+
+def with_model(target: Target, body: bytes) -> bytes:
+    """A body, with its model's name in the form that the target wants if it is JSON with one.
+
+    What is said to be its type does not count: `curl -d` says that it is a form.
+
+    Raises:
+        ConfigurationError: It is the name of no model there.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):  # the service will say what is wrong
+        return body
+    given = document.get("model") if isinstance(document, dict) else None
+    if not isinstance(given, str):
+        return body
+    model = target.model(given)
+    return body if model == given else json.dumps({**document, "model": model}).encode()
 
 
 def origin(url: str) -> str:
@@ -160,6 +193,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
     endpoint: str | None = None,
     api_version: str | None = None,
     base_url: str | None = None,
+    prefers_found: bool = False,
     found_project: Callable[[tuple[str, ...]], str | None] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Target:
@@ -173,6 +207,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
         endpoint: "openapi" or an endpoint id; None: the configuration's, else "openapi".
         api_version: "v1" or "v1beta1" of Vertex AI; None: "v1".
         base_url: The whole URL, in place of what would be made here.
+        prefers_found: Whether the project of the credentials goes before the configuration's.
         found_project: From the OAuth scopes to the project of the credentials; called if no other
             is known.
         environ: The environment; None: that of this process.
@@ -195,7 +230,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
         url = _with_scheme(validation.api_endpoint(base_url, "base_url") or "")
         place = _place_in(url)
         chosen = chosen or _backend_of(url, place, base_url)
-    chosen = chosen or _configured(config, place)
+    chosen = chosen or _configured(config, place, os.environ if environ is None else environ)
     service = SERVICES[chosen]
     version = api_version or service.versions[0]
     if version not in service.versions:
@@ -212,7 +247,9 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
             )
     else:
         auth, scopes = _vertex_auth(config)
-        place = place if url else _completed(place, config, scopes, found_project)
+        if not url:
+            found = functools.partial(found_project, scopes) if found_project else lambda: None
+            place = _completed(place, config, found, prefers_found=prefers_found)
     if not url:
         path = service.path.format(version=version, **place)
         url = service_origin(config, chosen, place, environ) + path
@@ -247,6 +284,12 @@ def _place_in(url: str) -> dict[str, str]:
             f"base_url has an empty part, '.' or '..' in its path: {scrub(path)!r}.",
             "give the URL that the service is at; is a variable empty that it is made of?",
         )
+    for resource in _RESOURCES:
+        if path.endswith(resource):
+            raise ConfigurationError(
+                f"base_url ends in {resource}, which the client adds by itself.",
+                f"give the URL without {resource}.",
+            )
     match = _PLACE.fullmatch(path)
     return _checked(**match.groupdict()) if match else {}
 
@@ -264,10 +307,14 @@ def _backend_of(url: str, place: dict[str, str], given: str) -> Backend:
     )
 
 
-def _configured(config: GenAIConfig, place: dict[str, str]) -> Backend:
-    """The backend that the arguments, or else the configuration, speak of."""
-    if place:
+def _configured(config: GenAIConfig, place: dict[str, str], environ: Mapping[str, str]) -> Backend:
+    """The backend that the arguments, the configuration or google-genai's variables speak of."""
+    if place or getattr(config, "backend", None) == "vertex":
         return "vertex"
+    for name in _USES_VERTEX:
+        said = environ.get(name, "").strip().lower()
+        if said in _YES | _NO:
+            return "vertex" if said in _YES else "gemini"
     key = config.api_key is not None and config.auth != "oauth"
     vertex = [
         f"{name}={value!r}"
@@ -315,8 +362,9 @@ def _gemini_auth(config: GenAIConfig) -> _Auth:
 def _completed(
     place: dict[str, str],
     config: GenAIConfig,
-    scopes: tuple[str, ...],
-    found_project: Callable[[tuple[str, ...]], str | None] | None,
+    found_project: Callable[[], str | None],
+    *,
+    prefers_found: bool,
 ) -> dict[str, str]:
     """A place of Vertex AI with what was not given for it."""
     location = place.get("location") or config.location
@@ -331,9 +379,8 @@ def _completed(
             f"location={location!r} is no location of Vertex AI.",
             "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
         )
-    project = place.get("project") or config.project
-    if not project and found_project:
-        project = found_project(scopes)
+    project = place.get("project") or (None if prefers_found else config.project)
+    project = project or found_project() or config.project
     if not project:
         raise ConfigurationError(
             "Vertex AI needs a project, and none is configured; the credentials name none either.",

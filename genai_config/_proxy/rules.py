@@ -14,7 +14,6 @@ from genai_config.exceptions import ConfigurationError, GenAIConfigError, TokenR
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from genai_config._clients.target import Target
 
 PREFIX = "/v1"
 """Where the target's base URL is on the proxy."""
@@ -193,22 +192,3 @@ def passed_on(headers: Iterable[tuple[str, str]], without: frozenset[str]) -> li
         # https://datatracker.ietf.org/doc/html/rfc9112#section-6.3: then it counts for nothing.
         named.add("content-length")
     return [(name, value) for name, value in headers if name not in without | named]
-
-
-def with_model(target: Target, body: bytes) -> bytes:
-    """A body, with its model's name in the form that the target wants if it is JSON with one.
-
-    What is said to be its type does not count: `curl -d` says that it is a form.
-
-    Raises:
-        ConfigurationError: It is the name of no model there.
-    """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):  # the service will say what is wrong
-        return body
-    given = document.get("model") if isinstance(document, dict) else None
-    if not isinstance(given, str):
-        return body
-    model = target.model(given)
-    return body if model == given else json.dumps({**document, "model": model}).encode()

@@ -20,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from genai_config._clients import errors
+from genai_config._clients.target import with_model
 from genai_config._proxy.rules import (
     NOT_SENT_BACK,
     NOT_SENT_ON,
@@ -29,7 +30,6 @@ from genai_config._proxy.rules import (
     check_caller,
     passed_on,
     path_below,
-    with_model,
 )
 from genai_config.exceptions import GenAIConfigError
 

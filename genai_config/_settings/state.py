@@ -65,6 +65,14 @@ class Snapshot:
         self.layers = layers
         self.memo: dict[Any, Any] = {}
 
+    def is_given(self, setting: str) -> bool:
+        """Whether somebody has set a setting, other than by the environment."""
+        return any(
+            setting in layer.patch.values
+            for layer in self.layers
+            if layer.origin.kind != "environment"
+        )
+
 
 class _Scopes:
     """The scopes entered in one context, innermost last, and the last snapshot they made.

@@ -323,7 +323,7 @@ def test_a_key_is_all_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("locaton", r"no argument 'locaton'\.\s+Remedy: did you mean 'location'"),
         ("max_retrys", "did you mean 'max_retries'"),
-        ("credentials", r"safe_configure\(credentials=…\), or .* with override\(credentials=…\)"),
+        ("credential", "did you mean 'credentials'"),
     ],
 )
 def test_an_argument_that_there_is_not(make: Any, argument: str, said: str) -> None:
