@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
-BASE, TUNED = "models/gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "models/gemini-3.6-flash", "tunedModels/mine"
 
 
 class Server:

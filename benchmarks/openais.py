@@ -274,7 +274,7 @@ def _held(client: Any, client_async: Any) -> tuple[Call, CallAsync]:
 
 def _request() -> dict[str, Any]:
     return {
-        "model": "google/gemini-2.0-flash-001",
+        "model": "google/gemini-3.6-flash",
         "messages": [{"role": "user", "content": "Why is the sky blue?"}],
     }
 

@@ -3,7 +3,7 @@
     from genai_config import openai
 
     client = openai.client(project="my-project", location="us-central1")
-    client.chat.completions.create(model="gemini-2.0-flash", messages=[…])
+    client.chat.completions.create(model="gemini-3.6-flash", messages=[…])
 
 They are `openai.OpenAI` and `openai.AsyncOpenAI`: streams, `with_options()`, `parse()`, everything
 works as it does there. Each request carries a token that is valid when it is sent.

@@ -17,6 +17,7 @@ FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = {
     "exceptions": (),
+    "_models": (),
     "_settings": (
         "environment", "secrets", "callables", "validation", "patch", "model", "state",
     ),

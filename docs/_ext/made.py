@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import genai_config
 from genai_config import exceptions
+from genai_config._models import MODEL
 from genai_config._routing import decision
 from genai_config._settings import environment as _environment
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
-_BASE = 'genai.GenerativeModel("gemini-1.5-flash").generate_content("hi")'
+_BASE = f'genai.GenerativeModel("{MODEL}").generate_content("hi")'
 _TUNED = 'genai.GenerativeModel("tunedModels/mine").generate_content("hi")'
 
 RAISED_BY = {

@@ -12,7 +12,7 @@ from genai_config import override
 KEYS: dict[str, str] = {}
 """The key of each tenant; in production, your store of secrets."""
 
-model = genai.GenerativeModel("gemini-1.5-flash")
+model = genai.GenerativeModel("gemini-3.6-flash")
 
 
 async def tenant(x_tenant: Annotated[str, Header()]) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from genai_config import override, safe_configure
 safe_configure(timeout=60)  # the key comes from GEMINI_API_KEY
 
 KEYS = {"free": os.environ.get("FREE_KEY"), "paid": os.environ.get("PAID_KEY")}
-model = genai.GenerativeModel("gemini-1.5-flash")
+model = genai.GenerativeModel("gemini-3.6-flash")
 
 
 # With Celery there is an @app.task here, and all else is the same.

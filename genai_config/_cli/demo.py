@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import genai_config
+from genai_config._models import MODEL
 from genai_config._settings.secrets import scrub
 from genai_config.testing.isolation import environment, isolated
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer, RecordedRequest
 
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = MODEL, "tunedModels/mine"
 KEY, TENANT_KEY, NEW_KEY, ACCOUNT = "demo-key", "tenant-key", "new-key", "demo-account"
 
 _BOUND = 10.0
@@ -115,7 +116,7 @@ STORY = (
         Step("The second configure() drops the key; ADC is used without a word.",
              "genai.configure(api_key=KEY)\n"
              'genai.configure(transport="grpc")\n'
-             'genai.GenerativeModel("gemini-1.5-flash").generate_content("hi")',
+             f'genai.GenerativeModel("{BASE}").generate_content("hi")',
              (_by_oauth(BASE),)),
         Step("With the key configured, a tuned model is refused: it takes OAuth alone.",
              "genai.configure(api_key=KEY)\n"
@@ -126,7 +127,7 @@ STORY = (
         Step("The second call merges: the key is still there.",
              "safe_configure(api_key=KEY)\n"
              'safe_configure(transport="grpc")\n'
-             'genai.GenerativeModel("gemini-1.5-flash").generate_content("hi")',
+             f'genai.GenerativeModel("{BASE}").generate_content("hi")',
              (_by_key(BASE),)),
         Step("A tuned model goes by OAuth over gRPC, chosen for this request.",
              'genai.GenerativeModel("tunedModels/mine").generate_content("hi")',
@@ -134,7 +135,7 @@ STORY = (
     )),
     Scene("A base and a tuned model in one process, without any switch", (
         Step("Called in turn.",
-             'base = genai.GenerativeModel("gemini-1.5-flash")\n'
+             f'base = genai.GenerativeModel("{BASE}")\n'
              'tuned = genai.GenerativeModel("tunedModels/mine")\n'
              'base.generate_content("hi"), tuned.generate_content("hi")',
              (_by_key(BASE), _by_oauth(TUNED))),
@@ -166,7 +167,7 @@ STORY = (
     )),
     Scene("A model made before a change follows it", (
         Step("The model has called with the old key; its next call takes the new one.",
-             'model = genai.GenerativeModel("gemini-1.5-flash")\n'
+             f'model = genai.GenerativeModel("{BASE}")\n'
              'model.generate_content("hi")\n'
              "safe_configure(api_key=NEW_KEY)\n"
              'model.generate_content("hi")',

@@ -19,6 +19,7 @@ import typer
 from genai_config._auth import headers as _headers
 from genai_config._clients.http import attached_to, http_options
 from genai_config._clients.target import GEMINI_ENDPOINT, resolve
+from genai_config._models import MODEL
 from genai_config._routing.decision import CLOUD_PLATFORM
 from genai_config._settings.state import state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from genai_config._clients.target import Target
     from genai_config._settings.model import GenAIConfig
 
-DEFAULT_MODEL = "gemini-2.0-flash"
 _NOT_FOR_GOOGLE = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
 
 _REFUSED, _USAGE, _NOT_EXECUTABLE, _NOT_FOUND = 1, 2, 126, 127
@@ -72,7 +72,7 @@ _Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
         help=f"What MODEL_ID becomes, in the form the service wants. Default: what it is, else "
-        f"{DEFAULT_MODEL}."
+        f"{MODEL}."
     ),
 ]
 _Shell: TypeAlias = Annotated[
@@ -299,7 +299,7 @@ def _model(target: Target, given: str | None) -> str:
     # Not typer's `envvar`: version 0.26 does not look at it.
     given = given or os.environ.get("MODEL_ID")
     is_own = target.endpoint not in ("", GEMINI_ENDPOINT)
-    return target.model(given or (target.endpoint if is_own else DEFAULT_MODEL))
+    return target.model(given or (target.endpoint if is_own else MODEL))
 
 
 def _variables(config: GenAIConfig, target: Target, model: str | None) -> dict[str, str]:

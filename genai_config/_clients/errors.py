@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from genai_config._models import MODEL
 from genai_config._settings.secrets import scrub
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _VERTEX = (
     _Advice(404, "", "see whether the model is served in location={location}, and whether "
             "project={project} and endpoint={endpoint} are right: gcloud ai endpoints list "
             "--region={location} --project={project}"),
-    _Advice(400, "Malformed publisher model", "give model='google/gemini-2.0-flash', for example."),
+    _Advice(400, "Malformed publisher model", f"give model='google/{MODEL}', for example."),
 )  # fmt: skip
 _GEMINI = (
     _Advice(400, "API_KEY_INVALID|API key", "get another key: "

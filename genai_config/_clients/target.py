@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from genai_config._models import MODEL
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
 from genai_config._settings import validation
 from genai_config._settings.secrets import scrub
@@ -121,7 +122,7 @@ class Target:
             return name
         if not is_model_name(name):
             raise ConfigurationError(
-                f"{scrub(name)!r} is no model name.", "give model='gemini-2.0-flash', for example."
+                f"{scrub(name)!r} is not a valid model name.", f"give model={MODEL!r}, for example."
             )
         for prefix in _GOOGLES_PREFIXES:
             if name.startswith(prefix):
@@ -134,7 +135,7 @@ class Target:
         if "/" not in name or name.startswith("tunedModels/"):
             raise ConfigurationError(
                 f"Vertex AI has no model {name!r}.",
-                "give '<publisher>/<model>', such as 'google/gemini-2.0-flash'; for a model that "
+                f"give '<publisher>/<model>', such as 'google/{MODEL}'; for a model that "
                 "you deployed or tuned, make the client with endpoint='<its endpoint id>' (gcloud "
                 "ai endpoints list).",
             )

@@ -602,8 +602,8 @@ class TestVerbs:
         """Its clients are pinned to that snapshot."""
         with override(api_key="made-up"):
             snapshot = state.current()
-            model: Any = generative_model("gemini-1.5-flash")
-        assert model.model_name == "models/gemini-1.5-flash"
+            model: Any = generative_model("gemini-3.6-flash")
+        assert model.model_name == "models/gemini-3.6-flash"
         assert model._client._pinned is snapshot
         assert model._async_client._pinned is snapshot
 

@@ -98,7 +98,7 @@ def test_the_demo_shows_the_code_and_what_the_server_saw() -> None:
             assert step.title in result.stdout
             assert all(f"    {line}\n" in result.stdout for line in step.code.splitlines())
     lines = result.stdout.splitlines()
-    assert '  server saw  gemini-1.5-flash  API key "demo-key"    gRPC' in lines
+    assert '  server saw  gemini-3.6-flash  API key "demo-key"    gRPC' in lines
     assert '              tunedModels/mine  OAuth "demo-account"  gRPC' in lines
     assert '  server saw  tunedModels/mine  OAuth "demo-account"  REST' in lines
     assert '  server saw  tunedModels/mine  API key "demo-key"    gRPC  PERMISSION_DENIED' in lines
@@ -131,7 +131,7 @@ def test_other_calls_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     assert (
         """
-  server saw  gemini-1.5-flash  API key "demo-key"    gRPC
+  server saw  gemini-3.6-flash  API key "demo-key"    gRPC
   NOT AS TOLD
   expected    other             none                  REST  NOT_FOUND
               other             none                  REST  NOT_FOUND

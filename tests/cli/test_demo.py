@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OURS, BARE = Scene("ours", ()), Scene("bare", (), bare=True)
-CALL = 'genai.GenerativeModel("gemini-1.5-flash").generate_content("hi")'
+CALL = 'genai.GenerativeModel("gemini-3.6-flash").generate_content("hi")'
 BY_KEY = Seen(BASE, "api_key", KEY)
 BY_OAUTH = Seen(BASE, "oauth", demo.ACCOUNT)
 STEPS = [step for scene in STORY for step in scene.steps]

@@ -51,9 +51,9 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[Check]:
 class TestExplain:
     def test_for_people(self) -> None:
         """The explanation as `explain` gives it; nothing is known to be wrong."""
-        result = run("explain", "--model", "gemini-1.5-flash", GEMINI_API_KEY=KEY)
+        result = run("explain", "--model", "gemini-3.6-flash", GEMINI_API_KEY=KEY)
         assert result.exit_code == 0
-        assert result.stdout.startswith("generative.generate_content on gemini-1.5-flash\n")
+        assert result.stdout.startswith("generative.generate_content on gemini-3.6-flash\n")
         assert "over" not in result.stdout
         assert "from environment, GEMINI_API_KEY" in result.stdout
         assert KEY not in result.output

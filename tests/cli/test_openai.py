@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 PLACE = "v1/projects/my-project/locations/global/endpoints/openapi"
-MODEL = "gemini-2.0-flash"
+MODEL = "gemini-3.6-flash"
 HOSTILE = 'it\'s "a" $(b) `c` \\ \u2018d\u2019 é'
 
 

@@ -21,7 +21,7 @@ PRELUDE = """
 
     from genai_config import safe_configure
 
-    BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+    BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
     safe_configure(**json.loads(sys.argv[1]))
 
     def ask(name):

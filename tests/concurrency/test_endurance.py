@@ -17,7 +17,7 @@ from genai_config._transport import channels
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 FILES = Path("/proc/self/fd")
 
 lists_files = pytest.mark.skipif(not FILES.is_dir(), reason="this system does not list open files")

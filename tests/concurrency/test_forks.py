@@ -40,7 +40,7 @@ PRELUDE = """
     from genai_config import safe_configure
 
     GRPC, REST, SETTINGS = json.loads(sys.argv[1])
-    MODELS = [genai.GenerativeModel(name) for name in ("gemini-1.5-flash", "tunedModels/mine")]
+    MODELS = [genai.GenerativeModel(name) for name in ("gemini-3.6-flash", "tunedModels/mine")]
 
     def configure():
         safe_configure(client_options={"api_endpoint": GRPC}, **SETTINGS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 THREADS, TASKS, CALLS = 64, 256, 20
-MODEL = "gemini-1.5-flash"
+MODEL = "gemini-3.6-flash"
 
 
 @pytest.fixture

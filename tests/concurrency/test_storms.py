@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 over_both = pytest.mark.parametrize("transport", ["grpc", "rest"])
 

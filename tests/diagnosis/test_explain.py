@@ -62,7 +62,7 @@ class TestTheDecision:
     def test_a_base_model_goes_by_the_key(self) -> None:
         """The route and its reasons are those of the routing."""
         safe_configure(api_key=KEY, transport="rest")
-        told = explain("gemini-1.5-flash")
+        told = explain("gemini-3.6-flash")
         assert told.decision is not None
         assert (told.decision.auth, told.decision.transport) == ("api_key", "rest")
         assert told.decision.reasons == (

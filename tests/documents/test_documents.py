@@ -84,9 +84,9 @@ def test_the_page_on_openais_clients_runs(
                     monkeypatch.setenv(variable, value)
             exec(compile(block, f"openai page {number}", "exec"), names)  # noqa: S102 -- our own
             assert names["client"].base_url.path.startswith("/v1/projects/my-project/")
-    shown = f"Hello from models/gemini-2.0-flash-001\n{blocks(OPENAI, 'text')[0]}"
+    shown = f"Hello from models/gemini-3.6-flash\n{blocks(OPENAI, 'text')[0]}"
     assert capsys.readouterr().out == shown
-    assert [request.resource for request in server.requests] == ["google/gemini-2.0-flash-001"]
+    assert [request.resource for request in server.requests] == ["google/gemini-3.6-flash"]
 
 
 def test_the_readme_is_short() -> None:
@@ -197,7 +197,7 @@ def test_the_page_for_programs_that_are_not_yours(server: GeminiServer, tmp_path
             assert done.stdout.splitlines() == expected, done.stderr
         proxy.send_signal(signal.SIGTERM)
     assert proxy.returncode == 0
-    assert {request.resource for request in server.requests} == {"google/gemini-2.0-flash"}
+    assert {request.resource for request in server.requests} == {"google/gemini-3.6-flash"}
 
 
 @pytest.mark.usefixtures("adc")

@@ -127,7 +127,7 @@ def test_forked_workers_have_the_key_of_their_task(here: GeminiServer) -> None:
         check=False,
         timeout=90,
     )
-    hello = "Hello from models/gemini-1.5-flash"
+    hello = "Hello from models/gemini-3.6-flash"
     assert done.stdout.splitlines() == [
         f"parent: {hello}",
         f"free: {hello}",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs"
 README = DOCS.parent / "README.md"
 
-BASE, TUNED = "models/gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "models/gemini-3.6-flash", "tunedModels/mine"
 MINE, TENANT = (BASE, "mine", "grpc"), (BASE, "tenant", "grpc")
 OAUTH, TUNED_OAUTH = (BASE, "account", "grpc"), (TUNED, "account", "grpc")
 LIST, TUNED_LIST = ("", "mine", "grpc"), ("", "account", "grpc")

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 httpx: Any = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
 
 PROMPT: Any = [{"role": "user", "content": "hi"}]
-HELLO = "Hello from models/gemini-2.0-flash"
+HELLO = "Hello from models/gemini-3.6-flash"
 
 
-def ask(client: openai.OpenAI, model: str = "gemini-2.0-flash", **more: Any) -> str | None:
+def ask(client: openai.OpenAI, model: str = "gemini-3.6-flash", **more: Any) -> str | None:
     """One chat."""
     done = client.chat.completions.create(model=model, messages=PROMPT, **more)
     text: str | None = done.choices[0].message.content
@@ -43,27 +43,27 @@ def test_a_client_is_openais(server: GeminiServer) -> None:
     with ours.client() as client:
         assert isinstance(client, openai.OpenAI)
         create = client.chat.completions.create
-        assert create(model="gemini-2.0-flash", messages=PROMPT).choices
-        stream = create(model="models/gemini-2.0-flash", messages=PROMPT, stream=True)
+        assert create(model="gemini-3.6-flash", messages=PROMPT).choices
+        stream = create(model="models/gemini-3.6-flash", messages=PROMPT, stream=True)
         assert "".join(one.choices[0].delta.content or "" for one in stream) == '{"number": 7}'
         parsed = client.beta.chat.completions.parse(
-            model="gemini-2.0-flash", messages=PROMPT, response_format=Answer
+            model="gemini-3.6-flash", messages=PROMPT, response_format=Answer
         )
         assert parsed.choices[0].message.parsed == Answer(number=7)
         raw = client.chat.completions.with_raw_response.create(
-            model="gemini-2.0-flash", messages=PROMPT
+            model="gemini-3.6-flash", messages=PROMPT
         )
         assert raw.status_code == 200
         with client.chat.completions.with_streaming_response.create(
-            model="gemini-2.0-flash", messages=PROMPT
+            model="gemini-3.6-flash", messages=PROMPT
         ) as streamed:
             assert streamed.parse().choices
-        body = {"model": "gemini-2.0-flash", "messages": PROMPT}
+        body = {"model": "gemini-3.6-flash", "messages": PROMPT}
         posted: Any = client.post("/chat/completions", body=body, cast_to=object)
         assert posted["choices"]
-        assert body["model"] == "gemini-2.0-flash"
-        assert ask(client, "ignored", extra_body={"model": "gemini-2.0-flash"})
-    assert {request.resource for request in server.requests} == {"google/gemini-2.0-flash"}
+        assert body["model"] == "gemini-3.6-flash"
+        assert ask(client, "ignored", extra_body={"model": "gemini-3.6-flash"})
+    assert {request.resource for request in server.requests} == {"google/gemini-3.6-flash"}
     assert {(request.auth, request.identity) for request in server.requests} == {
         ("oauth", "user-1@example.com")
     }
@@ -77,8 +77,8 @@ def test_a_client_is_openais(server: GeminiServer) -> None:
 def test_embeddings(server: GeminiServer) -> None:
     """Models of embeddings are Google's as well."""
     with ours.client() as client:
-        assert client.embeddings.create(model="text-embedding-004", input="a").data
-    assert server.requests[0].resource == "google/text-embedding-004"
+        assert client.embeddings.create(model="gemini-embedding-2", input="a").data
+    assert server.requests[0].resource == "google/gemini-embedding-2"
 
 
 @pytest.mark.usefixtures("vertex")
@@ -87,13 +87,13 @@ async def test_an_async_client_is_openais(server: GeminiServer) -> None:
     async with ours.async_client() as client:
         assert isinstance(client, openai.AsyncOpenAI)
         create = client.chat.completions.create
-        done = await create(model="gemini-2.0-flash", messages=PROMPT)
+        done = await create(model="gemini-3.6-flash", messages=PROMPT)
         assert done.choices[0].message.content == HELLO
-        stream = await create(model="gemini-2.0-flash", messages=PROMPT, stream=True)
+        stream = await create(model="gemini-3.6-flash", messages=PROMPT, stream=True)
         assert "".join([one.choices[0].delta.content or "" async for one in stream]) == HELLO
         assert [model.id async for model in client.models.list()]
     assert {request.auth for request in server.requests} == {"oauth"}
-    assert server.requests[0].resource == "google/gemini-2.0-flash"
+    assert server.requests[0].resource == "google/gemini-3.6-flash"
 
 
 @pytest.mark.usefixtures("vertex")
@@ -111,7 +111,7 @@ def test_an_endpoint_of_ones_own(server: GeminiServer) -> None:
 def test_the_gemini_api(server: GeminiServer) -> None:
     """With the key; with another that is given; with OAuth, if that is what is configured."""
     with ours.client() as client:
-        assert ask(client, "google/gemini-2.0-flash") == HELLO
+        assert ask(client, "google/gemini-3.6-flash") == HELLO
     with ours.client(api_key=server.api_key("another"), project=None) as client:
         ask(client)
     credentials = server.user_credentials(quota_project="billed-project")
@@ -122,7 +122,7 @@ def test_the_gemini_api(server: GeminiServer) -> None:
         "another",
         "user-1@example.com",
     ]
-    assert server.requests[0].resource == "gemini-2.0-flash"
+    assert server.requests[0].resource == "gemini-3.6-flash"
 
 
 @pytest.mark.usefixtures("vertex")
@@ -176,7 +176,7 @@ def test_what_is_held_stays_fresh(server: GeminiServer) -> None:
         ]
         for chat in chats * 2:
             server.expire_tokens()
-            assert chat.completions.create(model="gemini-2.0-flash", messages=PROMPT).choices
+            assert chat.completions.create(model="gemini-3.6-flash", messages=PROMPT).choices
     assert [request.status for request in server.requests].count("OK") == 6
     assert server.requests[-1].headers["x-mine"] == "1"
 
@@ -261,7 +261,7 @@ async def test_an_async_http_client_of_ones_own(server: GeminiServer) -> None:
     trust = ssl.create_default_context(cafile=str(server.ca_file))
     mine = httpx.AsyncClient(verify=trust, headers={"x-mine": "1"})
     async with ours.async_client(http_client=mine) as client:
-        await client.chat.completions.create(model="gemini-2.0-flash", messages=PROMPT)
+        await client.chat.completions.create(model="gemini-3.6-flash", messages=PROMPT)
     assert server.requests[0].headers["x-mine"] == "1"
     assert mine.is_closed
 

@@ -14,7 +14,7 @@ from genai_config._clients.target import Target, resolve
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
-CHAT: Any = {"model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}]}
+CHAT: Any = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "hi"}]}
 VERTEX = resolve(GenAIConfig(), project="my-project", location="eu", environ={})
 GEMINI = resolve(GenAIConfig(api_key="k"), environ={})
 
@@ -131,7 +131,7 @@ async def test_a_model_that_is_not_there() -> None:
 def test_a_part_of_openais_api_that_is_not_there() -> None:
     """The remedy is another method, and no other place."""
     with ours.client() as client, pytest.raises(openai.NotFoundError) as caught:
-        client.responses.create(model="gemini-2.0-flash", input="hi")
+        client.responses.create(model="gemini-3.6-flash", input="hi")
     remedy = str(caught.value).partition("Remedy: ")[2]
     assert remedy == (
         "use Chat Completions, Embeddings or Models: "
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be(server: GeminiServer, naps: list[str]) -> None:
     with ours.client() as client:
         error = raised(client, model="gpt-4o")
     assert isinstance(error, exceptions.ConfigurationError)
-    assert "'google/gemini-2.0-flash'" in error.remedy
+    assert "'google/gemini-3.6-flash'" in error.remedy
     assert (naps, server.requests) == ([], [])
 
 

@@ -27,7 +27,7 @@ async def test_vertex_with_the_fixtures(gemini_server: GeminiServer) -> None:
     """So does one for Vertex AI, with the account of the test."""
     client = openai.async_client(project="my-project", location="global", max_retries=0)
     async with client:
-        await client.embeddings.create(model="text-embedding-004", input="a")
+        await client.embeddings.create(model="gemini-embedding-2", input="a")
     assert [(r.auth, r.transport) for r in gemini_server.requests] == [("oauth", "rest")]
 
 

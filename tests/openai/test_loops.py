@@ -18,7 +18,7 @@ from genai_config import openai as ours
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
-CHAT: Any = {"model": "gemini-2.0-flash", "messages": [{"role": "user", "content": "hi"}]}
+CHAT: Any = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "hi"}]}
 
 pytestmark = pytest.mark.usefixtures("vertex")
 

@@ -273,9 +273,9 @@ def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("name", "vertex", "gemini"),
     [
-        ("gemini-2.0-flash", "google/gemini-2.0-flash", "gemini-2.0-flash"),
-        ("models/gemini-2.0-flash", "google/gemini-2.0-flash", "gemini-2.0-flash"),
-        ("google/gemini-2.0-flash", "google/gemini-2.0-flash", "gemini-2.0-flash"),
+        ("gemini-3.6-flash", "google/gemini-3.6-flash", "gemini-3.6-flash"),
+        ("models/gemini-3.6-flash", "google/gemini-3.6-flash", "gemini-3.6-flash"),
+        ("google/gemini-3.6-flash", "google/gemini-3.6-flash", "gemini-3.6-flash"),
         ("publishers/google/models/gemini-x", "google/gemini-x", "gemini-x"),
         ("text-embedding-005", "google/text-embedding-005", "text-embedding-005"),
         ("meta/llama-4@001", "meta/llama-4@001", "meta/llama-4@001"),
@@ -294,7 +294,7 @@ def test_a_models_name_is_completed(name: str, vertex: str | None, gemini: str |
         if wanted is None:
             with pytest.raises(ConfigurationError) as caught:
                 made.model(name)
-            assert "gemini-2.0-flash'" in caught.value.remedy
+            assert "gemini-3.6-flash'" in caught.value.remedy
         else:
             assert made.model(name) == wanted
             assert made.model(wanted) == wanted

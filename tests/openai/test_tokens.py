@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 PROMPT: Any = [{"role": "user", "content": "hi"}]
-CHAT: Any = {"model": "gemini-2.0-flash", "messages": PROMPT}
+CHAT: Any = {"model": "gemini-3.6-flash", "messages": PROMPT}
 
 pytestmark = pytest.mark.usefixtures("vertex")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 PROMPT: Any = [{"role": "user", "content": "hi"}]
-MODEL = "gemini-2.0-flash"
+MODEL = "gemini-3.6-flash"
 PLACE = "projects/my-project/locations/global/endpoints/openapi"
 KEY = "k" * 43
 SECONDS = 30.0

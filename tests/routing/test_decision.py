@@ -290,7 +290,7 @@ def test_every_row_has_a_source() -> None:
         ("tunedModels/mine", True),
         ("tunedModels/mine/operations/o", True),
         ("corpora/c/documents/d", True),
-        ("models/gemini-1.5-flash", False),
+        ("models/gemini-3.6-flash", False),
         ("models/tunedModels/x", False),
         ("tunedmodels/x", False),
         ("tunedModels", False),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 Bare = Callable[..., dict[str, Any]]
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 
 def key_of(config: GenAIConfig) -> str | None:
@@ -320,7 +320,7 @@ def test_a_model_with_its_client_can_be_copied(server: GeminiServer, bare: Bare)
     )
     model = genai.GenerativeModel(BASE)
     model.generate_content("hi")
-    assert copy.deepcopy(model).generate_content("hi").text == "Hello from models/gemini-1.5-flash"
+    assert copy.deepcopy(model).generate_content("hi").text == "Hello from models/gemini-3.6-flash"
 
 
 def test_reprs_name_the_service(configured: GenAIConfig) -> None:
@@ -439,6 +439,6 @@ def test_default_metadata_joins_the_callers(server: GeminiServer, configured: Ge
     del configured
     with override(default_metadata=[("x-a", "1")]):
         client: Any = client_lib.get_default_model_client()
-        client.get_model(name="models/gemini-1.5-flash", metadata=[("x-b", "2")])
+        client.get_model(name="models/gemini-3.6-flash", metadata=[("x-b", "2")])
     headers = server.requests[-1].headers
     assert (headers["x-a"], headers["x-b"]) == ("1", "2")

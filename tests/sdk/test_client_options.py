@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer
 
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 ROBOT = "robot@project.iam.gserviceaccount.com"
 
 over_both = pytest.mark.parametrize("transport", ["grpc", "rest"])

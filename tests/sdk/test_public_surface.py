@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer
 
-BASE, EMBEDDER = "gemini-1.5-flash", "text-embedding-004"
+BASE, EMBEDDER = "gemini-3.6-flash", "gemini-embedding-2"
 CORPUS, DOCUMENT, CHUNK = (
     "corpora/c0",
     "corpora/c0/documents/d0",

@@ -14,6 +14,7 @@ from google.generativeai import client as client_lib
 from google.generativeai import retriever
 
 from genai_config import base_models, override, safe_configure, tuned_models
+from genai_config._models import TUNING_SOURCE
 from genai_config._routing.decision import BASE_SCOPES, RETRIEVER_SCOPES, RULES, TUNED_SCOPES
 from genai_config._sdk.clients import RoutingClient
 from genai_config.exceptions import (
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from genai_config import GenAIConfig
     from genai_config.testing import GeminiServer
 
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
-HELLO = "Hello from models/gemini-1.5-flash"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
+HELLO = "Hello from models/gemini-3.6-flash"
 
 # (service, method) for all but the upload, which is the SDK's own HTTP code. Older versions of the
 # SDK's clients have fewer services and methods.
@@ -137,14 +138,14 @@ def test_scopes_follow_the_need(server: GeminiServer) -> None:
 def test_a_tuned_model_is_made_polled_and_listed_by_oauth(server: GeminiServer) -> None:
     """A long-running operation and a pager carry OAuth to their end."""
     operation = genai.create_tuned_model(
-        source_model="models/gemini-1.5-flash-001-tuning",
+        source_model=f"models/{TUNING_SOURCE}",
         training_data=[{"text_input": "1", "output": "2"}],
         id="mine",
     )
     operation.update()
     for i in range(3):
         genai.create_tuned_model(
-            source_model="models/gemini-1.5-flash-001-tuning",
+            source_model=f"models/{TUNING_SOURCE}",
             training_data=[{"text_input": "1", "output": "2"}],
             id=f"more-{i}",
         )

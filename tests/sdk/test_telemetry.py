@@ -13,7 +13,7 @@ from genai_config import override
 if TYPE_CHECKING:
     from genai_config import GenAIConfig
 
-MODEL = "gemini-1.5-flash"
+MODEL = "gemini-3.6-flash"
 
 
 def test_a_log_of_requests(configured: GenAIConfig, caplog: pytest.LogCaptureFixture) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 Bare = Callable[..., dict[str, Any]]
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 
 def ask(model: str = BASE) -> str:
@@ -231,7 +231,7 @@ def test_trap_9_a_transport_breaks_one_calling_mode(server: GeminiServer, bare: 
         endpoint = server.rest_endpoint if rest else server.grpc_endpoint
         safe_configure(transport=transport, client_options={"api_endpoint": endpoint})
         for call in (sync, awaited):
-            assert call() == "Hello from models/gemini-1.5-flash"
+            assert call() == "Hello from models/gemini-3.6-flash"
             assert server.requests[-1].transport == ("rest" if rest else "grpc")
 
 
@@ -252,7 +252,7 @@ def test_trap_10_a_second_event_loop(server: GeminiServer, bare: Bare) -> None:
 
     trust(server, api_key=server.api_key())
     model = genai.GenerativeModel(BASE)
-    assert {asyncio.run(call()) for _ in range(3)} == {"Hello from models/gemini-1.5-flash"}
+    assert {asyncio.run(call()) for _ in range(3)} == {"Hello from models/gemini-3.6-flash"}
 
 
 def test_trap_11_eight_threads_make_eight_clients(
@@ -367,7 +367,7 @@ def test_trap_15_functions_imported_by_name_are_reached(server: GeminiServer) ->
     from google.generativeai.embedding import embed_content
 
     trust(server, api_key=server.api_key())
-    embed_content(model="models/text-embedding-004", content="hi")
+    embed_content(model="models/gemini-embedding-2", content="hi")
     assert [r.method for r in server.requests] == ["GenerativeService.EmbedContent"]
 
 

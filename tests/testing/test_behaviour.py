@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
-BASE = "models/gemini-1.5-flash"
+BASE = "models/gemini-3.6-flash"
 PROMPT = [{"parts": [{"text": "hi there"}]}]
 REQUEST = glm.GenerateContentRequest(model=BASE, contents=PROMPT)
 
@@ -45,10 +45,10 @@ def test_stream(server: GeminiServer, wire: Any, key: Any) -> None:
     client = wire.client("GenerativeService")
     chunks = [text(one) for one in client.stream_generate_content(REQUEST, metadata=key)]
     assert chunks == ["Hello ", "from ", BASE]
-    server.respond("gemini-1.5-flash", ["a", "b"])
+    server.respond("gemini-3.6-flash", ["a", "b"])
     chunks = [text(one) for one in client.stream_generate_content(REQUEST, metadata=key)]
     assert chunks == ["a", "b"]
-    server.respond("gemini-1.5-flash", [])
+    server.respond("gemini-3.6-flash", [])
     assert list(client.stream_generate_content(REQUEST, metadata=key)) == []
 
 
@@ -156,7 +156,7 @@ def test_numbers(wire: Any, key: Any) -> None:
     """Counting and embedding are deterministic."""
     client = wire.client("GenerativeService")
     assert client.count_tokens(model=BASE, contents=PROMPT, metadata=key).total_tokens == 2
-    model = "models/text-embedding-004"
+    model = "models/gemini-embedding-2"
     one = client.embed_content(model=model, content=PROMPT[0], metadata=key).embedding
     many = client.batch_embed_contents(
         model=model, requests=[{"model": model, "content": PROMPT[0]}], metadata=key
@@ -171,7 +171,7 @@ def test_models(wire: Any, key: Any) -> None:
     client = wire.client("ModelService")
     names = [model.name for model in client.list_models({"page_size": 2}, metadata=key)]
     assert len(names) == 6
-    assert client.get_model(name=BASE, metadata=key).display_name == "Gemini 1.5 Flash"
+    assert client.get_model(name=BASE, metadata=key).base_model_id in BASE
     with pytest.raises(exceptions.NotFound):
         client.get_model(name="models/none", metadata=key)
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 genai: Any = pytest.importorskip("google.genai", reason="the SDK's successor is not installed")
 
-MODEL = "gemini-2.0-flash"
-HELLO = "Hello from models/gemini-2.0-flash"
+MODEL = "gemini-3.6-flash"
+HELLO = "Hello from models/gemini-3.6-flash"
 
 
 @pytest.fixture(params=["v1", "v1beta"])
@@ -38,7 +38,7 @@ def test_models(server: GeminiServer, client: Any) -> None:
     assert models.generate_content(model=MODEL, contents="hi").text == HELLO
     stream = models.generate_content_stream(model=MODEL, contents="hi")
     assert "".join(chunk.text for chunk in stream) == HELLO
-    vectors = models.embed_content(model="text-embedding-004", contents=["hi"]).embeddings
+    vectors = models.embed_content(model="gemini-embedding-2", contents=["hi"]).embeddings
     assert len(vectors[0].values) == 16
     assert models.count_tokens(model=MODEL, contents="hi there").total_tokens == 2
     assert f"models/{MODEL}" in [one.name for one in models.list(config={"page_size": 2})]

@@ -125,7 +125,7 @@ def test_the_sdks_own_request_is_stopped_before_it_leaves() -> None:
     """Code that nobody pointed at a server finds out at once."""
     with isolated():
         safe_configure(api_key="k")
-        model = genai.GenerativeModel("gemini-1.5-flash")
+        model = genai.GenerativeModel("gemini-3.6-flash")
         with pytest.raises(NetworkBlockedError):
             model.generate_content("hi")
 

@@ -17,7 +17,7 @@ from google.ai import generativelanguage_v1beta as glm
 
 from genai_config.testing import GeminiServer
 
-BASE = "models/gemini-1.5-flash"
+BASE = "models/gemini-3.6-flash"
 
 
 def post(server: GeminiServer, key: str, method: str = "generateContent") -> requests.Response:

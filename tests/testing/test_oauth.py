@@ -16,7 +16,7 @@ from google.oauth2 import service_account
 from genai_config.testing import GeminiServer
 from genai_config.testing._service import rules
 
-BASE = "models/gemini-1.5-flash"
+BASE = "models/gemini-3.6-flash"
 
 
 def call(server: GeminiServer, http: requests.Session, token: str, model: str = BASE) -> int:

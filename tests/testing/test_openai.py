@@ -27,7 +27,7 @@ PROMPT: Any = [
     {"role": "user", "content": [{"type": "text", "text": "hi there"}, {"type": "image_url"}]},
 ]
 VERTEX = "projects/mine/locations/global/endpoints"
-MODEL = "google/gemini-2.0-flash"
+MODEL = "google/gemini-3.6-flash"
 
 
 @pytest.fixture
@@ -89,16 +89,16 @@ def test_chat(server: GeminiServer, gemini: openai.OpenAI) -> None:
         assert request.generation_config.stop_sequences == ["x"]
         return "Hello yourself"
 
-    server.respond("gemini-2.0-flash", answer)
+    server.respond("gemini-3.6-flash", answer)
     done = gemini.chat.completions.create(
-        model="gemini-2.0-flash", messages=PROMPT, temperature=0.5, stop="x"
+        model="gemini-3.6-flash", messages=PROMPT, temperature=0.5, stop="x"
     )
     assert done.choices[0].message.content == "Hello yourself"
     assert done.choices[0].finish_reason == "stop"
     assert done.usage
     assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (2, 2)
     (request,) = server.requests
-    assert (request.method, request.resource) == ("OpenAI.ChatCompletions", "gemini-2.0-flash")
+    assert (request.method, request.resource) == ("OpenAI.ChatCompletions", "gemini-3.6-flash")
     assert (request.auth, request.identity, request.transport) == ("api_key", "key-1", "rest")
     assert request.headers["authorization"] == "Bearer ***"
 
@@ -146,7 +146,7 @@ def test_programmed(server: GeminiServer, gemini: openai.OpenAI) -> None:
 
 def test_embeddings(gemini: openai.OpenAI) -> None:
     """Embeddings come as numbers or packed, for one text or many."""
-    model = "text-embedding-004"
+    model = "gemini-embedding-2"
     many = gemini.embeddings.create(model=model, input=["a b", "c"])
     plain = gemini.embeddings.create(model=model, input="a b", encoding_format="float")
     packed: Any = gemini.embeddings.create(model=model, input="a b", encoding_format="base64")
@@ -158,10 +158,10 @@ def test_embeddings(gemini: openai.OpenAI) -> None:
 
 def test_models(server: GeminiServer, gemini: openai.OpenAI, vertex: openai.OpenAI) -> None:
     """Models can be listed and looked at, under the names that the place knows them by."""
-    assert "models/gemini-1.5-flash" in [one.id for one in gemini.models.list()]
-    assert gemini.models.retrieve("gemini-1.5-flash").id == "models/gemini-1.5-flash"
+    assert "models/gemini-3.6-flash" in [one.id for one in gemini.models.list()]
+    assert gemini.models.retrieve("gemini-3.6-flash").id == "models/gemini-3.6-flash"
     assert error_of(lambda: gemini.models.retrieve("none"))["status"] == "NOT_FOUND"
-    assert "google/gemini-1.5-flash" in [one.id for one in vertex.models.list()]
+    assert "google/gemini-3.6-flash" in [one.id for one in vertex.models.list()]
     methods = [one.method for one in server.requests]
     assert methods == ["OpenAI.ListModels", *["OpenAI.RetrieveModel"] * 2, "OpenAI.ListModels"]
 
@@ -189,7 +189,7 @@ def test_unknown_key(connect: Callable[..., openai.OpenAI]) -> None:
 def test_vertex(server: GeminiServer, vertex: openai.OpenAI) -> None:
     """Vertex AI takes tokens with the scope of the cloud, and is told whose quota it is."""
     done = vertex.chat.completions.create(model=MODEL, messages=PROMPT)
-    assert done.choices[0].message.content == "Hello from models/gemini-2.0-flash"
+    assert done.choices[0].message.content == "Hello from models/gemini-3.6-flash"
     (request,) = server.requests
     assert (request.resource, request.auth) == (MODEL, "oauth")
     assert request.headers["x-goog-user-project"] == "mine"
@@ -198,7 +198,7 @@ def test_vertex(server: GeminiServer, vertex: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("model", "code", "message"),
     [
-        ("gemini-2.0-flash", 400, "Malformed publisher model"),
+        ("gemini-3.6-flash", 400, "Malformed publisher model"),
         ("meta/llama", 404, "publishers/meta/models/llama` was not found"),
         ("google/none", 404, "publishers/google/models/none` was not found"),
     ],
@@ -289,8 +289,8 @@ async def test_async(server: GeminiServer, base: str) -> None:
         http_client=httpx.AsyncClient(verify=trust, trust_env=False),
     ) as client:
         done = await client.chat.completions.create(model=MODEL, messages=PROMPT)
-        assert done.choices[0].message.content == "Hello from models/gemini-2.0-flash"
+        assert done.choices[0].message.content == "Hello from models/gemini-3.6-flash"
         stream = await client.chat.completions.create(model=MODEL, messages=PROMPT, stream=True)
         texts = [one.choices[0].delta.content async for one in stream]
-        assert texts == ["Hello ", "from ", "models/gemini-2.0-flash"]
+        assert texts == ["Hello ", "from ", "models/gemini-3.6-flash"]
         assert [one.id async for one in client.models.list()]

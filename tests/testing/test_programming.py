@@ -11,7 +11,7 @@ from google.api_core import exceptions, retry
 
 from genai_config.testing import GeminiServer
 
-BASE = "models/gemini-1.5-flash"
+BASE = "models/gemini-3.6-flash"
 REQUEST = glm.GenerateContentRequest(model=BASE, contents=[{"parts": [{"text": "hi"}]}])
 
 

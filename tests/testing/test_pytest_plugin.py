@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import FakeClock
 
-MODEL, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+MODEL, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 
 def ask(model: str = MODEL) -> str:
@@ -113,7 +113,7 @@ def test_workers_of_xdist_do_not_see_each_other(tmp_path: Path) -> None:
         "import google.generativeai as genai\n"
         "@pytest.mark.parametrize('number', range(8))\n"
         "def test_it(number, gemini_server, gemini_api_key):\n"
-        "    genai.GenerativeModel('gemini-1.5-flash').generate_content('hi')\n"
+        "    genai.GenerativeModel('gemini-3.6-flash').generate_content('hi')\n"
         "    assert [r.identity for r in gemini_server.requests] == ['test-key']\n",
         encoding="utf-8",
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer
 
-BASE, TUNED, CORPUS = "models/gemini-1.5-flash", "tunedModels/mine", "corpora/c"
+BASE, TUNED, CORPUS = "models/gemini-3.6-flash", "tunedModels/mine", "corpora/c"
 EVERY = (rules.CLOUD_PLATFORM, rules.TUNING, rules.RETRIEVER)
 PROMPT = [{"parts": [{"text": "hi"}]}]
 SEARCH = {"source": CORPUS, "query": PROMPT[0]}

@@ -131,7 +131,7 @@ def test_caches(server: GeminiServer, wire: Any) -> None:
     """A cache expires after its lifetime, an hour unless told, and counts its tokens."""
     key = [("x-goog-api-key", server.api_key())]
     client = wire.client("CacheService")
-    content: dict[str, Any] = {"model": "models/gemini-1.5-flash"}
+    content: dict[str, Any] = {"model": "models/gemini-3.6-flash"}
     content["contents"] = [{"parts": [{"text": "a b c"}]}]
     cached = client.create_cached_content(cached_content=content, metadata=key)
     assert cached.usage_metadata.total_token_count == 3

@@ -16,7 +16,7 @@ from genai_config.testing._service.errors import ServiceError
 if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
-BASE = "models/gemini-1.5-flash"
+BASE = "models/gemini-3.6-flash"
 TUNED = "tunedModels/mine"
 PROMPT = [{"parts": [{"text": "hi there"}]}]
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer
 
-BASE, TUNED = "gemini-1.5-flash", "tunedModels/mine"
+BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 
 def point(server: GeminiServer, transport: str = "grpc", **settings: Any) -> None:

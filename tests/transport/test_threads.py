@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer
 
-MODEL = "gemini-1.5-flash"
+MODEL = "gemini-3.6-flash"
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from google.ai import generativelanguage_v1beta as glm
 
+from genai_config._models import (
+    EMBEDDING_MODEL,
+    MODEL,
+    OTHER_MODEL,
+    SMALL_MODEL,
+    TUNING_SOURCE,
+)
 from genai_config.testing._service.errors import ServiceError
 from genai_config.testing._service.programming import to_service_error
 from genai_config.testing._service.retrieval import Retrieval
@@ -21,11 +28,11 @@ if TYPE_CHECKING:
 
 _GENERATE = ("generateContent", "countTokens", "createCachedContent")
 BASE_MODELS = {
-    "models/gemini-1.5-flash": _GENERATE,
-    "models/gemini-1.5-flash-001-tuning": (*_GENERATE, "createTunedModel"),
-    "models/gemini-1.5-pro": _GENERATE,
-    "models/gemini-2.0-flash": _GENERATE,
-    "models/text-embedding-004": ("embedContent",),
+    f"models/{MODEL}": _GENERATE,
+    f"models/{TUNING_SOURCE}": (*_GENERATE, "createTunedModel"),
+    f"models/{OTHER_MODEL}": _GENERATE,
+    f"models/{SMALL_MODEL}": _GENERATE,
+    f"models/{EMBEDDING_MODEL}": ("embedContent",),
     "models/aqa": ("generateAnswer",),
 }
 _EMBEDDING_SIZE = 16

@@ -22,7 +22,7 @@ class RecordedRequest:
 
     Attributes:
         method: "GenerativeService.GenerateContent".
-        resource: The resource that the request names, such as "models/gemini-1.5-flash".
+        resource: The resource that the request names, such as "models/gemini-3.6-flash".
         transport: "grpc" or "rest".
         auth: "api_key", "oauth", "none", or "both", which is refused.
         identity: The name of the key or account that was verified; None if unknown.
