@@ -51,6 +51,10 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
     location: str | Unset | None = None,
     endpoint: str | Unset | None = None,
     raw_configure: str | Unset | None = None,
+    existing_models: str | Unset | None = None,
+    backend: str | Unset | None = None,
+    tuned_endpoints: Mapping[str, str | Unset | None] | Unset | None = None,
+    vertex_endpoint: str | Unset | None = None,
     **unknown: NoReturn,
 ) -> GenAIConfig:
     """Changes the configuration of the process; what is not given stays as it is.
@@ -81,7 +85,17 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
         location: Location of the Vertex AI clients.
         endpoint: Endpoint id of the Vertex AI clients.
         raw_configure: What a later raw ``genai.configure()`` does: "warn" (replace, as the SDK
-            does, and say what was dropped), "merge" or "error".
+            does, and say what was dropped), "merge", "isolate" (it concerns the clients of the
+            package that called it alone) or "error".
+        existing_models: What a change of the key, the credentials or the endpoint means for
+            models and clients that exist: "keep" (they keep theirs, as in the SDK) or "follow".
+        backend: Where base models are served: "gemini" (the Gemini API) or "vertex" (Vertex AI,
+            with OAuth credentials, `project` and `location`).
+        tuned_endpoints: Tuned models that are served by Vertex AI: from ``tunedModels/NAME`` to
+            ``projects/P/locations/L/endpoints/ID``, or to ``ID`` alone in `project` and
+            `location`; merged by name, UNSET for a name removes it.
+        vertex_endpoint: Host or URL of a gateway for Vertex AI alone; by default Google's host for
+            the location.
         **unknown: None is known; the error names the nearest setting.
 
     Returns:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import credentials as _credentials
-from genai_config._settings.patch import UNSET
+from genai_config._settings.patch import GROUPS, UNSET
 from genai_config._settings.secrets import MASK, scrub, without_secrets
 from genai_config.exceptions import CredentialsError
 
@@ -48,7 +48,8 @@ class Setting:
     """A setting in force.
 
     Attributes:
-        name: Its name; "client_options.x" and "default_metadata.x" for members of these.
+        name: Its name; "client_options.x", "default_metadata.x" and "tuned_endpoints.x" for members
+            of these.
         value: The value in force.
         source: The layer that decided.
         lost: The layers that had something else to say, the strongest first.
@@ -114,10 +115,7 @@ def _stacks(layers: Iterable[Layer]) -> dict[str, list[Source]]:
             members = [other for other in stacks if other.startswith(f"{name}.")]
             for member in members or [name]:
                 stacks.setdefault(member, []).append(Source(_shown(member, value), *layer.origin))
-    return {name: said for name, said in stacks.items() if name not in _GROUPS}
-
-
-_GROUPS = ("client_options", "default_metadata")
+    return {name: said for name, said in stacks.items() if name not in GROUPS}
 
 
 def _effective(config: GenAIConfig | None) -> Iterator[tuple[str, Shown]]:
@@ -131,6 +129,9 @@ def _effective(config: GenAIConfig | None) -> Iterator[tuple[str, Shown]]:
             for header, item in value:
                 member = f"{name}.{header}"
                 yield member, _shown(member, item)
+        elif name == "tuned_endpoints":
+            for model, endpoint in value:
+                yield f"{name}.{model}", _shown(name, endpoint)
         else:
             yield name, _shown(name, value)
 

@@ -122,7 +122,12 @@ class GenAIConfig(_Model):
         project: Project of the Vertex AI clients; None: from ADC.
         location: Location of the Vertex AI clients.
         endpoint: Endpoint id of the Vertex AI clients.
-        raw_configure: What a raw ``genai.configure()`` does: "warn", "merge" or "error".
+        raw_configure: What a raw ``genai.configure()`` does: "warn", "merge", "isolate" or "error".
+        existing_models: Whether models and clients made before a change of the key, the credentials
+            or the endpoint "keep" theirs or "follow".
+        backend: Where base models are served: "gemini" or "vertex".
+        tuned_endpoints: (tuned model, endpoint on Vertex AI) pairs, sorted by model.
+        vertex_endpoint: Host or URL of a gateway for Vertex AI; None: Google's, by location.
     """
 
     api_key: Secret | None = None
@@ -142,7 +147,11 @@ class GenAIConfig(_Model):
     project: str | None = None
     location: str | None = None
     endpoint: str | None = None
-    raw_configure: Literal["warn", "merge", "error"] = "warn"
+    raw_configure: Literal["warn", "merge", "isolate", "error"] = "warn"
+    existing_models: Literal["keep", "follow"] = "keep"
+    backend: Literal["gemini", "vertex"] = "gemini"
+    tuned_endpoints: tuple[tuple[str, str], ...] = ()
+    vertex_endpoint: str | None = None
 
     if TYPE_CHECKING:
         # What is given is wider than what is kept: a key may be a plain string.
@@ -155,6 +164,9 @@ class GenAIConfig(_Model):
         if name == "default_metadata":
             headers = validation.default_metadata(value)
             return tuple((header, item) for header, items in headers.items() for item in items)
+        if name == "tuned_endpoints":
+            pairs = validation.tuned_endpoints(value).items()
+            return tuple(sorted((model, validation.tuned_endpoint(item)) for model, item in pairs))
         if value is None or name == "client_options":
             return value
         return validation.SETTINGS[name](value)
@@ -271,6 +283,8 @@ def _flatten(config: GenAIConfig) -> Patch:
             for header, item in value:
                 key = f"{name}.{header}"
                 values[key] = (*values.get(key, ()), item)
+        elif name == "tuned_endpoints":
+            values.update({f"{name}.{model}": endpoint for model, endpoint in value})
         elif value is not None:
             values[name] = value
     return Patch(values)
@@ -281,6 +295,7 @@ def build(patch: Patch) -> GenAIConfig:
     settings: dict[str, Any] = {}
     options: dict[str, Any] = {}
     headers: list[tuple[str, str | bytes]] = []
+    endpoints: list[tuple[str, str]] = []
     for name, value in patch.values.items():
         if value is UNSET:
             continue
@@ -289,6 +304,8 @@ def build(patch: Patch) -> GenAIConfig:
             settings[name] = value
         elif group == "client_options":
             options[member] = value
+        elif group == "tuned_endpoints":
+            endpoints.append((member, value))
         else:
             headers.extend((member, item) for item in value)
     if options.keys() >= {"client_cert_source", "client_encrypted_cert_source"}:
@@ -297,7 +314,10 @@ def build(patch: Patch) -> GenAIConfig:
             "give one of them, and the other as UNSET if it is set already.",
         )
     return GenAIConfig(
-        **settings, client_options=ClientOptions(**options), default_metadata=tuple(headers)
+        **settings,
+        client_options=ClientOptions(**options),
+        default_metadata=tuple(headers),
+        tuned_endpoints=tuple(endpoints),
     )
 
 

@@ -15,7 +15,8 @@ from genai_config._settings import validation
 from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError
 
-_GROUPS = ("client_options", "default_metadata")
+GROUPS = ("client_options", "default_metadata", "tuned_endpoints")
+"""The settings whose members merge one by one."""
 
 
 class Unset(enum.Enum):
@@ -61,6 +62,8 @@ def make_patch(settings: Mapping[str, Any]) -> Patch:
             elif value is not None:
                 for header, items in validation.default_metadata(value).items():
                     values[f"default_metadata.{header}"] = items
+        elif name == "tuned_endpoints":
+            values.update(_tuned_endpoints(value))
         else:
             _put(values, name, value, validation.SETTINGS.get(name))
     if options is UNSET:
@@ -72,7 +75,7 @@ def make_patch(settings: Mapping[str, Any]) -> Patch:
 
 def _put(values: dict[str, Any], name: str, value: Any, check: Callable[[Any], Any] | None) -> None:
     if check is None:
-        raise validation.unknown("setting", name, [*validation.SETTINGS, *_GROUPS])
+        raise validation.unknown("setting", name, [*validation.SETTINGS, *GROUPS])
     kept = UNSET if value is UNSET else None if value is None else check(value)
     if kept is None:
         return
@@ -85,6 +88,16 @@ def _put(values: dict[str, Any], name: str, value: Any, check: Callable[[Any], A
             f"give it once, as {name}=.",
         )
     values[name] = kept
+
+
+def _tuned_endpoints(given: Any) -> dict[str, Any]:
+    if given is None or given is UNSET:
+        return {} if given is None else {"tuned_endpoints": UNSET}
+    return {
+        f"tuned_endpoints.{model}": UNSET if value is UNSET else validation.tuned_endpoint(value)
+        for model, value in validation.tuned_endpoints(given).items()
+        if value is not None
+    }
 
 
 def _put_client_options(values: dict[str, Any], options: Any) -> None:
@@ -109,7 +122,7 @@ def _put_client_options(values: dict[str, Any], options: Any) -> None:
 
 def combine(lower: Patch, upper: Patch) -> Patch:
     """The patch that does what `lower` and then `upper` would do."""
-    cleared = tuple(f"{group}." for group in _GROUPS if group in upper.values)
+    cleared = tuple(f"{group}." for group in GROUPS if group in upper.values)
     kept = lower.values
     if cleared:
         kept = {name: value for name, value in kept.items() if not name.startswith(cleared)}

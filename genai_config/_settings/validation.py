@@ -23,7 +23,9 @@ from genai_config.exceptions import ConfigurationError, UnknownSettingError
 TRANSPORTS = ("grpc", "grpc_asyncio", "rest")
 TUNED_TRANSPORTS = ("grpc", "rest")
 AUTH_MODES = ("auto", "oauth", "api_key")
-RAW_CONFIGURE_POLICIES = ("warn", "merge", "error")
+RAW_CONFIGURE_POLICIES = ("warn", "merge", "isolate", "error")
+EXISTING_MODELS = ("keep", "follow")
+BACKENDS = ("gemini", "vertex")
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
@@ -37,6 +39,11 @@ _LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
 # domain-scoped form and project numbers.
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]+")
 _VERTEX_ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
+_TUNED_MODEL = re.compile(r"tunedModels/[A-Za-z0-9][A-Za-z0-9_.-]*")
+_ENDPOINT_NAME = re.compile(
+    f"projects/({_PROJECT.pattern})/locations/({_LOCATION.pattern})"
+    f"/endpoints/{_VERTEX_ENDPOINT.pattern}"
+)
 
 
 class ClientInfo(NamedTuple):
@@ -350,6 +357,45 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
     return kept
 
 
+def tuned_endpoints(value: object) -> dict[str, Any]:
+    """Tuned models' names with what was given for each; a configuration keeps them as pairs."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if not isinstance(pairs, Iterable) or any(
+        not isinstance(pair, (tuple, list)) or len(pair) != 2  # noqa: PLR2004 -- a pair has two
+        for pair in pairs
+    ):
+        raise _wrong_type(
+            "tuned_endpoints", value, "a dict",
+            "tuned_endpoints={'tunedModels/mine': 'projects/P/locations/L/endpoints/ID'}",
+        )  # fmt: skip
+    return {_tuned_model(name): item for name, item in pairs}
+
+
+def _tuned_model(name: object) -> str:
+    text = _text("tuned_endpoints", name, "a dict of strings")
+    if not _TUNED_MODEL.fullmatch(text):
+        plain = _TUNED_MODEL.fullmatch(f"tunedModels/{text}")
+        raise ConfigurationError(
+            f"tuned_endpoints: {scrub(text)!r} is not the name of a tuned model.",
+            f"give 'tunedModels/{scrub(text)}'."
+            if plain
+            else "give 'tunedModels/mine', for example.",
+        )
+    return text
+
+
+def tuned_endpoint(value: object) -> str:
+    """An endpoint on Vertex AI: its whole name, or its ID alone."""
+    text = _text("tuned_endpoints", value, "a dict of strings")
+    if not (_VERTEX_ENDPOINT.fullmatch(text) or _ENDPOINT_NAME.fullmatch(text)):
+        raise ConfigurationError(
+            f"tuned_endpoints: {scrub(text)!r} is not an endpoint on Vertex AI.",
+            "give 'projects/PROJECT/locations/LOCATION/endpoints/ID', or the ID alone, which "
+            "project= and location= complete.",
+        )
+    return text
+
+
 def _callable(setting: str) -> Callable[[object], object]:
     def check(value: object) -> object:
         if not callable(value):
@@ -376,6 +422,9 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
     "location": _pattern("location", _LOCATION, "us-central1"),
     "endpoint": _pattern("endpoint", _VERTEX_ENDPOINT, "openapi"),
     "raw_configure": _choice("raw_configure", RAW_CONFIGURE_POLICIES),
+    "existing_models": _choice("existing_models", EXISTING_MODELS),
+    "backend": _choice("backend", BACKENDS),
+    "vertex_endpoint": lambda value: api_endpoint(value, "vertex_endpoint"),
 }
 
 CLIENT_OPTIONS: dict[str, Callable[[Any], Any]] = {

@@ -47,7 +47,13 @@ REFERENCES: dict[str, st.SearchStrategy[Any]] = {
     "ca_certs": st.sampled_from(["/a.pem", "/b.pem"]),
     "project": st.sampled_from(["project-a", ""]),
     "location": st.sampled_from(["us", "europe-west4"]),
-    "raw_configure": st.sampled_from(["warn", "merge", "error"]),
+    "raw_configure": st.sampled_from(["warn", "merge", "isolate", "error"]),
+    "existing_models": st.sampled_from(["keep", "follow"]),
+    "backend": st.sampled_from(["gemini", "vertex"]),
+    "tuned_endpoints": st.dictionaries(
+        st.sampled_from(["tunedModels/a", "tunedModels/b"]), st.sampled_from(["1", "2", UNSET])
+    ),
+    "vertex_endpoint": st.sampled_from(["host", "https://host/path", ""]),
 }
 SECRETS: dict[str, st.SearchStrategy[Any]] = {
     "api_key": st.sampled_from(["key-a", " key-b ", ""]),

@@ -206,6 +206,10 @@ def everything() -> GenAIConfig:
         location="us",
         endpoint="openapi",
         raw_configure="merge",
+        existing_models="follow",
+        backend="vertex",
+        tuned_endpoints={"tunedModels/b": "2", "tunedModels/a": "1"},
+        vertex_endpoint="gateway",
     )
 
 
@@ -229,6 +233,17 @@ def test_merge_leaves_both_as_they_are() -> None:
     assert merged.api_key is not None
     assert merged.api_key.get_secret_value() == "new"
     assert merged.client_options.api_endpoint == "host"
+
+
+def test_tuned_endpoints_merge_by_name() -> None:
+    """A name is added, replaced or removed by itself; UNSET for the setting clears all."""
+    config = GenAIConfig().merge(tuned_endpoints={"tunedModels/b": "2", "tunedModels/a": "1"})
+    assert config.tuned_endpoints == (("tunedModels/a", "1"), ("tunedModels/b", "2"))
+    changed = config.merge(tuned_endpoints={"tunedModels/a": UNSET, "tunedModels/b": "3"})
+    assert changed.tuned_endpoints == (("tunedModels/b", "3"),)
+    assert config.merge(tuned_endpoints=UNSET).tuned_endpoints == ()
+    given = config.merge(tuned_endpoints=UNSET).merge(tuned_endpoints=config.tuned_endpoints)
+    assert given == config
 
 
 def test_unset_gives_back_the_default() -> None:

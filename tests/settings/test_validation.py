@@ -58,7 +58,40 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"transport": 1}, "transport must be one of 'grpc', 'grpc_asyncio', 'rest', not int"),
     ({"auth": "oath"}, "did you mean 'oauth'"),
     ({"tuned_transport": "grpc_asyncio"}, "it is one of: grpc, rest"),
-    ({"raw_configure": "ignore"}, "it is one of: warn, merge, error"),
+    ({"raw_configure": "ignore"}, "it is one of: warn, merge, isolate, error"),
+    ({"raw_configure": "isolated"}, "did you mean 'isolate'"),
+    ({"existing_models": "kept"}, "did you mean 'keep'"),
+    ({"backend": "vertx"}, "did you mean 'vertex'"),
+    # Vertex AI
+    ({"tuned_endpoints": "tunedModels/mine"}, "tuned_endpoints must be a dict, not str"),
+    ({"tuned_endpoints": 1}, "tuned_endpoints must be a dict, not int"),
+    ({"tuned_endpoints": {1: "2"}}, "tuned_endpoints must be a dict of strings, not int"),
+    ({"tuned_endpoints": {"mine": "1"}}, "give 'tunedModels/mine'"),
+    ({"tuned_endpoints": {"models/mine": "1"}}, "not the name of a tuned model"),
+    ({"tuned_endpoints": {"tunedModels/": "1"}}, "not the name of a tuned model"),
+    ({"tuned_endpoints": {"tunedModels/a/../b": "1"}}, "not the name of a tuned model"),
+    ({"tuned_endpoints": {"tunedModels/a\n": "1", "tunedModels/a b": "1"}}, "of a tuned model"),
+    ({"tuned_endpoints": {f"tunedModels/{'x' * 5}?{KEY}": "1"}}, "of a tuned model"),
+    ({"tuned_endpoints": {"tunedModels/m": 5}}, "must be a dict of strings, not int"),
+    ({"tuned_endpoints": {"tunedModels/m": ""}}, "is not an endpoint on Vertex AI"),
+    ({"tuned_endpoints": {"tunedModels/m": "endpoints/5"}}, "is not an endpoint on Vertex AI"),
+    *(
+        ({"tuned_endpoints": {"tunedModels/m": name}}, "is not an endpoint on Vertex AI")
+        for name in (
+            "projects/my-project/locations/evil.com/endpoints/5",
+            "projects/../locations/us-central1/endpoints/5",
+            "projects/my-project/locations/us-central1/endpoints/5/../6",
+            "projects/my-project/locations/us-central1/endpoints/5:predict",
+            "projects/my-project/locations/us-central1/models/5",
+            "/projects/my-project/locations/us-central1/endpoints/5",
+            "https://example.com/projects/my-project/locations/us/endpoints/5",
+            "5?key=1",
+        )
+    ),
+    ({"vertex_endpoint": "http://example.com"}, "in the clear"),
+    ({"vertex_endpoint": "user:word@host"}, "a user name or a password"),
+    ({"vertex_endpoint": "host/path?x"}, "a query or a fragment"),
+    ({"vertex_endpoint": 1}, "vertex_endpoint must be a string, not int"),
     # API key
     ({"api_key": "AIza inner"}, "white space, a control character .* 10 characters"),
     ({"api_key": "AIza\ninner"}, "a key is one unbroken word"),
@@ -333,6 +366,12 @@ def kept(**settings: Any) -> Any:
         ({"default_metadata": {"x-a": "b"}}, ("b",)),
         (headers(("x-a-bin", b"\x00\xff")), (b"\x00\xff",)),
         (headers(("x-a", "")), ("",)),
+        ({"tuned_endpoints": {" tunedModels/a.b ": " 5 "}}, "5"),
+        (
+            {"tuned_endpoints": {"tunedModels/a": "projects/123/locations/us/endpoints/my-5"}},
+            "projects/123/locations/us/endpoints/my-5",
+        ),
+        ({"vertex_endpoint": " HTTPS://host/path/ "}, "https://host/path"),
     ],
 )
 def test_what_is_kept_of_good_input(settings: dict[str, Any], value: object) -> None:
@@ -368,6 +407,9 @@ def test_what_is_kept_of_good_input(settings: dict[str, Any], value: object) -> 
         {"scopes": []},
         {"scopes": [""]},
         {"timeout": None},
+        {"tuned_endpoints": {}},
+        {"tuned_endpoints": {"tunedModels/m": None}},
+        {"vertex_endpoint": ""},
     ],
 )
 def test_what_counts_as_not_given(settings: dict[str, Any]) -> None:
