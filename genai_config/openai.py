@@ -51,8 +51,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = [
+    "Arguments",
     "AsyncOpenAI",
     "OpenAI",
+    "Place",
     "async_client",
     "async_http_client",
     "client",
