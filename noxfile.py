@@ -1,8 +1,9 @@
-"""One way to do each task: `nox -s tests`, `lint`, `types`, `docs`, `bench`, `lowest`."""
+"""One way to do each task: `nox -s tests`, `lint`, `types`, `docs`, `bench`, `package` and more."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import nox
 
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 TEST_TOOLS = [
-    "coverage[toml]>=7.6",
+    "coverage[toml]>=7.10",
     "hypothesis>=6.100",
     "pytest>=8.2",
     "pytest-asyncio>=0.24",
+    "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
 ]
+# Each worker takes tests from the one that has most left.
+IN_PARALLEL = ["-n", "auto", "--dist", "worksteal"]
 # What docs/examples/ and other documents are about, and what runs them. Not for the `lowest`
 # session: FastAPI and our own oldest dependencies do not go together. The tests that need one are
 # skipped without it.
@@ -30,27 +35,36 @@ EXAMPLES = [
     "nbclient>=0.10",
     "opentelemetry-api>=1.25",
 ]
+SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 
 
-def _run_tests(session: nox.Session, *arguments: str) -> None:
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Runs the tests on all cores with branch coverage; `-- -n 0 PATH` runs some in one process."""
+    session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES)
     env = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     session.run("coverage", "erase", env=env)
-    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+    session.run("coverage", "run", "-m", "pytest", *IN_PARALLEL, *session.posargs, env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     if not session.posargs:
         session.run("coverage", "report", env=env)
 
 
 @nox.session
-def tests(session: nox.Session) -> None:
-    """Runs the tests with branch coverage, on the Python that nox itself runs on."""
+def heavy(session: nox.Session) -> None:
+    """Runs the tests whose numbers are a matter of patience, with large ones; for every night."""
     session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES)
-    _run_tests(session)
+    env = {"GENAI_CONFIG_HEAVY": "1"}
+    folders = session.posargs or ["tests/concurrency", "tests/properties"]
+    session.run("pytest", *IN_PARALLEL, "--timeout=1200", *folders, env=env)
 
 
 @nox.session(python="3.10")
 def lowest(session: nox.Session) -> None:
-    """Runs the tests against the built wheel, on the oldest Python with the oldest dependencies."""
+    """Runs the tests against the built wheel, on the oldest Python with the oldest dependencies.
+
+    Not those of the documents, which say nothing about a dependency that `tests` does not.
+    """
     session.install("build")
     wheels = Path(session.create_tmp()) / "wheels"
     session.run("python", "-m", "build", "--wheel", "--outdir", str(wheels), silent=True)
@@ -59,12 +73,15 @@ def lowest(session: nox.Session) -> None:
     constraints.write_text("\n".join(_lower_bounds()), encoding="utf-8")
     # The tools of the tests are as new as can be: they are not what is tested.
     session.install(f"{wheel}[all]", *TEST_TOOLS, "-c", str(constraints))
+    # The environment is used again, and the wheel's version is the same as the last time.
+    session.install("--force-reinstall", "--no-deps", str(wheel))
     # Where the checkout is no part of sys.path, `import genai_config` can mean the wheel alone.
     session.chdir(ROOT / "tests")
     session.run(
         "python", "-I", "-c", "import genai_config; assert 'site-packages' in genai_config.__file__"
     )
-    session.run("python", "-I", "-m", "pytest", "-c", "../pyproject.toml", "--rootdir=..", ".")
+    options = ["-c", "../pyproject.toml", "--rootdir=..", "--ignore=documents", *IN_PARALLEL]
+    session.run("python", "-I", "-m", "pytest", *options, ".")
 
 
 def _lower_bounds() -> list[str]:
@@ -106,8 +123,24 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Builds the site into docs/_build/html; a warning is an error, and the network is not used."""
     # pytest, because the fixtures are in the reference.
-    session.install("-e", ".[all]", "furo>=2024.8", "myst-parser>=4", "pytest>=8.2", "sphinx>=8.1")
+    session.install("-e", ".[all]", *SITE, "pytest>=8.2")
     session.run("sphinx-build", "-W", "-n", "--keep-going", "-E", "docs", "docs/_build/html")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Builds sdist and wheel, checks what an index shows, and runs tests out of the sdist alone."""
+    session.install("build", "twine>=6")
+    made = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(made, ignore_errors=True)
+    # Without --sdist or --wheel, the wheel is built out of the sdist.
+    session.run("python", "-m", "build", "--outdir", str(made), silent=True)
+    session.run("twine", "check", "--strict", *map(str, made.iterdir()))
+    (sdist,) = made.glob("*.tar.gz")
+    shutil.unpack_archive(sdist, made)
+    session.chdir(made / sdist.name.removesuffix(".tar.gz"))
+    session.install("-e", ".[all]", *TEST_TOOLS)
+    session.run("pytest", *IN_PARALLEL, *(session.posargs or ["tests/test_package.py"]))
 
 
 @nox.session

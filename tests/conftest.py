@@ -22,6 +22,12 @@ with tempfile.NamedTemporaryFile(suffix=".pem", delete=False) as _roots:
 atexit.register(os.unlink, _roots.name)
 os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = _roots.name
 
+# The workers of pytest-xdist are measured, the programs that tests start in them are not.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+HEAVY = bool(os.environ.get("GENAI_CONFIG_HEAVY"))
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,6 +49,12 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     yield
     genai_config.reset()
     genai_config.uninstall()
+
+
+@pytest.fixture(scope="session")
+def patience() -> int:
+    """By how much `nox -s heavy` multiplies what a test does over and over."""
+    return 10 if HEAVY else 1
 
 
 @pytest.fixture

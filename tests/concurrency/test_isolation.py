@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genai_config import GenAIConfig
     from genai_config.testing import GeminiServer
 
-THREADS, TASKS, CALLS = 64, 256, 20
+THREADS, TASKS, CALLS = 64, 256, 4
 MODEL = "gemini-3.6-flash"
 
 
@@ -37,8 +37,11 @@ def tiny_switch_interval() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("configured", "tiny_switch_interval")
-def test_threads_and_tasks_never_send_another_tenants_key(server: GeminiServer) -> None:
-    """64 threads and 256 tasks, 20 calls each, every one under its own key."""
+def test_threads_and_tasks_never_send_another_tenants_key(
+    server: GeminiServer, patience: int
+) -> None:
+    """64 threads and 256 tasks, several calls each, every one under its own key."""
+    calls = CALLS * patience
     model = genai.GenerativeModel(MODEL)
     keys = {f"tenant-{i}": server.api_key(f"tenant-{i}") for i in range(THREADS + TASKS)}
     names = list(keys)
@@ -47,12 +50,12 @@ def test_threads_and_tasks_never_send_another_tenants_key(server: GeminiServer) 
     def thread(name: str) -> None:
         start.wait()
         with override(api_key=keys[name], default_metadata=[("x-tenant", name)]):
-            for _ in range(CALLS):
+            for _ in range(calls):
                 model.generate_content("hi")
 
     async def task(name: str) -> None:
         async with override(api_key=keys[name], default_metadata=[("x-tenant", name)]):
-            for _ in range(CALLS):
+            for _ in range(calls):
                 await model.generate_content_async("hi")
 
     async def tasks() -> None:
@@ -65,7 +68,7 @@ def test_threads_and_tasks_never_send_another_tenants_key(server: GeminiServer) 
     for future in done:
         future.result()
     requests = server.requests
-    assert Counter(r.identity for r in requests) == dict.fromkeys(names, CALLS)
+    assert Counter(r.identity for r in requests) == dict.fromkeys(names, calls)
     assert [r for r in requests if r.headers["x-tenant"] != r.identity] == []
     of_threads = {r.connection for r in requests if r.identity in names[:THREADS]}
     of_tasks = {r.connection for r in requests if r.identity in names[THREADS:]}

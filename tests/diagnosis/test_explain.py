@@ -372,7 +372,8 @@ class TestTheForms:
             default_metadata=[("x-a-very-long-name-of-a-header", "1")],
         )
         lines = str(explain(TUNED)).splitlines()
-        assert [line for line in lines if len(line) > 80 and "x" * 90 not in line] == []
+        # The settings' column begins at 32: what is longer than the rest is a path, or the scope.
+        assert [x for x in lines if len(x) > 80 and max(map(len, x.split())) <= 80 - 32] == []
         assert lines[0] == "generative.generate_content on tunedModels/mine"
 
     def test_nothing_moves_a_terminals_cursor(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_config import explain, reset
@@ -100,7 +100,6 @@ def forms(model: str | None) -> list[str]:
     return [str(told), told._repr_html_(), told.model_dump_json(), json.dumps(report.model_dump())]
 
 
-@settings(max_examples=100)
 @given(
     variables=ENVIRONMENTS,
     content=JUNK | KEY_FILES,

@@ -305,4 +305,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=80, stateful_step_count=50)
+TestMachine.settings = settings(stateful_step_count=30)

@@ -105,25 +105,6 @@ async def test_async_code(gemini_server: GeminiServer) -> None:
     assert_auth(gemini_server, "api_key", identity="test-key", count=1)
 
 
-def test_workers_of_xdist_do_not_see_each_other(tmp_path: Path) -> None:
-    """Eight tests on two workers, each alone with its own server."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\n"
-        "import google.generativeai as genai\n"
-        "@pytest.mark.parametrize('number', range(8))\n"
-        "def test_it(number, gemini_server, gemini_api_key):\n"
-        "    genai.GenerativeModel('gemini-3.6-flash').generate_content('hi')\n"
-        "    assert [r.identity for r in gemini_server.requests] == ['test-key']\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
-    done = subprocess.run(  # noqa: S603 -- our own
-        [*command, "-W", "ignore"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert "8 passed" in done.stdout, done.stdout
-
-
 def test_an_assertion_shows_the_requests(gemini_server: GeminiServer) -> None:
     """What was expected, and a table of what there was."""
     with pytest.raises(AssertionError, match="No request was recorded"):
