@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 
+from genai_config._masking import without_secrets
+
 
 class GenAIConfigError(Exception):
-    """Base of every error raised by genai_config.
+    """Base of every error raised by genai_config; secrets in its texts are masked.
 
     Args:
-        problem: What was asked and what was found; never holds a secret.
+        problem: What was asked and what was found.
         remedy: What to do next, ready to type where that is possible.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
+        problem, remedy = without_secrets(problem), without_secrets(remedy)
         # Both go to `args`, so that the error survives a trip between processes.
         super().__init__(problem, remedy)
         self.problem = problem
@@ -73,7 +76,10 @@ class SecretPicklingError(GenAIConfigError, TypeError):
 
 
 class GenAIConfigWarning(UserWarning):
-    """Base of every warning of genai_config."""
+    """Base of every warning of genai_config; secrets in its text are masked."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_secrets(message))
 
 
 class EnvironmentConflictWarning(GenAIConfigWarning):

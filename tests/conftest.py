@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 HEAVY = bool(os.environ.get("GENAI_CONFIG_HEAVY"))
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from genai_config import GenAIConfig
 
+
+TESTS = Path(__file__).parent
 
 pytest_plugins = ["pytester"]
 
@@ -55,6 +58,33 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def patience() -> int:
     """By how much `nox -s heavy` multiplies what a test does over and over."""
     return 10 if HEAVY else 1
+
+
+def _report(error: BaseException) -> str:
+    """What an error tracker shows of an error: texts and notes, and the variables of each frame.
+
+    It goes along all causes and contexts, suppressed ones too. The frames of the tests themselves
+    are left out: they may hold what they like.
+    """
+    shown: list[str] = []
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        seen.add(id(one))
+        shown += [str(one), repr(one), repr(vars(one)), *traceback.format_exception_only(one)]
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if Path(frame.f_code.co_filename).parent.parent != TESTS:
+                shown.append(f"{frame.f_code.co_name}:")
+                shown += [f"  {name} = {value!r}" for name, value in frame.f_locals.items()]
+        others = (one.__cause__, one.__context__)
+        waiting += [other for other in others if other is not None and id(other) not in seen]
+    return "\n".join(shown)
+
+
+@pytest.fixture
+def report() -> Callable[[BaseException], str]:
+    """What an error tracker with local variables shows of an error."""
+    return _report
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import genai_config
 FOLDER = Path(genai_config.__file__).parent
 
 ROOMS = {
+    "_masking": (),
     "exceptions": (),
     "_models": (),
     "_settings": (

@@ -12,7 +12,7 @@ from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import RefreshError
 from google.auth.jwt import OnDemandCredentials
 
-from genai_config._settings.secrets import scrub
+from genai_config._masking import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,7 +2,8 @@
 
 The work is done by one daemon thread at a time per source, so a token endpoint that never answers
 holds up neither an event loop nor the end of the process, and every caller stops waiting in time.
-A token is renewed while it is valid still, and meanwhile everybody goes on with it.
+A fetch that has taken longer than that is abandoned: the next caller starts another. A token is
+renewed while it is still valid, and meanwhile everybody uses the old one.
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ import logging
 import math
 import os
 import random
+import re
 import threading
 import time
 import weakref
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from concurrent import futures
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from genai_config._auth import events
-from genai_config._auth.token_errors import is_timeout, refresh_error, timeout_error
-from genai_config._settings.secrets import scrub
-from genai_config.exceptions import CredentialsTimeoutError, GenAIConfigError
+from genai_config._auth.token_errors import copied, refresh_error, timeout_error, told
+from genai_config._masking import register, scrub
+from genai_config._settings.secrets import SecretText
+from genai_config._transport.http import CANCELLATION, Cancellation
+from genai_config.exceptions import TokenRefreshError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from genai_config._auth.credentials import Found
+    from genai_config.exceptions import GenAIConfigError
 
 T = TypeVar("T")
 
@@ -49,8 +53,14 @@ _PAUSE = 0.2
 # How long a new token is used whose end has passed already: then a clock is wrong, not the token.
 _UNKNOWN = 60.0
 
-# The error of a wait in vain is there when auth_timeout ends, not after.
+# The error of a wait in vain is there when the bound is reached, not after.
 _WAITED_FRACTION = 0.95
+_SHORTEST_WAIT = 0.001
+
+# What a header can carry. An endpoint that gives anything else has given no token.
+_SENDABLE = re.compile(r"[!-~]+")
+# What credentials of google-auth hold that is secret; they are asked when a text is masked.
+_SECRET_ATTRIBUTES = ("token", "refresh_token", "client_secret", "id_token")
 
 
 class Token(NamedTuple):
@@ -72,6 +82,34 @@ class Token(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Token(stale={self.stale:g}, dead={self.dead})"
+
+
+_Outcome: TypeAlias = "tuple[Any, GenAIConfigError | None]"
+
+
+class _Flight:
+    """One search for credentials or fetch of a token, and its outcome for all who wait.
+
+    Attributes:
+        started: When it started, by the clock that is never set back.
+        landing: The result, or the error for the waiters to raise copies of.
+        cancellation: Hangs up, if it is abandoned.
+        abandoned: Whether another has been started in its place.
+        found: The credentials it fetches a token for; None: they are not found yet.
+        news: What to tell those who watch tokens.
+    """
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.landing: futures.Future[_Outcome] = futures.Future()
+        self.landing.set_running_or_notify_cancel()
+        self.cancellation = Cancellation()
+        self.abandoned = False
+        self.found: Found | None = None
+        self.news: events.TokenEvent | None = None
+
+
+_Work: TypeAlias = "Callable[[_Flight], T]"
 
 
 class TokenSource:
@@ -101,49 +139,54 @@ class TokenSource:
         self._lock = threading.Lock()
         self._found: Found | None = None
         self._search = True
-        self._tried: Found | None = None
         self._token: Token | None = None
         self._given = ""
         self._pause_until = 0.0
-        self._flights: dict[Callable[[], Any], Future[Any]] = {}
-        self._news: events.TokenEvent | None = None
+        self._flights: dict[_Work[Any], _Flight] = {}
         _ALIVE.add(self)
+        register(self)
 
-    def found(self) -> Found:
+    def found(self, timeout: float | None = None) -> Found:
         """The credentials, found if they have not been.
+
+        Args:
+            timeout: Seconds that this caller waits at most; None: `auth_timeout` alone.
 
         Raises:
             CredentialsNotFoundError: There are none.
-            CredentialsTimeoutError: They were not found within `auth_timeout`.
+            CredentialsTimeoutError: They were not found within `auth_timeout` or `timeout`.
         """
         found = self._found
-        return self._wait(self._locate) if found is None else found
+        return self._wait(self._locate, timeout) if found is None else found
 
-    async def found_async(self) -> Found:
+    async def found_async(self, timeout: float | None = None) -> Found:
         """As `found`, without blocking the event loop."""
         found = self._found
-        return await self._wait_async(self._locate) if found is None else found
+        return await self._wait_async(self._locate, timeout) if found is None else found
 
     @property
     def known(self) -> Found | None:
         """The credentials, if they have been found; nobody waits and nobody is asked."""
         return self._found
 
-    def token(self) -> str:
+    def token(self, timeout: float | None = None) -> str:
         """A token that can be used now.
+
+        Args:
+            timeout: Seconds that this caller waits at most; None: `auth_timeout` alone.
 
         Raises:
             CredentialsNotFoundError: There are no credentials.
             TokenRefreshError: The token endpoint gave none.
-            CredentialsTimeoutError: It took longer than `auth_timeout`.
+            CredentialsTimeoutError: It took longer than `auth_timeout` or `timeout`.
         """
         token = self._usable()
-        return (self._wait(self._renew) if token is None else token).value
+        return (self._wait(self._renew, timeout) if token is None else token).value
 
-    async def token_async(self) -> str:
+    async def token_async(self, timeout: float | None = None) -> str:
         """As `token`, without blocking the event loop."""
         token = self._usable()
-        return (await self._wait_async(self._renew) if token is None else token).value
+        return (await self._wait_async(self._renew, timeout) if token is None else token).value
 
     def invalidate(self, value: str) -> None:
         """Forgets a token that was refused; a newer one that has taken its place is kept."""
@@ -161,6 +204,15 @@ class TokenSource:
         self._flights = {}
         self._search = True
 
+    def secret_values(self) -> Iterator[str]:
+        """What is masked in texts: the tokens, and what the credentials fetch them with."""
+        token, found = self._token, self._found
+        yield from (self._given, token.value if token else "")
+        for name in _SECRET_ATTRIBUTES if found else ():
+            value = getattr(found.credentials, name, None) if found else None
+            if isinstance(value, str):
+                yield value
+
     def _usable(self) -> Token | None:
         """The token, if it can be used now; sends for another one when it gets old."""
         token = self._token
@@ -172,7 +224,7 @@ class TokenSource:
         if age >= token.stale and self._monotonic() >= self._pause_until:
             try:
                 self._join(self._renew)
-            except RuntimeError as error:  # no thread can be started
+            except TokenRefreshError as error:  # no thread can be started
                 self._put_off(token, error)
         return token
 
@@ -181,138 +233,182 @@ class TokenSource:
         wall, steady = token.born
         return max(self._clock() - wall, self._monotonic() - steady)
 
-    def _put_off(self, token: Token, error: Exception) -> None:
+    def _put_off(self, token: Token, error: GenAIConfigError) -> None:
         """Notes that a renewal in the background failed."""
         pause = _PAUSE * (token.dead - token.stale)
         self._pause_until = self._monotonic() + pause
         _log.warning(
-            "An access token could not be renewed; the one there is serves on, and the next "
+            "An access token could not be renewed; the present one stays in use, and the next "
             "attempt is in %.3g s. %s", pause, scrub(str(error)),
         )  # fmt: skip
 
-    def _wait(self, work: Callable[[], T]) -> T:
-        try:
-            return self._join(work).result(self._auth_timeout * _WAITED_FRACTION)
-        except FutureTimeoutError as error:
-            raise self._as_timeout(error) from None
+    def _wait(self, work: _Work[T], timeout: float | None) -> T:
+        for flight, seconds in self._waits(work, timeout):
+            if futures.wait([flight.landing], seconds).done:
+                return cast("T", _result(flight.landing.result()))
+        raise timeout_error(flight.found, self._auth_timeout, timeout)
 
-    async def _wait_async(self, work: Callable[[], T]) -> T:
-        # Whoever is cancelled lets go of the flight alone: a future that runs is not cancelled.
-        flight = asyncio.wrap_future(self._join(work))
-        try:
-            return await asyncio.wait_for(flight, self._auth_timeout * _WAITED_FRACTION)
-        except (asyncio.TimeoutError, FutureTimeoutError) as error:
-            raise self._as_timeout(error) from None
+    async def _wait_async(self, work: _Work[T], timeout: float | None) -> T:
+        for flight, seconds in self._waits(work, timeout):
+            landing = asyncio.wrap_future(flight.landing)
+            try:
+                await asyncio.wait([landing], timeout=seconds)
+                if landing.done():
+                    return cast("T", _result(landing.result()))
+            finally:
+                # Its loop may be gone when the flight lands, which itself goes on: it is others'.
+                landing.cancel()
+        raise timeout_error(flight.found, self._auth_timeout, timeout)
 
-    def _join(self, work: Callable[[], T]) -> Future[T]:
+    def _waits(self, work: _Work[Any], timeout: float | None) -> Iterator[tuple[_Flight, float]]:
+        """The flights that one caller waits for, and for how many seconds each.
+
+        Who boards late waits until the flight is overdue, and for the rest of the time for the one
+        that takes its place.
+        """
+        bound = self._auth_timeout if timeout is None else min(timeout, self._auth_timeout)
+        left = bound * _WAITED_FRACTION
+        while True:
+            flight = self._join(work)
+            due = self._auth_timeout - (self._monotonic() - flight.started)
+            seconds = min(left, max(due, _SHORTEST_WAIT))
+            yield flight, seconds
+            left -= seconds
+            if left <= 0:
+                return
+
+    def _join(self, work: _Work[Any]) -> _Flight:
         """The flight that does this work: the one under way, or a new one."""
         with self._lock:
             flight = self._flights.get(work)
+            now = self._monotonic()
             if flight is not None:
+                if now - flight.started < self._auth_timeout:
+                    return flight
+                # It holds the credentials, and perhaps a lock in them: others are found.
+                flight.abandoned = self._search = True
+                flight.cancellation.cancel()
+            flight = _Flight(now)
+            try:
+                threading.Thread(
+                    target=self._fly,
+                    args=(work, flight),
+                    name="genai-config credentials",
+                    daemon=True,
+                ).start()
+            except RuntimeError as error:
+                reason = str(error)
+            else:
+                # Only now: where no thread can be started, nobody is to wait for one.
+                self._flights[work] = flight
                 return flight
-            flight = Future()
-            flight.set_running_or_notify_cancel()
-            threading.Thread(
-                target=self._fly, args=(work, flight), name="genai-config credentials", daemon=True
-            ).start()
-            # Only now: where no thread can be started, nobody is to wait for one.
-            self._flights[work] = flight
-        return flight
+        raise TokenRefreshError(
+            f"No access token: {reason}.", "raise the limit of threads (ulimit -u), or use fewer."
+        )
 
-    def _fly(self, work: Callable[[], T], flight: Future[T]) -> None:
+    def _fly(self, work: _Work[Any], flight: _Flight) -> None:
+        CANCELLATION.set(flight.cancellation)
+        outcome: _Outcome
         try:
-            result, error = work(), None
-        except BaseException as raised:  # noqa: BLE001 -- handed to those who wait
-            result, error = None, raised
+            outcome = work(flight), None
+        except BaseException as error:  # noqa: BLE001 -- told to those who wait
+            # A copy: the error's own frames hold credentials, and would hold every waiter's.
+            outcome = None, told(error)
         with self._lock:
-            news = self._news if work == self._renew else None
-            del self._flights[work]
-        if error is None:
-            flight.set_result(result)  # type: ignore[arg-type] # there is one when no error is
-        else:
-            flight.set_exception(error)
-        if news is not None:
+            if self._flights.get(work) is flight:
+                del self._flights[work]
+        flight.landing.set_result(outcome)
+        if flight.news is not None:
             # Only now: nobody is to wait for those who watch.
-            events.tell(news)
+            events.tell(flight.news)
 
-    def _locate(self) -> Found:
+    def _locate(self, flight: _Flight) -> Found:
         found = self._found
         if found is None or self._search:
-            self._tried = None
-            found = self._found = self._tried = self._find()
             self._search = False
+            try:
+                found = self._find()
+            except BaseException:
+                self._search = True
+                raise
+            self._found = found
+        flight.found = found
         return found
 
-    def _renew(self) -> Token:
-        self._news = None
+    def _renew(self, flight: _Flight) -> Token:
         token = self._token
         if token is not None and not self._is_due(token):
             # Another flight has landed between our caller's look and our start.
             return token
         started = self._monotonic()
         try:
-            return self._fetch()
-        except Exception as error:
-            token = self._token  # it may have been refused, and have died, meanwhile
-            usable = token is not None and self._age(token) < token.dead
-            self._news = events.TokenEvent(
-                self._tried.description if self._tried else None,
-                self._monotonic() - started,
-                error=error,
-                serves_on=usable,
-            )
-            if token is None or not usable:
-                raise
-            self._put_off(token, error)
-            return token
+            return self._fetch(flight)
+        except Exception as raised:  # noqa: BLE001 -- told to those who wait
+            error = told(raised)
+        token = self._token  # it may have been refused, and have died, meanwhile
+        usable = token is not None and self._age(token) < token.dead
+        flight.news = events.TokenEvent(
+            flight.found.description if flight.found else None,
+            self._monotonic() - started,
+            error=copied(error),
+            serves_on=usable,
+        )
+        if token is None or not usable or flight.abandoned:
+            raise error
+        self._put_off(token, error)
+        return token
 
     def _is_due(self, token: Token) -> bool:
         paused = self._monotonic() < self._pause_until
         return self._age(token) >= (token.dead if paused else token.stale)
 
-    def _fetch(self) -> Token:
+    def _fetch(self, flight: _Flight) -> Token:
         started = self._monotonic()
-        found = self._locate()
+        found = self._locate(flight)
         token = self._token_of(found.credentials)
         if token.value in ("", self._given) or token.dead <= 0:
             # Else they were given with a token, which may be all they have.
-            self._refresh(found)
+            self._refresh(found, flight)
             token = self._token_of(found.credentials)
             if token.dead <= 0:
                 # A clock is wrong; the token is as new as can be.
                 token = token._replace(stale=_UNKNOWN, dead=_UNKNOWN, lifetime=None)
             if token.value:
-                self._tell(found, self._monotonic() - started, token.lifetime)
-        self._given = token.value
-        self._token = token
+                self._tell(flight, found, self._monotonic() - started, token.lifetime)
+        with self._lock:
+            if flight.abandoned and self._token is not None:
+                return self._token  # that of the flight in its place
+            self._given = token.value
+            self._token = token
         return token
 
-    def _tell(self, found: Found, seconds: float, lifetime: float | None) -> None:
-        self._news = events.TokenEvent(found.description, seconds, lifetime)
-        ends = "without a known end" if lifetime is None else f"for {lifetime:.0f} s"
-        _log.debug("A new access token %s, in %.3g s, of %s.", ends, seconds, found.description)
+    def _tell(self, flight: _Flight, found: Found, seconds: float, lifetime: float | None) -> None:
+        flight.news = events.TokenEvent(found.description, seconds, lifetime)
+        expires = "without a known end" if lifetime is None else f"for {lifetime:.0f} s"
+        _log.debug("A new access token %s, in %.3g s, of %s.", expires, seconds, found.description)
 
-    def _refresh(self, found: Found) -> None:
+    def _refresh(self, found: Found, flight: _Flight) -> None:
         if _is_anonymous(found.credentials):
             return
         try:
             found.credentials.refresh(self._request())
-            if not getattr(found.credentials, "token", None):
+            value = getattr(found.credentials, "token", None)
+            if not value:
                 raise ValueError("no token in the answer")  # noqa: TRY301 -- told like the others
-        except GenAIConfigError:
-            raise
+            if not _is_sendable(value):
+                raise ValueError("its token has white space or a character that is not ASCII")  # noqa: TRY301 -- likewise
         except Exception as error:  # noqa: BLE001 -- each kind of credentials has its own
             # What was found may have been replaced on disk since: it is looked for again.
             self._search = True
-            if is_timeout(error):
-                # The transport's bound is ours: who came late hears of it before their own.
-                raise self._as_timeout(error) from None
-            raise refresh_error(found, error) from None
+            if flight.abandoned:
+                raise timeout_error(found, self._auth_timeout) from None
+            raise refresh_error(found, error, self._auth_timeout) from None
 
     def _token_of(self, credentials: Any) -> Token:
-        value = getattr(credentials, "token", None) or ""
-        if isinstance(value, bytes):
-            value = value.decode("ascii")
+        value = getattr(credentials, "token", None)
+        if not value or not _is_sendable(value):
+            return Token("")
+        value = SecretText(value.decode("ascii") if isinstance(value, bytes) else value)
         expiry = getattr(credentials, "expiry", None)
         if expiry is None:
             return Token(value)
@@ -324,10 +420,18 @@ class TokenSource:
         dead = lifetime - min(_MANDATORY, lifetime * _MANDATORY_FRACTION)
         return Token(value, lifetime - margin, dead, born, lifetime)
 
-    def _as_timeout(self, error: BaseException) -> CredentialsTimeoutError:
-        if isinstance(error, CredentialsTimeoutError):
-            return error
-        return timeout_error(self._tried, self._auth_timeout)
+
+def _result(outcome: _Outcome) -> Any:
+    """What came of a flight; each who waits raises an error of their own."""
+    result, error = outcome
+    if error is not None:
+        raise copied(error)
+    return result
+
+
+def _is_sendable(value: Any) -> bool:
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    return isinstance(text, str) and _SENDABLE.fullmatch(text) is not None
 
 
 def _is_anonymous(credentials: Any) -> bool:

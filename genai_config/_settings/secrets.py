@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from genai_config._masking import MASK, register, scrub, without_secrets
 from genai_config.exceptions import ConfigurationError, SecretPicklingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MASK = "**********"
+__all__ = (
+    "MASK", "Secret", "SecretBytes", "SecretMapping", "SecretText", "refuse_pickling", "scrub",
+    "without_secrets",
+)  # fmt: skip
 
 
 class Secret:
@@ -22,15 +25,20 @@ class Secret:
     variable and is read again where it is unpickled; a literal one is not pickled at all.
     """
 
-    __slots__ = ("_value", "variable")
+    __slots__ = ("__weakref__", "_value", "variable")
 
     def __init__(self, value: str, variable: str | None = None) -> None:
         self._value = value
         self.variable = variable
+        register(self)
 
     def get_secret_value(self) -> str:
         """The string itself."""
         return self._value
+
+    def secret_values(self) -> tuple[str, ...]:
+        """What is masked in texts while this secret is held."""
+        return (self._value,)
 
     def __repr__(self) -> str:
         return f"Secret('{MASK}')"
@@ -58,16 +66,46 @@ class Secret:
         return _from_environment, (self.variable,)
 
 
+class SecretText(str):  # noqa: SLOT000 -- with slots it could not be referred to weakly
+    """A header's value: a string to whoever sends it, asterisks in a repr.
+
+    Error reports show the local variables of every frame by their repr.
+    """
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+    def secret_values(self) -> tuple[str, ...]:
+        """What is masked in texts, if it is registered."""
+        return (str(self),)
+
+
+class SecretBytes(bytes):
+    """A binary header's value: bytes to whoever sends it, asterisks in a repr."""
+
+    def __repr__(self) -> str:
+        return f"b{MASK!r}"
+
+    __str__ = __repr__
+
+
+# The fields of key files whose values are secret, wherever they stand in the file.
+_SECRET_FIELDS = (
+    "private_key", "private_key_id", "client_secret", "refresh_token", "token", "access_token",
+)  # fmt: skip
+
+
 class SecretMapping(Mapping[str, Any]):
     """The content of a key file: an immutable mapping that shows no value.
 
     Equal and hashed by content; not pickled.
     """
 
-    __slots__ = ("_content",)
+    __slots__ = ("__weakref__", "_content")
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = {key: _frozen(value) for key, value in content.items()}
+        register(self)
 
     def __getitem__(self, key: str) -> Any:
         return self._content[key]
@@ -92,6 +130,11 @@ class SecretMapping(Mapping[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         refuse_pickling("the content of a key file")
+
+    def secret_values(self) -> list[str]:
+        """What is masked in texts while this content is held: the fields that are secret."""
+        fields = (self._content.get(name) for name in _SECRET_FIELDS)
+        return [value for value in fields if isinstance(value, str)]
 
     def plain(self) -> dict[str, Any]:
         """A new dict with the content, for google-auth's loaders."""
@@ -137,26 +180,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
-
-
-# What Google's keys, tokens and private keys look like, and what follows a telling name; the "…"
-# of our own remedies stays.
-_LOOKS_SECRET = re.compile(
-    r"AIza[\w-]{10,}|ya29\.[\w.-]+|eyJ[\w-]+\.[\w.-]+|1//[\w-]{10,}"
-    r"|-----BEGIN [\s\S]*?-----END [^-]*-----"
-    r"|(?i:(?<=bearer )[^\s'\"&,}]+)"
-    r"|(?i:(?<=key=)(?!…)[^\s'\"&,}]+)"
-    r"|(?i:(?:access_token|id_token|refresh_token|assertion|client_secret|private_key|password)"
-    r"['\"]?\s*[:=]\s*['\"]?[^\s'\"&,}]+)"
-)
-
-
-def without_secrets(text: str) -> str:
-    """A text of our own, which may quote somebody's, without what looks secret."""
-    return _LOOKS_SECRET.sub(MASK, text)
-
-
-def scrub(text: str) -> str:
-    """Somebody else's message in one line of at most 300 characters, without what looks secret."""
-    line = " ".join(without_secrets(text).split())
-    return line if len(line) <= 300 else f"{line[:299]}…"  # noqa: PLR2004 -- the bound above

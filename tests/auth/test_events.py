@@ -96,12 +96,16 @@ def test_a_token_without_a_known_end(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_failure(watched: Watched) -> None:
-    """Those who watch hear the caller's own error, and that no token serves on."""
+    """Those who watch hear what the caller hears, as an error of their own."""
     watched.answer = ValueError("no")
     with pytest.raises(TokenRefreshError) as caught:
         watched.source.token()
     event = watched.hear()
-    assert event == TokenEvent(DESCRIPTION, 1.5, None, caught.value, serves_on=False)
+    assert event == TokenEvent(DESCRIPTION, 1.5, None, event.error, serves_on=False)
+    assert isinstance(event.error, TokenRefreshError)
+    assert event.error is not caught.value
+    assert event.error.args == caught.value.args
+    assert event.error.__traceback__ is None
 
 
 def test_a_failure_in_the_background(watched: Watched) -> None:
@@ -127,7 +131,7 @@ def test_it_is_told_once(watched: Watched) -> None:
     watched.clock.now += 3600 - 170
 
     def find_meanwhile(_: logging.LogRecord) -> bool:
-        return watched.source._join(watched.source._locate).result(10) is not None
+        return watched.source._join(watched.source._locate).landing.result(10)[1] is None
 
     log = logging.getLogger("genai_config.tokens")
     log.addFilter(find_meanwhile)
@@ -156,7 +160,7 @@ def test_what_is_no_news(watched: Watched) -> None:
     watched.source.found()
     watched.source.token()
     watched.hear()
-    assert watched.source._join(watched.source._renew).result(10).value == "ya29.secret"
+    assert watched.source._join(watched.source._renew).landing.result(10)[0].value == "ya29.secret"
 
 
 def test_nobody_waits_for_those_who_watch() -> None:
@@ -208,7 +212,7 @@ def test_each_hears_what_it_asked_for(watched: Watched) -> None:
     stops.append(watch_tokens(on_refresh=last.put, on_failure=last.put))
     for answer in (ValueError("no"), "ya29.secret"):
         watched.answer = answer
-        watched.source._join(watched.source._renew).exception(10)
+        watched.source._join(watched.source._renew).landing.result(10)
         last.get(timeout=10)
         watched.hear()
     assert [event.error is None for event in failed] == [False]

@@ -111,7 +111,7 @@ NO_ANSWER = "what came is no answer of a token endpoint"
         (500, "", ["RefreshError", "OAuthError"], "can be reached"),
         (503, {"error": "temporarily_unavailable"}, ["temporarily_unavailable"], "can be reached"),
         (400, {"error": "invalid_grant"}, ["invalid_grant"], "log in again"),
-        (401, {"error": "invalid_client"}, ["invalid_client"], "can be reached"),
+        (401, {"error": "invalid_client"}, ["invalid_client"], "--client-id-file"),
         (404, "<html>ya29.no</html>", ["**********"], "can be reached"),
         (200, "<html>", [NO_ANSWER], "can be reached"),
         (200, {}, [NO_ANSWER, "No access token in response"], "can be reached"),
@@ -157,7 +157,7 @@ def test_one_that_is_slow(case: Case) -> None:
 
 def test_one_that_never_answers(case: Case) -> None:
     """Until the bound; what comes after all serves the next."""
-    source = case.source(auth_timeout=0.3)
+    source = case.source(auth_timeout=1)
     case.server.tokens.hang()
     error = case.failure(source, CredentialsTimeoutError)
     assert "a proxy? a firewall?" in error.remedy
@@ -221,7 +221,7 @@ def test_a_token_that_cannot_be_renewed() -> None:
         source.token()
     assert caught.value.problem == (
         "The access token of google.oauth2.credentials.Credentials from the object given as "
-        "credentials= has run out or was refused by the service, and they have nothing to get "
+        "credentials= has expired or was refused by the service, and they have nothing to get "
         "another with."
     )
     assert caught.value.remedy == (

@@ -1,0 +1,214 @@
+"""The one room that masks secrets in texts: by their shape, and by their value.
+
+By shape: Google's keys and tokens, private keys, and whatever follows a name such as
+``client_secret``. By value: whatever is configured, held as a token, or found in the environment.
+Nobody keeps a list of values: those that own a secret are asked for it when a text is masked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MASK = "**********"
+
+_LONGEST_LINE = 300
+# What is read of somebody else's message: an error page may be as long as it likes.
+_LONGEST_INPUT = 20_000
+_LONGEST_PATH = 1024
+# A value of fewer characters may be part of any word.
+_SHORTEST_VALUE = 6
+
+
+class Owner(Protocol):
+    """Something that holds secrets for as long as it lives."""
+
+    def secret_values(self) -> Iterable[str]:
+        """The secrets it holds now."""
+
+
+_owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
+
+
+def register(owner: Owner) -> None:
+    """From now on, what an object holds is masked wherever it appears, until the object is gone.
+
+    Registered by identity: two equal secrets have owners of their own.
+    """
+    _owners[id(owner)] = owner
+
+
+# Shapes that are secret wherever they stand.
+_SHAPES = re.compile(
+    r"AIza[\w-]{10,}"  # API keys
+    r"|(?<![A-Za-z0-9])AQ\.[\w-]{6,}"  # API keys of AI Studio since 2026
+    r"|auth_tokens/[\w-]{6,}"  # tokens of the Live API
+    r"|ya29\.[\w.-]+"  # access tokens
+    r"|(?<!\d)1//[\w-]{10,}"  # refresh tokens
+    r"|GOCSPX-[\w-]+"  # secrets of OAuth clients
+    r"|(?<![\w-])sk-[\w-]{16,}"  # keys of OpenAI and others
+    r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"  # keys of AWS, for external accounts
+    # JWT, and a key file in base64: at once, twice, with a byte order mark, quoted, compressed
+    r"|(?:eyJ|eyA|ewo|77u/ey|77u/ew|IntcI|ZXlK|ZXdv|LS0tLS1CRUdJTi|TFMwdExT|H4sI)"
+    r"[A-Za-z0-9+/=_-]{6,}(?:\.[\w.=-]+)?"
+    r"|(?<![A-Za-z0-9])M(?:II|IG|HcCAQ|C4CAQ)[A-Za-z0-9+/=\\]{20,}"  # keys without their header
+    # Nothing that people read is one word of this length.
+    r"|(?<![\w+=-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Z])[A-Za-z0-9+_=-]{80,}"
+)
+_PEM = re.compile(r"-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)", re.DOTALL)
+_USER_OF_URL = re.compile(r"(?<=://)[^\s/@'\"]+(?=@)")
+_BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s'\"&,}]{4,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}")
+# A name that tells, and its value: a quoted one to the quotation mark that closes it, or to the
+# end of the text. The "…" of our own remedies stays.
+_TOLD = re.compile(
+    r"""(?P<name>
+        (?:(?:access|id|refresh|subject|auth|session)[_-]?token|assertion|client[_-]?secret
+        |private[_-]?key(?:[_-]?id)?|pass(?:word|wd|phrase)|secret) \\*["']?\s*[:=]\s*
+        |(?:key|sig|signature)=)
+        (?:(?P<quote>\\*["'])(?P<value>.*?)(?:(?<!\\)(?P=quote)|\Z)|[^\s'"&,;{}()]{4,})""",
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+
+
+def _told(match: re.Match[str]) -> str:
+    if match["quote"] is None:
+        return f"{match['name']}{MASK}"
+    if len(match["value"]) < 4:  # noqa: PLR2004 -- as for words without quotation marks
+        return match[0]
+    return f"{match['name']}{match['quote']}{MASK}{match['quote']}"
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text has the shape of a key, a token or a private key in it."""
+    return bool(_SHAPES.search(text) or _PEM.search(text))
+
+
+def without_secrets(text: str) -> str:
+    """A text without secrets, by value and by shape, and without control characters."""
+    for value in _values():
+        text = text.replace(value, MASK)
+    text = _PEM.sub(MASK, text)
+    text = _BEARER.sub(MASK, text)
+    text = _TOLD.sub(_told, text)
+    text = _SHAPES.sub(MASK, text)
+    text = _USER_OF_URL.sub(MASK, text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def scrub(text: str) -> str:
+    """Somebody else's message in one line of at most 300 characters, without secrets."""
+    if len(text) > _LONGEST_INPUT:
+        # What is cut in two would be recognised no more: the last word goes.
+        text = text[:_LONGEST_INPUT].rpartition(" ")[0]
+    line = " ".join(without_secrets(text).split())
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+
+
+_NO_PATH = re.compile(r"""[{}"]|%7B|^\W*base64[:,]|[^/\\]{256}""", re.IGNORECASE)
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as people are shown it; what is given in its place by mistake is not shown."""
+    text = os.fspath(path)
+    if is_plausible_path(text):
+        return without_secrets(text)
+    return f"{MASK} ({len(text)} characters, content where a path belongs)"
+
+
+def is_plausible_path(text: str) -> bool:
+    """Whether a text may be the path of a file, and is not a key file's content or a key.
+
+    Content comes bare, in quotation marks, in base64, with a byte order mark or a prefix; all of
+    that is longer than a path, has characters no path has, or the shape of a secret.
+    """
+    return (
+        len(text) <= _LONGEST_PATH
+        and text.isprintable()
+        and not _NO_PATH.search(text)
+        and not looks_secret(text)
+    )
+
+
+def shown_url(url: str) -> str:
+    """An address as people are shown it: without user, query and fragment, which may be secret."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    host = parts.netloc.rpartition("@")[2]
+    return scrub(f"{parts.scheme}://{host}{parts.path}")
+
+
+def _values() -> list[str]:
+    """All secret values there are now, and the forms they take in other texts, longest first."""
+    found: set[str] = set()
+    for reference in _owners.valuerefs():
+        owner = reference()
+        # Some ask objects of other people's making, and a text is masked whatever they do.
+        with contextlib.suppress(Exception):
+            found.update(owner.secret_values() if owner is not None else ())
+    found.update(_of_environment())
+    for value in list(found):
+        found.update(_in_url(value))
+        found.update((quote(value, safe=""), json.dumps(value)[1:-1]))
+    return sorted(filter(_is_long, found), key=len, reverse=True)
+
+
+def _is_long(value: str) -> bool:
+    return len(value) >= _SHORTEST_VALUE and value.strip("*") != ""
+
+
+def _in_url(value: str) -> Iterator[str]:
+    """The password in a URL, a proxy's for example."""
+    scheme, separator, rest = value.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if scheme and separator and at:
+        password = user.partition(":")[2]
+        yield from (user, password, unquote(password))
+
+
+# Variables whose names say that their values are secret; those of files hold paths.
+_SECRET_VARIABLE = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)$", re.IGNORECASE)
+_PROXY_VARIABLE = re.compile(r"^(HTTPS?|ALL|GRPC)_PROXY$", re.IGNORECASE)
+
+
+def _of_environment() -> Iterator[str]:
+    for name, value in list(os.environ.items()):
+        if _SECRET_VARIABLE.search(name):
+            yield value.strip()
+        elif _PROXY_VARIABLE.match(name):
+            yield from _in_url(value)
+
+
+def mask_exception(error: BaseException) -> None:
+    """Masks the texts of an exception in place: arguments, message, notes, causes and contexts.
+
+    For exceptions of other libraries, which may quote a key that they were sent.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+        if any(isinstance(argument, str) for argument in one.args):
+            one.args = tuple(map(_masked, one.args))
+        for name, value in list(vars(one).items()):
+            if isinstance(value, str):
+                vars(one)[name] = _masked(value)
+            elif name == "__notes__":
+                vars(one)[name] = list(map(_masked, value))
+
+
+def _masked(value: Any) -> Any:
+    return without_secrets(value) if isinstance(value, str) else value
