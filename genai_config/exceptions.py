@@ -82,6 +82,10 @@ class GenAIConfigWarning(UserWarning):
         super().__init__(without_secrets(message))
 
 
+class APIKeyWarning(GenAIConfigWarning):
+    """The API key looks like a placeholder, or like another vendor's."""
+
+
 class EnvironmentConflictWarning(GenAIConfigWarning):
     """Two environment variables give different values for one setting."""
 

@@ -20,7 +20,7 @@ ROOMS = {
     "exceptions": (),
     "_models": (),
     "_settings": (
-        "environment", "secrets", "callables", "validation", "patch", "model", "state",
+        "environment", "secrets", "callables", "keys", "validation", "patch", "model", "state",
     ),
     "_routing": ("decision",),
     "_transport": (
@@ -28,7 +28,7 @@ ROOMS = {
         "channels", "threads",
     ),
     "_auth": (
-        "events", "custom", "credentials", "token_errors", "token_source", "headers",
+        "events", "custom", "credentials", "refusals", "token_errors", "token_source", "headers",
     ),
     "_sdk": ("telemetry", "uploads", "clients", "manager"),
     "_api": ("decorators", "scopes", "configure"),
@@ -180,6 +180,7 @@ def test_only_the_sdks_side_imports_the_sdk(module: str) -> None:
         "_settings.patch",
         "_settings.validation",
         "_settings.secrets",
+        "_settings.keys",
         "_routing.decision",
         "_clients.target",
     ],

@@ -42,6 +42,7 @@ RAISED_BY = {
     ),
     "RawConfigureError": 'safe_configure(raw_configure="error")\ngenai.configure(api_key=KEY)',
     "SecretPicklingError": "pickle.dumps(safe_configure(api_key=KEY))",
+    "APIKeyWarning": 'reset()\nsafe_configure(api_key="YOUR_API_KEY")',
     "EnvironmentConflictWarning": (
         'os.environ["GEMINI_API_KEY"] = "one"\nos.environ["GOOGLE_API_KEY"] = "two"\nget_config()'
     ),

@@ -6,57 +6,11 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genai_config._models import MODEL
+from genai_config._auth import refusals
 from genai_config._settings.secrets import scrub
 
 if TYPE_CHECKING:
     from genai_config._clients.target import Target
-
-
-class _Advice(NamedTuple):
-    """One row: a status, what the reason or message must hold, and the remedy."""
-
-    status: int
-    sign: str
-    remedy: str
-
-
-# The first row that fits counts: Google's reason for a missing quota project is SERVICE_DISABLED.
-_VERTEX = (
-    _Advice(401, "", "log in again: gcloud auth application-default login; a service account's key "
-            "may have been deleted: create a new one."),
-    _Advice(403, "quota project", "gcloud auth application-default set-quota-project {project}, "
-            "or give quota_project='{project}'."),
-    _Advice(403, "SERVICE_DISABLED|has not been used in project|is disabled",
-            "gcloud services enable aiplatform.googleapis.com --project={project}"),
-    _Advice(403, "SCOPE", "give scopes=['https://www.googleapis.com/auth/cloud-platform'] and log "
-            "in again: gcloud auth application-default login"),
-    _Advice(403, "CONSUMER_INVALID|USER_PROJECT_DENIED|serviceusage",
-            "see whether the project is right: {project} (and the quota project, if one is set); "
-            "whoever is billed needs roles/serviceusage.serviceUsageConsumer."),
-    _Advice(403, "BILLING", "enable billing for the project {project}."),
-    _Advice(403, "", "grant the role: gcloud projects add-iam-policy-binding {project} "
-            "--member='user:YOU or serviceAccount:NAME' --role=roles/aiplatform.user (and see "
-            "whether the project is right)."),
-    _Advice(404, "", "see whether the model is served in location={location}, and whether "
-            "project={project} and endpoint={endpoint} are right: gcloud ai endpoints list "
-            "--region={location} --project={project}"),
-    _Advice(400, "Malformed publisher model", f"give model='google/{MODEL}', for example."),
-)  # fmt: skip
-_GEMINI = (
-    _Advice(400, "API_KEY_INVALID|API key", "get another key: "
-            "https://aistudio.google.com/apikey, then safe_configure(api_key=…)."),
-    _Advice(401, "", "give an API key (safe_configure(api_key=…)), or log in again: gcloud auth "
-            "application-default login"),
-    _Advice(403, "SCOPE", "log in with the scope that is missing, or give scopes=[…]; an API key "
-            "needs none."),
-    _Advice(403, "quota project", "gcloud auth application-default set-quota-project PROJECT, or "
-            "give quota_project='…'."),
-    _Advice(403, "SERVICE_DISABLED|has not been used in project|is disabled",
-            "gcloud services enable generativelanguage.googleapis.com"),
-    _Advice(403, "", "see whether the key's restrictions, or the account's roles, allow it."),
-    _Advice(404, "", "see which models there are: client.models.list()."),
-)  # fmt: skip
 
 
 # What there is of OpenAI's API on one of the services: a model or a file is what is not found.
@@ -114,16 +68,10 @@ def explanation(
             f"{said or 'no reason is given.'}\n  Remedy: use Chat Completions, Embeddings or "
             f"Models: {target.title} does not have {scrub(path)} of OpenAI's API."
         )
-    signs = f"{found.reason} {found.message}"
-    for advice in _VERTEX if target.backend == "vertex" else _GEMINI:
-        if advice.status == status and re.search(advice.sign, signs):
-            place = {
-                "project": target.project or "PROJECT",
-                "location": target.location or "LOCATION",
-                "endpoint": target.endpoint or "ENDPOINT",
-            }
-            return f"{said or 'no reason is given.'}\n  Remedy: {advice.remedy.format(**place)}"
-    return said
+    place = (target.project, target.location, target.endpoint)
+    sent = refusals.Sent(target.credential, target.backend, "", *place)
+    means = refusals.meaning(sent, refusals.Answer(status, found.reason, found.message))
+    return said if means is None else f"{said or 'no reason is given.'}\n  Meaning: {means}"
 
 
 def unreachable(target: Target, cause: BaseException | None) -> str:

@@ -15,8 +15,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from genai_config._settings import environment as _environ
+from genai_config._settings import keys
 from genai_config._settings.patch import EMPTY, UNSET, Patch, combine, environment_value, raw_value
 from genai_config.exceptions import (
+    APIKeyWarning,
     ConfigurationError,
     EnvironmentConflictWarning,
     EnvironmentValueWarning,
@@ -205,6 +207,7 @@ class State:
             # is none. The SDK refuses the pair, or takes the key without a word.
             effective = combine(effective, Patch({"api_key": UNSET}))
         config = build(combine(effective, explicit))
+        self._warn_of_key(config)
         return Snapshot(config, (*environment, *published, *scopes))
 
     def _environment(self, decided: set[str]) -> list[Layer]:
@@ -235,6 +238,20 @@ class State:
                 f"{names} give different values for {setting}; {found[0].variable} is taken, "
                 "as in the SDK. Unset the other.",
                 EnvironmentConflictWarning,
+            )
+
+    def _warn_of_key(self, config: GenAIConfig) -> None:
+        """Tells of a key that Google's own service will not accept; a gateway may have its own."""
+        endpoint = config.client_options.api_endpoint or ""
+        if config.api_key is None or (endpoint and "googleapis.com" not in endpoint):
+            return
+        looks = keys.suspicion(config.api_key.get_secret_value())
+        if looks:
+            self._warn_once(
+                f"key: {looks}",
+                f"The API key looks like {looks}; Google's service will refuse it. Make one: "
+                f"{keys.AI_STUDIO}",
+                APIKeyWarning,
             )
 
     def _warn_once(self, about: str, message: str, category: type[Warning]) -> None:

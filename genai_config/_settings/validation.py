@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from genai_config._settings import callables
+from genai_config._settings import callables, keys
 from genai_config._settings.secrets import Secret, SecretMapping, scrub
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
 
@@ -100,11 +100,7 @@ def api_key(value: object) -> Secret | None:
     key = _text("api_key", reveal() if callable(reveal) else value)
     if not key:
         return None
-    if key[0] in "\"'" and key[-1] == key[0]:
-        raise ConfigurationError(
-            "The API key is wrapped in quotation marks.",
-            "give the key without them; a .env file that is not read by a shell needs none.",
-        )
+    keys.check(key)
     if not _PRINTABLE.fullmatch(key):
         raise ConfigurationError(
             "The API key holds white space, a control character or a character that is not ASCII "

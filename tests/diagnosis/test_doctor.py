@@ -136,7 +136,7 @@ class TestSettings:
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
         safe = look("settings")
         assert [finding.command for finding in safe.problems] == ["unset GOOGLE_CLOUD_LOCATION"]
-        assert "quotation marks" in found("key_values")
+        assert "quotation mark" in found("key_values")
         assert "is set" in found("keys_and_oauth")
 
     def test_what_a_raw_configure_had_set_and_cannot_be(
@@ -184,8 +184,8 @@ class TestKeys:
             (" \t", "is set, and empty"),
             (f"{KEY}\n", "a line break"),
             (f"{KEY}\r", "a line break"),
-            (f'"{KEY}"', "quotation marks"),
-            (f"'{KEY}'", "quotation marks"),
+            (f'"{KEY}"', "quotation mark"),
+            (f"'{KEY}'", "quotation mark"),
             (f"{KEY[:9]} {KEY[9:]}", "white space"),
         ],
     )

@@ -185,41 +185,26 @@ def test_an_authority_that_is_not_trusted(naps: list[str], tmp_path: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "message", "remedy"),
+    ("target", "remedy"),
     [
-        (401, "ACCESS_TOKEN_EXPIRED", "", "gcloud auth application-default login"),
-        (403, "SERVICE_DISABLED", "", "gcloud services enable aiplatform.googleapis.com --project"),
-        (403, "SERVICE_DISABLED", "API requires a quota project", "set-quota-project my-project"),
-        (403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "", "give scopes="),
-        (403, "CONSUMER_INVALID", "", "whether the project is right: my-project"),
-        (403, "BILLING_DISABLED", "", "enable billing for the project my-project"),
-        (403, "", "Permission denied", "--role=roles/aiplatform.user"),
-        (404, "", "not found", "gcloud ai endpoints list --region=eu --project=my-project"),
-        (400, "", "Malformed publisher model", "model='google/"),
+        (VERTEX, "gcloud auth application-default login"),
+        (resolve(GenAIConfig(api_key="AIza0123456789abc"), environ={}), "AQ."),
+        (resolve(GenAIConfig(api_key="AQ.0123456789abc"), environ={}), "copy the key again"),
+        (GEMINI, "make a new key"),
+        (resolve(GenAIConfig(auth="oauth"), backend="gemini", environ={}), "log in again"),
     ],
 )
-def test_remedies_on_vertex(status: int, reason: str, message: str, remedy: str) -> None:
-    """Each refusal has the one that fits."""
-    said = explanation(VERTEX, status, Refusal(message, reason))
+def test_a_refusal_is_read_by_what_was_sent(target: Target, remedy: str) -> None:
+    """The service's words, then what they mean to this client: `tests/auth/test_refusals.py`."""
+    found = Refusal("Expected OAuth 2 access token.", "ACCESS_TOKEN_TYPE_UNSUPPORTED")
+    said = explanation(target, 401, found)
+    assert said.startswith("ACCESS_TOKEN_TYPE_UNSUPPORTED: Expected OAuth 2 access token.\n")
     assert remedy in said.partition("Remedy: ")[2]
-    assert said.startswith(f"{reason}: {message}" if reason else message)
 
 
-@pytest.mark.parametrize(
-    ("status", "reason", "message", "remedy"),
-    [
-        (400, "API_KEY_INVALID", "API key not valid.", "https://aistudio.google.com/apikey"),
-        (401, "CREDENTIALS_MISSING", "", "give an API key"),
-        (403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "", "an API key needs none"),
-        (403, "SERVICE_DISABLED", "", "enable generativelanguage.googleapis.com"),
-        (403, "SERVICE_DISABLED", "API requires a quota project", "set-quota-project"),
-        (403, "", "blocked", "restrictions"),
-        (404, "", "not found", "client.models.list()"),
-    ],
-)
-def test_remedies_on_gemini(status: int, reason: str, message: str, remedy: str) -> None:
-    """Each refusal has the one that fits."""
-    assert remedy in explanation(GEMINI, status, Refusal(message, reason)).partition("Remedy")[2]
+def test_the_place_is_in_the_remedy() -> None:
+    """As far as the target tells."""
+    assert "--region=eu --project=my-project" in explanation(VERTEX, 404, Refusal("", ""))
 
 
 def test_what_needs_no_remedy() -> None:
