@@ -18,9 +18,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
-from genai_config._api.scopes import checked_patch
-from genai_config._auth import headers
 from genai_config._clients import errors
+from genai_config._clients.account import PLACE, SETTINGS, account
 from genai_config._clients.http import (
     AsyncSending,
     Link,
@@ -31,9 +30,7 @@ from genai_config._clients.http import (
     linked,
     package_of,
 )
-from genai_config._clients.target import is_model_name, resolve
-from genai_config._settings import callables
-from genai_config._settings.state import Layer, Origin, Snapshot, call_site, state
+from genai_config._clients.target import is_model_name
 from genai_config._settings.validation import unknown
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
@@ -63,13 +60,6 @@ __all__ = [
 
 _PLACEHOLDER = "genai-config-puts-a-token-here"
 """What OpenAI's client has for a key: it wants one. Every request gets other credentials."""
-
-_PLACE = ("backend", "project", "location", "endpoint", "api_version", "base_url")
-_SETTINGS = frozenset(
-    ("api_key", "auth", "auth_timeout", "ca_certs", "client_options", "credentials", "proxy",
-     "quota_project", "scopes")
-)  # fmt: skip
-"""The settings that a client may have for itself."""
 
 _ARGUMENTS = frozenset(inspect.signature(openai.OpenAI).parameters)
 """What OpenAI's clients of this version take, both of them."""
@@ -215,46 +205,15 @@ def _http_client(kind: type, place: dict[str, Any]) -> Any:
 
 def _check_names(arguments: dict[str, Any], theirs: frozenset[str]) -> None:
     """Refuses what is an argument neither of ours nor of OpenAI's clients."""
-    known = {*_PLACE, *_SETTINGS, *theirs}
+    known = {*PLACE, *SETTINGS, *theirs}
     for name in arguments.keys() - known:
         raise unknown("argument", name, sorted(one for one in known if not one.startswith("_")))
 
 
 def _link(arguments: dict[str, Any]) -> tuple[Link, float | None]:
     """Takes what is ours out of the arguments; what requests are bound to, and the timeout."""
-    place = {name: arguments.pop(name, None) for name in _PLACE}
-    settings = {name: arguments.pop(name) for name in _SETTINGS & arguments.keys()}
-    snapshot = _snapshot(settings)
-    config = snapshot.config
-    if hasattr(place["base_url"], "scheme"):  # httpx's URL
-        place["base_url"] = str(place["base_url"])
-    target = resolve(
-        config,
-        **place,
-        # The environment's project may be another program's; that of given credentials is theirs.
-        prefers_found=config.credentials is not None and not snapshot.is_given("project"),
-        found_project=lambda scopes: headers.source_for(config, scopes).found().project,
-    )
+    config, target = account(arguments)
     return Link(target, lambda: attached_to(config, target), http_options(config)), config.timeout
-
-
-def _snapshot(settings: dict[str, Any]) -> Snapshot:
-    """What is in force here, with what one client was given on top."""
-    settings = {name: value for name, value in settings.items() if value is not None}
-    if not settings:
-        return state.current()
-    if callable(settings.get("api_key")):
-        raise ConfigurationError(
-            f"api_key must be a string, not {callables.name_of(settings['api_key'])}.",
-            "give a function that returns an access token as credentials=….",
-        )
-    if "api_key" in settings:
-        settings.setdefault("auth", "api_key")
-    elif "credentials" in settings:
-        # Given to this very client: a key that is configured for all is not meant.
-        settings.setdefault("auth", "oauth")
-    layer = Layer(checked_patch(settings), Origin("override", call_site()))
-    return state.preview(lambda layers: layers, layer)
 
 
 class _Ours:
@@ -269,7 +228,7 @@ class _Ours:
         http = arguments.pop("http_client", None)
         if isinstance(http, (SyncSending, AsyncSending)):
             # A copy's, or one of `http_client()`: they know where requests go.
-            for name in (*_PLACE[:-1], *_SETTINGS):
+            for name in (*PLACE[:-1], *SETTINGS):
                 arguments.pop(name, None)
             arguments.setdefault("base_url", http.link.target.base_url)
         else:

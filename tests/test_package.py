@@ -36,7 +36,7 @@ ROOMS = {
         "provenance", "layout", "explain", "checks", "check_environment", "check_credentials",
         "check_online", "doctor",
     ),
-    "_clients": ("target", "errors", "http"),
+    "_clients": ("target", "account", "errors", "http"),
     "openai": (),
     "_proxy": ("rules", "server"),
     "pytest_plugin": (),

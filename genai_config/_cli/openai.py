@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
+import inspect
 import os
 import re
 import secrets
@@ -17,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from genai_config._auth import headers as _headers
+from genai_config._clients.account import account, in_force_with
 from genai_config._clients.http import attached_to, http_options
-from genai_config._clients.target import GEMINI_ENDPOINT, resolve
+from genai_config._clients.target import GEMINI_ENDPOINT
 from genai_config._models import MODEL
 from genai_config._routing.decision import CLOUD_PLATFORM
-from genai_config._settings.state import state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
@@ -46,28 +48,62 @@ _REPLACES = os.name == "posix"
 
 commands = typer.Typer()
 
-_Backend: TypeAlias = Annotated[
-    str | None, typer.Option(help="vertex or gemini. Default: the one that is configured.")
-]
-_Project: TypeAlias = Annotated[
+_Credentials: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Default: GOOGLE_CLOUD_PROJECT, else the project of the credentials."),
+    typer.Option(help="Path of a key file. Default: Application Default Credentials."),
 ]
-_Location: TypeAlias = Annotated[
+_Quota: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="A region, global, us or eu. Default: GOOGLE_CLOUD_LOCATION."),
+    typer.Option(help="The project that requests are billed to. Default: the credentials' own."),
 ]
-_Endpoint: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="The id of an endpoint with a model of your own. Default: openapi."),
-]
-_Version: TypeAlias = Annotated[
-    str | None, typer.Option(help="v1 or v1beta1 of Vertex AI. Default: v1.")
-]
-_Url: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="The whole URL, in place of the above, such as a private endpoint's."),
-]
+_PLACE: dict[str, Any] = {
+    "backend": Annotated[
+        str | None, typer.Option(help="vertex or gemini. Default: the one that is configured.")
+    ],
+    "project": Annotated[
+        str | None,
+        typer.Option(help="Default: GOOGLE_CLOUD_PROJECT, else the project of the credentials."),
+    ],
+    "location": Annotated[
+        str | None,
+        typer.Option(help="A region, global, us or eu. Default: GOOGLE_CLOUD_LOCATION."),
+    ],
+    "endpoint": Annotated[
+        str | None,
+        typer.Option(help="The id of an endpoint with a model of your own. Default: openapi."),
+    ],
+    "api_version": Annotated[
+        str | None, typer.Option(help="v1 or v1beta1 of Vertex AI. Default: v1.")
+    ],
+    "base_url": Annotated[
+        str | None,
+        typer.Option(help="The whole URL, in place of the above, such as a private endpoint's."),
+    ],
+    "credentials": _Credentials,
+    "quota_project": _Quota,
+}
+"""The options that say where requests go, and as whom."""
+
+
+def _with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `_PLACE`, which it gets as one argument, `place`."""
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        place = {name: options.pop(name) for name in _PLACE}
+        command(**options, place=place)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.name != "place"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _PLACE.items()
+    ]
+    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined] # what typer reads
+    run.__annotations__ = {one.name: one.annotation for one in [*own, *shared]}
+    return run
+
+
 _Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -92,27 +128,16 @@ _Shell: TypeAlias = Annotated[
     "genai-config env --shell powershell | Out-String | Invoke-Expression\n\n"
     "genai-config env --shell dotenv > .env\n\n" + _CODES,
 )
-def env(  # noqa: PLR0913 -- options
+@_with_place
+def env(
     *,
+    place: dict[str, Any],
     shell: _Shell = None,
     model: _Model = None,
-    backend: _Backend = None,
-    project: _Project = None,
-    location: _Location = None,
-    endpoint: _Endpoint = None,
-    api_version: _Version = None,
-    base_url: _Url = None,
 ) -> None:
     """Prints the variables, and until when they are good."""
     with _errors():
-        config, target = _aim(
-            backend=backend,
-            project=project,
-            location=location,
-            endpoint=endpoint,
-            api_version=api_version,
-            base_url=base_url,
-        )
+        config, target = account(place)
         variables = _variables(config, target, model)
         for line in _lines(variables, shell or _users_shell()):
             typer.echo(line)
@@ -133,12 +158,11 @@ def token(
         str | None,
         typer.Option(help=f"OAuth scopes, with commas between them. Default: {CLOUD_PLATFORM}."),
     ] = None,
+    credentials: _Credentials = None,
 ) -> None:
     """Prints a token of the credentials that are configured."""
     with _errors():
-        config = state.current().config
-        if scopes is not None:
-            config = config.merge(scopes=scopes)
+        config = in_force_with({"scopes": scopes, "credentials": credentials}).config
         source = _headers.source_for(config, config.scopes or (CLOUD_PLATFORM,))
         typer.echo(source.token())
 
@@ -154,27 +178,16 @@ def token(
     "a setting; 126: the command cannot be run; 127: there is no such command.",
     context_settings={"allow_interspersed_args": False},
 )
-def execute(  # noqa: PLR0913 -- options
+@_with_place
+def execute(
     command: Annotated[list[str], typer.Argument(help="The command, and what it gets.")],
     *,
+    place: dict[str, Any],
     model: _Model = None,
-    backend: _Backend = None,
-    project: _Project = None,
-    location: _Location = None,
-    endpoint: _Endpoint = None,
-    api_version: _Version = None,
-    base_url: _Url = None,
 ) -> None:
     """Becomes the command, where that is possible: signals and the exit code are then its own."""
     with _errors():
-        config, target = _aim(
-            backend=backend,
-            project=project,
-            location=location,
-            endpoint=endpoint,
-            api_version=api_version,
-            base_url=base_url,
-        )
+        config, target = account(place)
         variables = _variables(config, target, model)
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_GOOGLE}
     environ |= variables
@@ -210,8 +223,10 @@ def _restore_signals() -> None:
     "Exit code: 0: stopped; 1: no credentials, or they were refused; 2: the command line, a "
     "setting, or a port that cannot be had.",
 )
+@_with_place
 def proxy(  # noqa: PLR0913 -- options
     *,
+    place: dict[str, Any],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
     key_file: Annotated[
         Path | None,
@@ -219,12 +234,6 @@ def proxy(  # noqa: PLR0913 -- options
     ] = None,
     shell: _Shell = None,
     model: _Model = None,
-    backend: _Backend = None,
-    project: _Project = None,
-    location: _Location = None,
-    endpoint: _Endpoint = None,
-    api_version: _Version = None,
-    base_url: _Url = None,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 64,
     max_bytes: Annotated[int, typer.Option(min=1, help="Size of a request.")] = 100 << 20,
     timeout: Annotated[
@@ -236,14 +245,7 @@ def proxy(  # noqa: PLR0913 -- options
     from genai_config._proxy.server import Limits, Proxy
 
     with _errors():
-        config, target = _aim(
-            backend=backend,
-            project=project,
-            location=location,
-            endpoint=endpoint,
-            api_version=api_version,
-            base_url=base_url,
-        )
+        config, target = account(place)
         attached_to(config, target).headers()  # who has no credentials hears of it now
         limits = Limits(requests=max_requests, body=max_bytes)
         seconds = timeout or config.timeout
@@ -281,17 +283,6 @@ def _errors() -> Iterator[None]:
         typer.echo(f"{error}", err=True)
         is_setting = isinstance(error, ConfigurationError)
         raise typer.Exit(_USAGE if is_setting else _REFUSED) from None
-
-
-def _aim(**place: Any) -> tuple[GenAIConfig, Target]:
-    """The configuration in force, and where it and the options send requests."""
-    config = state.current().config
-    target = resolve(
-        config,
-        **place,
-        found_project=lambda scopes: _headers.source_for(config, scopes).found().project,
-    )
-    return config, target
 
 
 def _model(target: Target, given: str | None) -> str:

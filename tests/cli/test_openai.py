@@ -512,3 +512,22 @@ def test_help(command: str) -> None:
     output = run(command, "--help", COLUMNS="200").output
     assert f"genai-config {command}" in output
     assert "Exit code: " in output
+
+
+@pytest.mark.parametrize("command", ["env", "token"])
+def test_whose_credentials(command: str, server: GeminiServer, tmp_path: Path) -> None:
+    """A key file on the command line goes before those that are configured."""
+    file = server.service_account_file()
+    options = ["--credentials", str(file)]
+    if command == "env":
+        options += [
+            "--base-url",
+            f"https://{server.rest_endpoint}/{PLACE}",
+            "--quota-project",
+            "billed-project",
+        ]
+    done = run(command, *options, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "none.json"))
+    assert done.exit_code == 0, done.output
+    missing = run(command, "--credentials", str(tmp_path / "none.json"), *options[2:])
+    assert missing.exit_code == 1
+    assert "none.json" in missing.output
