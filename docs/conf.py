@@ -16,7 +16,10 @@ author = "The genai-config developers"
 copyright = author  # noqa: A001 -- Sphinx's name
 version = release = genai_config.__version__
 
-extensions = ["made", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    *("charts", "commands", "drawing", "made"),
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"),
+]
 exclude_patterns = ["_build", "examples"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -37,7 +40,18 @@ nitpick_ignore_regex = [
     ("py:.*", r"genai_config\._.*"),
 ]
 
+# What is copied is what is typed: no prompts, no output.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+
+REPOSITORY = "https://github.com/genai-config/genai-config"
 html_theme = "furo"
+html_theme_options = {
+    "source_repository": REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 pygments_dark_style = "github-dark"
 html_title = "genai-config"
 html_static_path = ["_static"]

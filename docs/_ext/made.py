@@ -143,7 +143,7 @@ MAKERS = {"environment": environment, "errors": errors, "rules": rules}
 
 def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:
     del app, docname
-    source[0] = re.sub(r"<!-- made: (\w+) -->", lambda m: MAKERS[m[1]](), source[0])
+    source[0] = re.sub(rf"<!-- made: ({'|'.join(MAKERS)}) -->", lambda m: MAKERS[m[1]](), source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

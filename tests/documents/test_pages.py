@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import doctest
 import gc
-import importlib.util
+import importlib
 import inspect
 import os
 import re
 import ssl
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.generativeai import client as client_lib
 
-from genai_config import exceptions, safe_configure
-from genai_config._routing import decision
-from genai_config._settings import environment
+from genai_config import safe_configure
 from genai_config.testing import isolated, serving
 
 if TYPE_CHECKING:
@@ -43,6 +40,7 @@ LIST, TUNED_LIST = ("", "mine", "grpc"), ("", "account", "grpc")
 
 SEEN = {
     "index": [MINE, TUNED_OAUTH],
+    "ai-studio-key": [MINE],
     "base-and-tuned": [
         *(MINE, TUNED_OAUTH, LIST, TUNED_LIST),
         *(MINE, TUNED_OAUTH, TUNED_OAUTH),
@@ -59,6 +57,7 @@ SEEN = {
 order."""
 
 PRINTED = {
+    "ai-studio-key": "api_key\noauth\n",
     "production": "a token from google.oauth2.service_account.Credentials from ADC, ",
     "workers": "export GEMINI_API_KEY",
 }
@@ -321,46 +320,3 @@ def test_every_setting_is_in_its_table() -> None:
     cells = " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
     settings = set(inspect.signature(safe_configure).parameters) - {"unknown"}
     assert sorted(re.findall(r"`(\w+)`", cells)) == sorted(settings)
-
-
-# What is made when the site is built
-
-
-@pytest.fixture(scope="module")
-def made() -> Any:
-    """The extension that makes parts of pages from the package."""
-    spec = importlib.util.spec_from_file_location("made", DOCS / "_ext" / "made.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_error_has_lines_that_raise_it(made: Any) -> None:
-    """All but the bases, which nobody raises."""
-    bases = {"GenAIConfigError", "CredentialsError", "GenAIConfigWarning"}
-    kinds = {name for name, kind in vars(exceptions).items() if _is_ours(kind)}
-    assert made.RAISED_BY.keys() == kinds - bases
-
-
-def _is_ours(kind: object) -> bool:
-    return isinstance(kind, type) and kind.__module__ == exceptions.__name__
-
-
-def test_the_page_of_errors_shows_what_they_say(made: Any) -> None:
-    """Made by really raising each, and without a folder or a port of this machine."""
-    page = made.errors()
-    assert page.count("\n```python\n") == len(made.RAISED_BY)
-    assert "did you mean 'grpc'?" in page
-    assert "~/.config/gcloud/application_default_credentials.json (does not exist)" in page
-    assert tempfile.gettempdir() not in page
-    assert set(re.findall(r"localhost:\d+", page)) == {"localhost:8080"}
-
-
-def test_the_tables_have_every_row(made: Any) -> None:
-    """Of the variables and of the rules."""
-    for variable in environment.VARIABLES:
-        assert f"| `{variable.name}` |" in made.environment()
-    for rule in decision.RULES:
-        assert all(f"`{method}`" in made.rules() for method in rule.methods)

@@ -1,0 +1,59 @@
+"""The reference of the command line, made from the commands themselves.
+
+Where a page says ``<!-- made: commands -->``, a section for each command is put.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from genai_config._cli.app import app as program
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+def commands() -> str:
+    """A section for each command: what it does, how it is called, its options."""
+    group: Any = typer.main.get_command(program)
+    return "\n\n".join(section(name, one) for name, one in sorted(group.commands.items()))
+
+
+def section(name: str, command: Any) -> str:
+    """One command."""
+    said, _, example = str(command.help).partition("\n\nExample: ")
+    options = [one for one in command.params if one.param_type_name == "option"]
+    arguments = [f"{one.name.upper()}…" for one in command.params if one not in options]
+    usage = " ".join(["genai-config", name, *(["[OPTIONS]"] if options else []), *arguments])
+    parts = [f"## {name}", said, f"```text\n{usage}\n```"]
+    if example:
+        parts += [f"```console\n$ {example.strip()}\n```"]
+    if options:
+        rows = [f"| {_names(one)} | {_cell(one)} |" for one in options if not one.hidden]
+        parts.append("\n".join(["| option | |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _names(option: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+    return f"{names} …" if option.multiple else names
+
+
+def _cell(option: Any) -> str:
+    said = " ".join(str(option.help or "").split()).replace("|", "\\|")
+    told = option.is_flag or option.default in (None, "", 0) or "Default:" in said
+    return said if told else f"{said} Default: {option.default}."
+
+
+def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:
+    del app, docname
+    if "<!-- made: commands -->" in source[0]:
+        source[0] = source[0].replace("<!-- made: commands -->", commands())
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """What Sphinx calls."""
+    app.connect("source-read", _put_in)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
