@@ -31,6 +31,7 @@ IN_PARALLEL = ["-n", "auto", "--dist", "worksteal"]
 EXAMPLES = [
     "fastapi>=0.115",
     "google-genai",
+    "hatchling>=1.18",
     "ipykernel>=6.29",
     "nbclient>=0.10",
     "opentelemetry-api>=1.25",
@@ -131,16 +132,31 @@ def docs(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """Builds sdist and wheel, checks what an index shows, and runs tests out of the sdist alone."""
     session.install("build", "twine>=6")
-    made = Path(session.create_tmp()).resolve() / "dist"
+    made = ROOT / "dist"
     shutil.rmtree(made, ignore_errors=True)
     # Without --sdist or --wheel, the wheel is built out of the sdist.
     session.run("python", "-m", "build", "--outdir", str(made), silent=True)
     session.run("twine", "check", "--strict", *map(str, made.iterdir()))
     (sdist,) = made.glob("*.tar.gz")
-    shutil.unpack_archive(sdist, made)
-    session.chdir(made / sdist.name.removesuffix(".tar.gz"))
+    unpacked = Path(session.create_tmp()) / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.unpack_archive(sdist, unpacked)
+    session.chdir(unpacked / sdist.name.removesuffix(".tar.gz"))
     session.install("-e", ".[all]", *TEST_TOOLS)
     session.run("pytest", *IN_PARALLEL, *(session.posargs or ["tests/test_package.py"]))
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Writes sbom.cdx.json: what an installation of everything consists of, as CycloneDX."""
+    session.install("cyclonedx-bom>=5")
+    # In an environment of its own, where the tool is no part of what it lists.
+    place = Path(session.create_tmp()) / "installed"
+    session.run("python", "-m", "venv", "--clear", str(place))
+    python = str(next(place.glob("*/python*")))
+    session.run(python, "-m", "pip", "install", "--quiet", ".[all]", external=True)
+    output = ["--output-format", "JSON", "--output-file", "sbom.cdx.json"]
+    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", *output, python)
 
 
 @nox.session
