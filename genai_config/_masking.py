@@ -12,11 +12,13 @@ import json
 import os
 import re
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+E = TypeVar("E", bound=BaseException)
 
 MASK = "**********"
 
@@ -186,6 +188,17 @@ def _of_environment() -> Iterator[str]:
             yield value.strip()
         elif _PROXY_VARIABLE.match(name):
             yield from _in_url(value)
+
+
+def copied(error: E) -> E:
+    """An equal error for one more to raise: without traceback, causes, contexts and notes.
+
+    One object for all would gather the frames of everybody who raises it, prompts included.
+    """
+    copy = type(error).__new__(type(error))
+    copy.args = error.args
+    vars(copy).update({n: value for n, value in vars(error).items() if n != "__notes__"})
+    return copy
 
 
 def mask_exception(error: BaseException) -> None:

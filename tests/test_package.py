@@ -28,7 +28,8 @@ ROOMS = {
         "channels", "threads",
     ),
     "_auth": (
-        "events", "custom", "credentials", "refusals", "token_errors", "token_source", "headers",
+        "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",
+        "token_source", "headers",
     ),
     "_sdk": ("telemetry", "uploads", "clients", "manager"),
     "_api": ("decorators", "scopes", "configure"),

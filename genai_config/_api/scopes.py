@@ -29,14 +29,14 @@ def checked_patch(settings: Mapping[str, Any]) -> Patch:
     """As `make_patch`, and the files that settings name are looked at as well."""
     patch = make_patch(settings)
     if patch.values.get("credentials", UNSET) is not UNSET:
-        from genai_config._auth import credentials
+        from genai_config._auth import credentials, key_files
 
         credentials.check(patch.values["credentials"])
     ca_certs = patch.values.get("ca_certs", UNSET)
     if ca_certs is not UNSET:
-        from genai_config._auth import credentials
+        from genai_config._auth import credentials, key_files
 
-        credentials.check_ca_certs(ca_certs)
+        key_files.check_ca_certs(ca_certs)
     return patch
 
 

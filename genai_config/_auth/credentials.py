@@ -5,25 +5,25 @@ Finding may read files and ask the metadata server; it never fetches a token.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from genai_config._auth import key_files
+from genai_config._masking import copied, shown_path
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._settings.callables import name_of
-from genai_config._settings.secrets import SecretMapping, scrub
+from genai_config._settings.secrets import SecretMapping
 from genai_config._settings.validation import is_credentials
 from genai_config.exceptions import (
-    ConfigurationError,
     CredentialsNotFoundError,
+    GenAIConfigError,
     InvalidCredentialsError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from genai_config._settings.model import ClientOptions
 
 # What decides which Application Default Credentials google-auth finds.
@@ -56,6 +56,24 @@ class Found(NamedTuple):
     quota_project: str | None
     project: str | None
 
+    def __repr__(self) -> str:
+        return f"Found({self.description})"  # credentials of a user's own may show what they hold
+
+
+class _Same:
+    """Stands for an object in a key: equal to itself alone, whatever it says it is equal to."""
+
+    __slots__ = ("_object",)
+
+    def __init__(self, given: object) -> None:
+        self._object = given  # held, so that no other takes over its id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._object is other._object
+
+    def __hash__(self) -> int:
+        return id(self._object)
+
 
 def login_command(scopes: tuple[str, ...] = TUNED_SCOPES) -> str:
     """The gcloud command that makes end-user credentials with these scopes.
@@ -87,10 +105,10 @@ def adc_path() -> Path:
 
 def _file_identity(path: str | Path) -> tuple[int, int] | None:
     try:
-        stat = os.stat(path)  # noqa: PTH116 -- twice as fast, and asked for at each request
-    except OSError:
+        found = os.stat(path)  # noqa: PTH116 -- twice as fast, and asked for at each request
+    except (OSError, ValueError):  # the latter: a name that no file system takes
         return None
-    return stat.st_mtime_ns, stat.st_size
+    return found.st_mtime_ns, found.st_size
 
 
 def identity(credentials: object) -> object:
@@ -99,7 +117,9 @@ def identity(credentials: object) -> object:
         return adc_identity()
     if isinstance(credentials, Path):
         return credentials, _file_identity(credentials)
-    return credentials
+    if isinstance(credentials, (SecretMapping, MethodType)):
+        return credentials  # equal by content; by their object, of which each look makes a new one
+    return _Same(credentials)
 
 
 def audience(options: ClientOptions) -> str:
@@ -148,7 +168,7 @@ def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
     if isinstance(credentials, SecretMapping):
         origin = "the mapping given as credentials="
         info = credentials.plain()
-        return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
+        return _found(key_files.load(info, origin, scopes), origin, scopes, info.get("project_id"))
     if not is_credentials(credentials):
         from genai_config._auth.custom import FunctionCredentials
 
@@ -193,113 +213,21 @@ def in_universe(found: Found, universe: str | None) -> Found:
 
 def check(credentials: object) -> None:
     """Loads credentials given as a path or a mapping, to refuse bad ones where they are given."""
-    if isinstance(credentials, (Path, SecretMapping)):
-        find(credentials, (CLOUD_PLATFORM,))
-
-
-def check_ca_certs(path: Path) -> None:
-    """Refuses a file of certificate authorities that cannot be used, where it is given."""
-    import ssl
-
+    if not isinstance(credentials, (Path, SecretMapping)):
+        return
     try:
-        ssl.create_default_context(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"ca_certs={str(path)!r} cannot be used: {error.strerror or error}.",
-            "give the path of a PEM file with certificates.",
-        ) from None
+        find(credentials, (CLOUD_PLATFORM,))
+    except GenAIConfigError as error:
+        refused = copied(error)  # the frames of the loaders hold the content of the key file
+    else:
+        return
+    raise refused
 
 
 def _from_file(path: Path, scopes: tuple[str, ...], before: str = "", after: str = "") -> Found:
-    info = _read_key_file(path, after)
-    origin = f"{before}{path}{after}"
-    return _found(_load(info, origin, scopes), origin, scopes, info.get("project_id"))
-
-
-def _shown(path: str | Path) -> str:
-    """A path as errors name it; a key file's content, given in its place, is not shown."""
-    text = str(path)
-    return "'{…}' (content where a path belongs)" if text.lstrip().startswith("{") else text
-
-
-def _read_key_file(path: Path, after: str) -> dict[str, Any]:
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidCredentialsError(
-            f"The key file {_shown(path)}{after} cannot be read: {error.strerror}.",
-            "give the path of a file this process may read.",
-        ) from None
-    except (ValueError, RecursionError):  # the latter: brackets in brackets without end
-        info = None
-    if not isinstance(info, dict):
-        raise InvalidCredentialsError(
-            f"{path}{after} is no key file: it does not hold a JSON object.",
-            "give the file that the Google Cloud console or gcloud wrote.",
-        )
-    return info
-
-
-def _loaders() -> dict[str, Callable[[dict[str, Any], tuple[str, ...]], Any]]:
-    """For each type of key file, google-auth's own loader for it."""
-    from google.auth import (
-        aws,
-        external_account_authorized_user,
-        identity_pool,
-        impersonated_credentials,
-        pluggable,
-    )
-    from google.oauth2 import credentials, gdch_credentials, service_account
-
-    def external_account(info: dict[str, Any], scopes: tuple[str, ...]) -> Any:
-        source = info.get("credential_source") or {}
-        kind: Any = identity_pool
-        if str(info.get("subject_token_type", "")).endswith("aws4_request"):
-            kind = aws
-        elif "executable" in source:
-            kind = pluggable
-        return kind.Credentials.from_info(info, scopes=list(scopes))
-
-    return {
-        "service_account": lambda info, scopes: (
-            service_account.Credentials.from_service_account_info(info, scopes=list(scopes))
-        ),
-        # Their scopes were fixed at login: asking for others would only make the refresh fail.
-        "authorized_user": lambda info, _: credentials.Credentials.from_authorized_user_info(info),
-        "external_account": external_account,
-        "external_account_authorized_user": lambda info, _: (
-            external_account_authorized_user.Credentials.from_info(info)
-        ),
-        "impersonated_service_account": lambda info, scopes: (
-            impersonated_credentials.Credentials.from_impersonated_service_account_info(
-                info, scopes=list(scopes)
-            )
-        ),
-        "gdch_service_account": lambda info, _: (
-            gdch_credentials.ServiceAccountCredentials.from_service_account_info(info)
-        ),
-    }
-
-
-def _load(info: dict[str, Any], origin: str, scopes: tuple[str, ...]) -> Any:
-    loaders = _loaders()
-    kind = info.get("type")
-    if not isinstance(kind, str) or kind not in loaders:
-        shown = repr(kind) if isinstance(kind, str) else "missing"
-        raise InvalidCredentialsError(
-            f"The type of {origin} is {shown}; google-auth knows {', '.join(sorted(loaders))}.",
-            "give a key file of one of these types; an OAuth client file "
-            "(client_secret.json) is for gcloud's --client-id-file.",
-        )
-    try:
-        return loaders[kind](info, scopes)
-    except Exception as error:  # noqa: BLE001 -- each loader has errors of its own
-        # The loaders' messages name fields, but a parser's may quote the key: the type is enough.
-        reason = scrub(str(error)) if "missing" in str(error) else type(error).__name__
-        raise InvalidCredentialsError(
-            f"{origin} says it is a {kind} key file, but it cannot be used: {reason}.",
-            "download or create the key file again.",
-        ) from None
+    info = key_files.read(path, after)
+    origin = f"{before}{shown_path(path)}{after}"
+    return _found(key_files.load(info, origin, scopes), origin, scopes, info.get("project_id"))
 
 
 def _found(credentials: Any, origin: str, scopes: tuple[str, ...], project: str | None) -> Found:
@@ -312,9 +240,15 @@ def _found(credentials: Any, origin: str, scopes: tuple[str, ...], project: str 
         # endpoint and no wait; the SDK's clients do the same.
         credentials = credentials.with_always_use_jwt_access(True)
     kind = f"{type(credentials).__module__}.{type(credentials).__qualname__}"
-    quota = getattr(credentials, "quota_project_id", None)
-    project = project or getattr(credentials, "project_id", None)
+    quota = _text_of(credentials, "quota_project_id")
+    project = project or _text_of(credentials, "project_id")
     return Found(credentials, f"{kind} from {origin}", quota, project)
+
+
+def _text_of(credentials: Any, name: str) -> str | None:
+    """An attribute of credentials that goes into a header; None: there is none that could."""
+    value = getattr(credentials, name, None)
+    return value if isinstance(value, str) and key_files.is_field(value) else None
 
 
 def _find_default(scopes: tuple[str, ...]) -> Found:
@@ -367,7 +301,7 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
     explicit = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     looked = ["credentials= (not given)"]
     if explicit:
-        named = _shown(explicit)
+        named = shown_path(explicit)
         looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {named}, which is no file)")
     else:
         looked.append("GOOGLE_APPLICATION_CREDENTIALS (not set)")

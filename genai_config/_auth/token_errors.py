@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genai_config._masking import scrub, shown_url
+from genai_config._masking import copied, scrub, shown_url
 from genai_config.exceptions import (
     CredentialsTimeoutError,
     GenAIConfigError,
@@ -15,8 +15,6 @@ from genai_config.exceptions import (
 
 if TYPE_CHECKING:
     from genai_config._auth.credentials import Found
-
-E = TypeVar("E", bound=GenAIConfigError)
 
 # How google-auth says that there is no refresh token.
 _NOTHING_LEFT = "do not contain the necessary fields"
@@ -77,17 +75,6 @@ _ADVICE = tuple(
                 "can be reached by a proxy alone? safe_configure(proxy='http://host:port')"),
     )
 )  # fmt: skip
-
-
-def copied(error: E) -> E:
-    """An equal error for one more to raise: without traceback, causes, contexts and notes.
-
-    One object for all would gather the frames of everybody who raises it, prompts included.
-    """
-    copy = type(error).__new__(type(error))
-    copy.args = error.args
-    vars(copy).update({n: value for n, value in vars(error).items() if n != "__notes__"})
-    return copy
 
 
 def told(error: BaseException) -> GenAIConfigError:

@@ -9,22 +9,18 @@ renewed while it is still valid, and meanwhile everybody uses the old one.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
-import math
 import os
-import random
-import re
 import threading
 import time
 import weakref
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from genai_config._auth import events
-from genai_config._auth.token_errors import copied, refresh_error, timeout_error, told
-from genai_config._masking import register, scrub
-from genai_config._settings.secrets import SecretText
+from genai_config._auth.token import Token, is_sendable, token_of
+from genai_config._auth.token_errors import refresh_error, timeout_error, told
+from genai_config._masking import copied, register, scrub
 from genai_config._transport.http import CANCELLATION, Cancellation
 from genai_config.exceptions import TokenRefreshError
 
@@ -38,50 +34,17 @@ T = TypeVar("T")
 
 _log = logging.getLogger("genai_config.tokens")
 
-# A token is renewed in the background this long before it ends (google-auth's own threshold: the
-# metadata server gives no other token earlier), or, when it is short-lived, for the last tenth of
-# its life; a little later in some processes than in others, so that they do not all come at once.
-_ADVISORY = 225.0
-_ADVISORY_FRACTION = 0.1
-_JITTER = 0.2
-# It is no longer used this long before it ends, or for the last three hundredths of its life: a
-# request takes its time, and the service's clock may be ahead.
-_MANDATORY = 60.0
-_MANDATORY_FRACTION = 0.03
 # What a renewal in the background that failed leaves to the next, in parts of the time for them.
 _PAUSE = 0.2
-# How long a new token is used whose end has passed already: then a clock is wrong, not the token.
+# How long a new token is used that seems to have expired already: a clock is wrong, not the token.
 _UNKNOWN = 60.0
 
 # The error of a wait in vain is there when the bound is reached, not after.
 _WAITED_FRACTION = 0.95
 _SHORTEST_WAIT = 0.001
 
-# What a header can carry. An endpoint that gives anything else has given no token.
-_SENDABLE = re.compile(r"[!-~]+")
 # What credentials of google-auth hold that is secret; they are asked when a text is masked.
 _SECRET_ATTRIBUTES = ("token", "refresh_token", "client_secret", "id_token")
-
-
-class Token(NamedTuple):
-    """An access token.
-
-    Attributes:
-        value: The token; "" for anonymous credentials, which send none.
-        stale: The age in seconds at which another is fetched in the background.
-        dead: The age at which it is used no longer.
-        lifetime: The age at which it ends; None: unknown.
-        born: When its age was 0: the time of day, and the time of a clock that nobody sets.
-    """
-
-    value: str
-    stale: float = math.inf
-    dead: float = math.inf
-    born: tuple[float, float] = (0.0, 0.0)
-    lifetime: float | None = None
-
-    def __repr__(self) -> str:
-        return f"Token(stale={self.stale:g}, dead={self.dead})"
 
 
 _Outcome: TypeAlias = "tuple[Any, GenAIConfigError | None]"
@@ -365,11 +328,11 @@ class TokenSource:
     def _fetch(self, flight: _Flight) -> Token:
         started = self._monotonic()
         found = self._locate(flight)
-        token = self._token_of(found.credentials)
+        token = token_of(found.credentials, self._clock(), self._monotonic())
         if token.value in ("", self._given) or token.dead <= 0:
             # Else they were given with a token, which may be all they have.
             self._refresh(found, flight)
-            token = self._token_of(found.credentials)
+            token = token_of(found.credentials, self._clock(), self._monotonic())
             if token.dead <= 0:
                 # A clock is wrong; the token is as new as can be.
                 token = token._replace(stale=_UNKNOWN, dead=_UNKNOWN, lifetime=None)
@@ -395,7 +358,7 @@ class TokenSource:
             value = getattr(found.credentials, "token", None)
             if not value:
                 raise ValueError("no token in the answer")  # noqa: TRY301 -- told like the others
-            if not _is_sendable(value):
+            if not is_sendable(value):
                 raise ValueError("its token has white space or a character that is not ASCII")  # noqa: TRY301 -- likewise
         except Exception as error:  # noqa: BLE001 -- each kind of credentials has its own
             # What was found may have been replaced on disk since: it is looked for again.
@@ -404,22 +367,6 @@ class TokenSource:
                 raise timeout_error(found, self._auth_timeout) from None
             raise refresh_error(found, error, self._auth_timeout) from None
 
-    def _token_of(self, credentials: Any) -> Token:
-        value = getattr(credentials, "token", None)
-        if not value or not _is_sendable(value):
-            return Token("")
-        value = SecretText(value.decode("ascii") if isinstance(value, bytes) else value)
-        expiry = getattr(credentials, "expiry", None)
-        if expiry is None:
-            return Token(value)
-        born = self._clock(), self._monotonic()
-        # google-auth's expiry is naive UTC.
-        lifetime = expiry.replace(tzinfo=dt.timezone.utc).timestamp() - born[0]
-        margin = min(_ADVISORY, lifetime * _ADVISORY_FRACTION)
-        margin *= random.uniform(1 - _JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
-        dead = lifetime - min(_MANDATORY, lifetime * _MANDATORY_FRACTION)
-        return Token(value, lifetime - margin, dead, born, lifetime)
-
 
 def _result(outcome: _Outcome) -> Any:
     """What came of a flight; each who waits raises an error of their own."""
@@ -427,11 +374,6 @@ def _result(outcome: _Outcome) -> Any:
     if error is not None:
         raise copied(error)
     return result
-
-
-def _is_sendable(value: Any) -> bool:
-    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-    return isinstance(text, str) and _SENDABLE.fullmatch(text) is not None
 
 
 def _is_anonymous(credentials: Any) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from google.auth.exceptions import TransportError
 from google.auth.transport.requests import Request
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
@@ -213,6 +214,9 @@ class TokenRequest(Request):
     Args:
         session: The `requests.Session` to send with.
         timeout: Seconds for each attempt that google-auth sets no bound for.
+
+    An answer is read up to a bound: a token has some kilobytes, and an endpoint that sends more is
+    not one.
     """
 
     def __init__(self, session: requests.Session, timeout: float) -> None:
@@ -220,11 +224,37 @@ class TokenRequest(Request):
         self._timeout = timeout
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs = {"timeout": self._timeout, **kwargs}
-        return super().__call__(*args, **kwargs)  # type: ignore[no-untyped-call] # google-auth's
+        kwargs = {"timeout": self._timeout, **kwargs, "stream": True}
+        answer = super().__call__(*args, **kwargs)  # type: ignore[no-untyped-call] # google-auth's
+        _read(answer._response)  # noqa: SLF001 -- google-auth's would read it whole
+        return answer
 
     def __del__(self) -> None:
         """Leaves the connections alone, which google-auth's own would close: others share them."""
+
+
+_LARGEST_TOKEN_ANSWER = 1 << 20
+
+
+def _read(response: requests.Response) -> None:
+    """Reads the answer of a token endpoint, up to a bound.
+
+    Raises:
+        TransportError: It is longer, or ends too early.
+    """
+    read = bytearray()
+    try:
+        for chunk in response.iter_content(1 << 16):
+            read += chunk
+            if len(read) > _LARGEST_TOKEN_ANSWER:
+                response.close()
+                raise TransportError(
+                    f"the answer has more than {_LARGEST_TOKEN_ANSWER >> 20} MiB: this is not a "
+                    "token endpoint"
+                )
+    except RequestException as error:
+        raise TransportError(error) from None
+    response._content = bytes(read)  # noqa: SLF001 -- where requests keeps what it has read
 
 
 def _stay_at_home(response: requests.Response, **_: Any) -> None:

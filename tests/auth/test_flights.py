@@ -22,9 +22,10 @@ from google.oauth2.credentials import Credentials as EndUser
 from genai_config import GenAIConfig
 from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers as _headers
+from genai_config._auth import key_files
 from genai_config._auth.credentials import Found
-from genai_config._auth.token_errors import copied
 from genai_config._auth.token_source import TokenSource
+from genai_config._masking import copied
 from genai_config._routing.decision import TUNED_SCOPES
 from genai_config._settings.secrets import SecretMapping
 from genai_config.exceptions import CredentialsTimeoutError, TokenRefreshError
@@ -270,7 +271,7 @@ class TestAbandoned:
                 info = SecretMapping({**file, "token_url": addresses.pop()})
                 return _credentials.find(info, TUNED_SCOPES)
 
-            file = _credentials._read_key_file(server.external_account_file(), "")
+            file = key_files.read(server.external_account_file())
             clock = Clock()
             request = lambda: _headers._request(GenAIConfig())  # noqa: E731 -- one line
             source = TokenSource(find, request, 0.3, monotonic=clock)
@@ -339,3 +340,48 @@ class TestWhatCannotBeSent:
         given = Given(lambda it: setattr(it, "token", "ya29.good"))
         given.token = "ya29.bad\n"
         assert source_of(given).token() == "ya29.good"
+
+
+class TestAnAnswer:
+    def failure(self, server: GeminiServer, answer: bytes) -> TokenRefreshError:
+        """How a fetch ends from an endpoint that sends this and hangs up."""
+        with socket.create_server(("localhost", 0)) as listening, ThreadPoolExecutor(1) as threads:
+
+            def serve() -> None:
+                connection, _ = listening.accept()
+                with connection, contextlib.suppress(OSError):
+                    request = b""
+                    while b"grant_type" not in request:
+                        request += connection.recv(4096)
+                    connection.sendall(answer)
+
+            url = f"http://localhost:{listening.getsockname()[1]}/token"
+            user = server.user_credentials().with_token_uri(url)
+            source = TokenSource(
+                lambda: _credentials.find(user, TUNED_SCOPES),
+                lambda: _headers._request(GenAIConfig()),
+                30,
+            )
+            threads.submit(serve)
+            with pytest.raises(TokenRefreshError) as caught:
+                source.token()
+            return caught.value
+
+    def test_that_is_too_long(self, server: GeminiServer) -> None:
+        """It is read up to a mebibyte, whatever the endpoint announces."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 600000000\r\n\r\n"
+        error = self.failure(server, head + b" " * (1 << 21))
+        assert "more than 1 MiB" in error.problem
+
+    def test_that_breaks_off(self, server: GeminiServer) -> None:
+        """It is the caller's error like any other of the connection."""
+        error = self.failure(server, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        assert "can be reached" in error.remedy
+
+    def test_that_has_terminal_escapes(self, server: GeminiServer) -> None:
+        """They are not printed as they are, and neither is a secret among them."""
+        body = b'{"error": "\\u001b[2Jno", "error_description": "\\u202e1//0a-refresh-token"}'
+        head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n" % len(body)
+        error = self.failure(server, head + body)
+        assert str(error).replace("\n", "").isprintable()
+        assert "0a-refresh" not in str(error)

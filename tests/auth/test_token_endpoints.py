@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.auth import _exponential_backoff, compute_engine, impersonated_credentials
 from google.auth.compute_engine import _metadata
-from google.auth.exceptions import TransportError
+from google.auth.exceptions import RefreshError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials as EndUser
@@ -193,6 +193,89 @@ class TestInTwoSteps:
         source.token = "ya29.mine"
         robot = impersonated_credentials.Credentials(source, robot.service_account_email, [])
         assert token_endpoint(robot) == f"https://iamcredentials.googleapis.com{IAM}"
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        (
+            "Permission 'iam.serviceAccounts.getAccessToken' denied on resource",
+            "roles/iam.serviceAccountTokenCreator",
+        ),
+        (
+            "IAM Service Account Credentials API has not been used in project 1 before",
+            "gcloud services enable iamcredentials.googleapis.com",
+        ),
+    ],
+)
+def test_an_impersonation_that_iam_denies(message: str, remedy: str) -> None:
+    """The reason that IAM gives is told, and the role that is missing, with the account's name."""
+    body = json.dumps({"error": {
+        "code": 403, "message": message, "status": "PERMISSION_DENIED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "DENIED"}],
+    }}).encode()  # fmt: skip
+    robot = impersonated_credentials.Credentials(
+        EndUser("ya29.mine"), "robot@project.iam.gserviceaccount.com", list(TUNED_SCOPES)
+    )
+
+    def denied(**_: Any) -> SimpleNamespace:
+        return SimpleNamespace(status=403, data=body, headers={})
+
+    found = credentials.find(robot, TUNED_SCOPES)
+    with pytest.raises(TokenRefreshError) as caught:
+        TokenSource(lambda: found, lambda: denied, 30).token()
+    assert f"403 DENIED {message}" in caught.value.problem
+    assert remedy in caught.value.remedy
+    assert "{robot}" not in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "body", [None, b"", "[", b"[]", b'{"error": "no"}', b'{"error": {"details": [7]}}', 7]
+)
+def test_an_answer_of_iam_that_says_nothing(body: object) -> None:
+    """What google-auth says remains."""
+
+    def refresh(*_: object) -> None:
+        raise RefreshError("Unable to acquire impersonated credentials", body)
+
+    given = EndUser(None, refresh_token="1//x", token_uri="https://example.com/token")
+    found = credentials.find(given, TUNED_SCOPES)._replace(
+        credentials=SimpleNamespace(refresh=refresh, token_uri="https://example.com/token")
+    )
+    with pytest.raises(TokenRefreshError) as caught:
+        TokenSource(lambda: found, lambda: None, 30).token()
+    assert caught.value.problem.endswith(": Unable to acquire impersonated credentials")
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("invalid_grant: Token has been expired or revoked.", "gcloud auth application-default"),
+        ("invalid_grant: reauth related error (invalid_rapt)", "your organization"),
+        ("invalid_grant: Invalid JWT Signature.", "create a new key"),
+        ("invalid_grant: Invalid JWT: Token must be in a reasonable timeframe", "clock"),
+        ("invalid_grant: Invalid grant: account not found", "does not exist"),
+        ("unauthorized_client: no", "domain-wide delegation"),
+        ("invalid_scope: no", "scopes="),
+        ("Error code invalid_target: no", "workload identity pool"),
+        ("HTTPSConnectionPool: SSLError CERTIFICATE_VERIFY_FAILED", "ca_certs="),
+        ("ProxyError('Unable to connect to proxy')", "proxy="),
+        ("NameResolutionError: Name or service not known", "DNS"),
+    ],
+)
+def test_what_to_do(reason: str, remedy: str) -> None:
+    """Each reason has a remedy of its own."""
+
+    def refresh(*_: object) -> None:
+        raise RefreshError(reason)
+
+    held = SimpleNamespace(refresh=refresh, token_uri="https://me:hunter2@example.com/token?sig=x")
+    found = credentials.Found(held, "these", None, None)
+    with pytest.raises(TokenRefreshError) as caught:
+        TokenSource(lambda: found, lambda: None, 30).token()
+    assert remedy in caught.value.remedy
+    assert "https://example.com/token for these" in caught.value.problem
+    assert "hunter2" not in repr(caught.value)
 
 
 def test_the_metadata_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers as _headers
 from genai_config._auth import token_source
 from genai_config._auth.credentials import Found
-from genai_config._auth.token_source import Token, TokenSource
+from genai_config._auth.token import Token
+from genai_config._auth.token_source import TokenSource
 from genai_config._routing.decision import BASE_SCOPES, TUNED_SCOPES
 from genai_config._settings.model import GenAIConfig
 from genai_config.exceptions import (
