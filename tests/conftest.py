@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import tempfile
 import traceback
 from pathlib import Path
@@ -26,6 +27,9 @@ os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = _roots.name
 # The workers of pytest-xdist are measured, the programs that tests start in them are not.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+# Started in the background of a shell, a process ignores SIGINT, and so do those it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HEAVY = bool(os.environ.get("GENAI_CONFIG_HEAVY"))
 

@@ -165,19 +165,10 @@ class TestEverythingAtOnce:
 
 
 class TestRefusedTokens:
-    """As in test_channels.py, at full width over REST."""
+    """Threads, and tasks over gRPC, are in test_channels.py."""
 
-    def test_threads(self, server: GeminiServer) -> None:
-        """Two hundred threads whose token was refused succeed, with one other."""
-        safe_configure(**settings(server, "rest", credentials=server.external_account_file()))
-        ask(TUNED)
-        server.expire_tokens()
-        all_at_once(*[lambda: ask(TUNED)] * 200)
-        assert sum(request.status == "OK" for request in server.requests) == 201
-        assert server.tokens.count == 2
-
-    async def test_tasks(self, server: GeminiServer) -> None:
-        """So do two hundred tasks."""
+    async def test_tasks_over_rest(self, server: GeminiServer) -> None:
+        """Two hundred tasks whose token was refused succeed, with one other."""
         safe_configure(**settings(server, "rest", credentials=server.external_account_file()))
         await ask_async(TUNED)
         server.expire_tokens()
