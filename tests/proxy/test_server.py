@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import logging
 import socket
@@ -638,32 +639,20 @@ def test_a_client_that_goes_while_it_sends(
     assert sending.is_cut()
 
 
-class Counted(str):
-    """A piece of an answer that counts how often it is made into a message."""
-
-    __slots__ = ()
-    made = 0
-
-    def split(self, *_: Any, **__: Any) -> list[str]:
-        """What the server does for each piece."""
-        Counted.made += 1
-        return []
-
-
 def test_a_client_that_does_not_read(
     server: GeminiServer, oauth: None, start: Callable[..., Proxy], log: Watch
 ) -> None:
     """The service makes no more than the sockets between hold; in the end it is broken off."""
     del oauth
-    Counted.made = 0
-    server.respond("*", [Counted("x" * (64 << 10))] * 4000)  # 250 MiB
+    made = itertools.count()
+    server.respond("*", lambda _: (f"{next(made)} {'x' * (64 << 10)}" for _ in range(4000)))
     proxy = start(f"https://{server.rest_endpoint}/v1/{PLACE}", timeout=1)
     body = json.dumps({"model": MODEL, "messages": PROMPT, "stream": True}).encode()
     with dial(proxy) as connection:
         connection.sendall(request("content-type: application/json", body=body))
         assert log.has_come.wait(SECONDS)
         assert "takes its answer no more" in log.text
-        assert 0 < Counted.made < 1000
+        assert 0 < next(made) < 1000
 
 
 # How it ends

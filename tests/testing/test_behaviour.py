@@ -82,7 +82,7 @@ def test_programmed_function_fails(
 
 def test_programmed_nonsense(server: GeminiServer, wire: Any, key: Any) -> None:
     """An answer that is no answer is an internal error, not a dead connection."""
-    server.respond(BASE, [b"bytes"])  # type: ignore[list-item]  # that is the point
+    server.respond(BASE, [b"bytes"])
     with pytest.raises(exceptions.InternalServerError):
         wire.client("GenerativeService").generate_content(REQUEST, metadata=key)
     assert server.requests[0].status == "INTERNAL"

@@ -39,7 +39,7 @@ def test_models(server: GeminiServer, client: Any) -> None:
     stream = models.generate_content_stream(model=MODEL, contents="hi")
     assert "".join(chunk.text for chunk in stream) == HELLO
     vectors = models.embed_content(model="gemini-embedding-2", contents=["hi"]).embeddings
-    assert len(vectors[0].values) == 16
+    assert len(vectors[0].values) == 3072
     assert models.count_tokens(model=MODEL, contents="hi there").total_tokens == 2
     assert f"models/{MODEL}" in [one.name for one in models.list(config={"page_size": 2})]
     assert {one.status for one in server.requests} == {"OK"}

@@ -114,7 +114,7 @@ def test_stream(server: GeminiServer, gemini: openai.OpenAI) -> None:
     )
     *_, last = counted
     assert last.usage
-    assert last.usage.total_tokens == 3
+    assert last.usage.total_tokens == 4
 
 
 def test_stream_breaks(server: GeminiServer, gemini: openai.OpenAI) -> None:

@@ -159,7 +159,7 @@ def test_errors_do_not_hide_others() -> None:
 
 def test_errors_in_the_middle(server: GeminiServer, channel: Any) -> None:
     """What fails after the first chunk is an internal error as well."""
-    server.respond("*", ["a", 5])  # type: ignore[list-item]  # that is the point
+    server.respond("*", ["a", 5])
     client = glm.GenerativeServiceClient(
         transport=glm.GenerativeServiceClient.get_transport_class("grpc")(channel=channel)
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from genai_config.testing._service import rules
 from genai_config.testing._service.identities import PROJECT
+from genai_config.testing._service.rules import KeyKind, KeyState
 from genai_config.testing._wire import certificates
 
 if TYPE_CHECKING:
@@ -32,9 +33,36 @@ class Accounts(abc.ABC):
     def token_uri(self) -> str:
         """The URL of the token endpoint, for every grant."""
 
-    def api_key(self, name: str | None = None) -> str:
-        """A new valid API key, called "key-1", "key-2" … unless named."""
-        return self._service.registry.add_key(name)
+    def api_key(
+        self, name: str | None = None, *, kind: KeyKind = "standard", state: KeyState = "valid"
+    ) -> str:
+        """A new API key, called "key-1", "key-2" … unless named.
+
+        Args:
+            name: The name by which recorded requests call it.
+            kind: "standard" (``AIza…``), "auth" (``AQ.…``, as AI Studio issues them), or
+                "express" (a key of Vertex AI, for publishers' models alone).
+            state: "valid", or why the service refuses it: "expired", "leaked", "blocked" (the key
+                may not use this API), "flagged" (the project was denied access; models can still
+                be listed), "suspended", "unsupported" (keys of this kind are no longer taken),
+                "no_bearer" (taken as ``x-goog-api-key``, refused as a bearer token).
+
+        Raises:
+            ValueError: There is no such kind or state.
+        """
+        for given, known in ((kind, KeyKind), (state, KeyState)):
+            if given not in get_args(known):
+                raise ValueError(f"{given!r} is none of {', '.join(get_args(known))}")
+        return self._service.registry.add_key(name, kind, state)
+
+    def deny(self, identity: str, permission: str = "aiplatform.endpoints.predict") -> None:
+        """Takes an IAM permission on Vertex AI from an account.
+
+        Args:
+            identity: The account's name; a service account's may go without the "@project…".
+            permission: The permission, such as "aiplatform.cachedContents.create".
+        """
+        self._service.registry.deny(identity, permission)
 
     def service_account_info(self, name: str | None = None) -> dict[str, str]:
         """A new service account's key as a dict, "sa-1@project.iam.gserviceaccount.com" …."""

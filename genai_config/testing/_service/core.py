@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -10,6 +11,7 @@ from genai_config.testing._service import recording, rules
 from genai_config.testing._service.behaviour import Behaviour
 from genai_config.testing._service.errors import DroppedError, ServiceError
 from genai_config.testing._service.identities import Registry
+from genai_config.testing._service.origins import Origin
 from genai_config.testing._service.programming import Programming
 from genai_config.testing._service.recording import Log, RecordedRequest
 
@@ -46,11 +48,13 @@ class Asked(NamedTuple):
         method: "Service.Method".
         rpc: The method's full name.
         resources: The resources that the request names, the most telling first.
+        permission: The IAM permission that it takes on Vertex AI.
     """
 
     method: str
     rpc: str
     resources: Sequence[str]
+    permission: str = ""
 
 
 class Service:
@@ -79,13 +83,17 @@ class Service:
             DroppedError: The connection is to be cut.
         """
         asked = Asked(method.name, method.rpc, method.resources(request))
-        return self.answer(asked, call, lambda: self.behaviour.answer(method, request))
+
+        def work(caller: Caller) -> Iterator[Any]:
+            return self.behaviour.answer(method, request, Origin(identity=caller.identity))
+
+        return self.answer(asked, call, work)
 
     def answer(
         self,
         asked: Asked,
         call: Call,
-        work: Callable[[], Iterator[Any]],
+        work: Callable[[Caller], Iterator[Any]],
         caller: Caller | None = None,
     ) -> Iterator[Any]:
         """Answers a request: with one message, or a stream whose first message is ready.
@@ -93,7 +101,7 @@ class Service:
         Args:
             asked: What it is for.
             call: How it arrived.
-            work: What makes the messages, if the request is let in.
+            work: What makes the messages for a caller, if the request is let in.
             caller: Who sent it, if that is known without its headers.
 
         Raises:
@@ -105,8 +113,11 @@ class Service:
         try:
             quota_project = call.headers.get("x-goog-user-project")
             rules.check(asked.method, asked.rpc, asked.resources, caller, quota_project)
+            if asked.permission:
+                resource = next(iter(asked.resources), "")
+                self.registry.check_permission(caller.identity, asked.permission, resource)
             self.programming.enter()
-            messages = self._guarded(asked.method, work)
+            messages = self._guarded(asked.method, functools.partial(work, caller))
             # The first message decides whether the request succeeded at all.
             first = list(itertools.islice(messages, 1))
         except (ServiceError, DroppedError) as error:

@@ -54,12 +54,16 @@ class ServiceError(Exception):
         message: The text.
         reason: The reason of the ErrorInfo detail; empty for an error without details.
         metadata: The ErrorInfo's metadata.
+        domain: The ErrorInfo's domain.
+        violations: The fields of the request that are wrong, and how: the BadRequest detail.
     """
 
     status: str
     message: str
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    domain: str = "googleapis.com"
+    violations: tuple[tuple[str, str], ...] = ()
 
     def of(self, service: str) -> ServiceError:
         """The same error, said by another service of Google's."""
@@ -77,15 +81,28 @@ class ServiceError(Exception):
             "message": self.message,
             "status": self.status,
         }
+        details: list[dict[str, Any]] = []
         if self.reason:
-            error["details"] = [
+            details.append(
                 {
                     "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                     "reason": self.reason,
-                    "domain": "googleapis.com",
+                    "domain": self.domain,
                     "metadata": dict(self.metadata),
                 }
-            ]
+            )
+        if self.violations:
+            details.append(
+                {
+                    "@type": "type.googleapis.com/google.rpc.BadRequest",
+                    "fieldViolations": [
+                        {**({"field": name} if name else {}), "description": description}
+                        for name, description in self.violations
+                    ],
+                }
+            )
+        if details:
+            error["details"] = details
         return {"error": error}
 
     def to_status(self) -> bytes:
@@ -95,7 +112,7 @@ class ServiceError(Exception):
             detail = any_pb2.Any()
             detail.Pack(
                 error_details_pb2.ErrorInfo(
-                    reason=self.reason, domain="googleapis.com", metadata=self.metadata
+                    reason=self.reason, domain=self.domain, metadata=self.metadata
                 )
             )
             status.details.append(detail)

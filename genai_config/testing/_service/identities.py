@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.auth import exceptions, jwt
 
 from genai_config.testing._service import rules
-from genai_config.testing._service.rules import Caller
+from genai_config.testing._service.rules import Caller, KeyKind, KeyState
 from genai_config.testing._wire import certificates
 
 if TYPE_CHECKING:
@@ -30,11 +30,15 @@ class Identity:
         name: What it is called in `RecordedRequest.identity`.
         end_user: Whether it is a person, who needs a quota project.
         scopes: The scopes fixed at a person's login; None for everybody else.
+        kind: The kind of a key.
+        state: What is wrong with a key.
     """
 
     name: str
     end_user: bool = False
     scopes: frozenset[str] | None = None
+    kind: KeyKind = "standard"
+    state: KeyState = "valid"
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,18 @@ class Registry:
         self._lock = threading.RLock()
         self._counts: dict[str, int] = {}
         self._revoked: set[str] = set()
+        self._denied: set[tuple[str, str]] = set()
         self._keys: dict[str, Identity] = {}
         self._accounts: dict[str, tuple[str, Identity]] = {}
         self._secrets: dict[str, Identity] = {}
         self._grants: dict[str, Grant] = {}
         self.audiences: set[str] = {"https://generativelanguage.googleapis.com/"}
 
-    def add_key(self, name: str | None) -> str:
+    def add_key(self, name: str | None, kind: KeyKind, state: KeyState) -> str:
         """A new API key."""
-        key = "AIza" + secrets.token_urlsafe(26)
+        key = "AIza" + secrets.token_urlsafe(26) if kind == "standard" else _auth_key()
         with self._lock:
-            self._keys[key] = Identity(name or self._next("key"))
+            self._keys[key] = Identity(name or self._next("key"), kind=kind, state=state)
         return key
 
     def add_service_account(self, name: str | None) -> tuple[str, str]:
@@ -106,6 +111,22 @@ class Registry:
             if not found:
                 raise KeyError(name)
             self._revoked |= found
+
+    def deny(self, name: str, permission: str) -> None:
+        """Takes a permission from an account."""
+        with self._lock:
+            self._denied.add((name, permission))
+
+    def check_permission(self, name: str | None, permission: str, resource: str) -> None:
+        """Lets an account pass that has a permission.
+
+        Raises:
+            ServiceError: It was denied.
+        """
+        name = name or ""
+        with self._lock:
+            if {(name, permission), (name.partition("@")[0], permission)} & self._denied:
+                raise rules.permission_denied(permission, resource)
 
     def expire_tokens(self) -> None:
         """Makes every access token that was issued or seen so far expired."""
@@ -165,10 +186,12 @@ class Registry:
         """
         key = headers.get("x-goog-api-key") or query_key
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if bearer_keys and not key and token and not _is_token(token):
+        as_bearer = bearer_keys and not key and bool(token) and not _is_token(token)
+        if as_bearer:
             key, token = token, ""
         if key and token:
-            return Caller("both", problem=rules.key_and_token())
+            both = rules.two_credentials() if bearer_keys else rules.key_and_token()
+            return Caller("both", problem=both)
         if key:
             with self._lock:
                 owner = self._keys.get(key)
@@ -176,7 +199,16 @@ class Registry:
                     return Caller(
                         "api_key", owner.name if owner else None, problem=rules.unknown_key()
                     )
-            return Caller("api_key", owner.name)
+            # An auth key as a bearer token: that some are refused is reported (forum 187509).
+            refused = as_bearer and owner.state == "no_bearer"
+            return Caller(
+                "api_key",
+                owner.name,
+                kind=owner.kind,
+                state=owner.state,
+                key=key,
+                problem=rules.bad_token("ACCESS_TOKEN_TYPE_UNSUPPORTED") if refused else None,
+            )
         if not token:
             return Caller("none")
         if scheme.lower() != "bearer":
@@ -222,6 +254,11 @@ class Registry:
     def _next(self, kind: str) -> str:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return f"{kind}-{self._counts[kind]}"
+
+
+def _auth_key() -> str:
+    """A key as AI Studio has issued them since May 2026."""
+    return "AQ." + secrets.token_urlsafe(40)[:53]
 
 
 def _is_token(text: str) -> bool:

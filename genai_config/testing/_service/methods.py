@@ -22,6 +22,7 @@ from google.ai.generativelanguage_v1beta import services
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from genai_config.testing import _schemas
 from genai_config.testing._service.rules import RESOURCE_FIELDS
 
 if TYPE_CHECKING:
@@ -184,16 +185,21 @@ def _message(descriptor: Any) -> Any:
 
 def _method(path: str, request: Any, response: Any, *, streams: bool = False) -> Method:
     wrapped = hasattr(request, "pb")
-    plain = request.pb() if wrapped else request
+    plain = _newest(request.pb() if wrapped else request)
     paths = tuple(path for path in RESOURCE_FIELDS if _exists(plain.DESCRIPTOR, path))
     return Method(
         path=path,
         request=plain,
-        response=response.pb() if hasattr(response, "pb") else response,
+        response=_newest(response.pb() if hasattr(response, "pb") else response),
         streams=streams,
         wrapper=request if wrapped else None,
         resource_paths=paths,
     )
+
+
+def _newest(message: Any) -> Any:
+    """The class of a message with the fields that the SDK does not know yet, if there is one."""
+    return _schemas.find("gemini", message.DESCRIPTOR.name) or message
 
 
 def _exists(descriptor: Any, path: tuple[str, ...]) -> bool:

@@ -6,8 +6,7 @@ import base64
 import struct
 from typing import TYPE_CHECKING, Any
 
-from google.ai import generativelanguage_v1beta as glm
-
+from genai_config.testing import _schemas
 from genai_config.testing._service.errors import ServiceError
 from genai_config.testing._service.programming import full_name
 
@@ -29,7 +28,9 @@ def prompt(arguments: Mapping[str, Any]) -> Any:
     Raises:
         ServiceError: It is not understood.
     """
-    request = glm.GenerateContentRequest.pb()(model=full_name(arguments["model"]))
+    request = _schemas.message("gemini", "GenerateContentRequest")(
+        model=full_name(arguments["model"])
+    )
     try:
         for message in arguments["messages"]:
             role = _ROLES.get(message["role"], "user")
@@ -61,7 +62,7 @@ def texts_to_embed(arguments: Mapping[str, Any]) -> Any:
         ServiceError: It is not understood.
     """
     model = full_name(arguments["model"])
-    request = glm.BatchEmbedContentsRequest.pb()(model=model)
+    request = _schemas.message("gemini", "BatchEmbedContentsRequest")(model=model)
     given = arguments.get("input")
     try:
         for text in [given] if isinstance(given, str) else given or []:

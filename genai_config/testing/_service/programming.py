@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from google.api_core.exceptions import GoogleAPICallError
@@ -14,9 +14,9 @@ from genai_config.testing._service.errors import HTTP_STATUS, DroppedError, Serv
 
 logger = logging.getLogger("genai_config.testing")
 
-Text = str | Sequence[str | Exception]
-Answer = Text | Exception | Callable[[Any], Text]
-"""A text, the chunks of a stream, an error, or a function of the request that returns these."""
+Answer = Any
+"""A text, a dict or a message of the SDK's, a list of these (the chunks of a stream), an error, or
+a function of the request that returns one of them."""
 
 _CHUNKS = 3
 
@@ -92,19 +92,29 @@ class Programming:
         if error is not None:
             raise error
 
-    def chunks(self, model: str, request: Any) -> list[Any]:
-        """What a model answers to a request: texts, and the errors among them.
+    def is_programmed(self, model: str) -> bool:
+        """Whether a test has said what this very model answers."""
+        with self._lock:
+            return full_name(model) in self._answers
+
+    def answer(self, model: str, request: Callable[[], Any]) -> Iterable[Any] | None:
+        """What a model answers to a request: its chunks, and the errors among them.
+
+        Args:
+            model: The model's full name.
+            request: Makes the request as a function of the test's is to see it.
+
+        Returns:
+            None if no test has said what it answers.
 
         Raises:
             ServiceError: The answer is an error, or the function that was to give it failed.
         """
         with self._lock:
             answer = self._answers.get(full_name(model), self._answers.get("*"))
-        if answer is None:
-            answer = f"Hello from {model}"
         if callable(answer):
             try:
-                answer = answer(request)
+                answer = answer(request())
             except GoogleAPICallError as error:
                 answer = error
             except BaseException as error:
@@ -112,7 +122,10 @@ class Programming:
                 raise self.unexpected(f"The answer programmed for {model}", error) from error
         if isinstance(answer, Exception):
             raise to_service_error(answer)
-        return _split(answer) if isinstance(answer, str) else list(answer)
+        if isinstance(answer, str):
+            return split(answer)
+        # A list, or what makes the chunks one by one; a dict or a message is one chunk.
+        return answer if answer is None or isinstance(answer, list | tuple | Iterator) else [answer]
 
     def unexpected(self, what: str, error: BaseException) -> ServiceError:
         """Keeps an error that the test is to hear of; returns what the client hears."""
@@ -140,7 +153,7 @@ def full_name(model: str) -> str:
     return model if "/" in model or model == "*" else f"models/{model}"
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """A text as the chunks of a stream: a few, each of whole words."""
     words = re.findall(r"\S+\s*|\s+", text) or [""]
     size = -(-len(words) // _CHUNKS)

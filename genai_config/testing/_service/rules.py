@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from genai_config.testing._service.errors import SERVICE, VERTEX, ServiceError
@@ -50,6 +50,10 @@ RESOURCE_FIELDS = tuple(
 """Where requests name resources; a request's own fields are those of these that it has."""
 
 Auth = Literal["api_key", "oauth", "both", "none"]
+KeyKind = Literal["standard", "auth", "express"]
+KeyState = Literal[
+    "valid", "expired", "leaked", "blocked", "flagged", "suspended", "unsupported", "no_bearer"
+]
 
 
 class Rule(NamedTuple):
@@ -58,14 +62,15 @@ class Rule(NamedTuple):
     Attributes:
         methods: A shell pattern for "Service.Method".
         resource: What one of the request's resources starts with.
-        key: What becomes of an API key: "taken", "no access" (403) or "not supported" (401).
+        key: What becomes of an API key: "taken", "no access" (403) or "not supported" (401);
+            "express": of those made for Vertex AI it is taken.
         scopes: The OAuth scopes of which a token needs one.
         source: Where this is from.
     """
 
     methods: str
     resource: str
-    key: Literal["taken", "no access", "not supported"]
+    key: Literal["taken", "no access", "not supported", "express"]
     scopes: tuple[str, ...]
     source: str
 
@@ -73,6 +78,12 @@ class Rule(NamedTuple):
 RULES = (
     Rule("OpenAI.*", "projects/", "not supported", (CLOUD_PLATFORM,),
          "[D] Vertex AI, docs/authentication: of the scopes, cloud-platform alone"),
+    Rule("*", "endpoints/", "not supported", (CLOUD_PLATFORM,),
+         "[D] Vertex AI, docs/start/express-mode: tuned models are not part of it"),
+    Rule("*", "publishers/", "express", (CLOUD_PLATFORM,),
+         "[D] Vertex AI, docs/start/express-mode: models of publishers take its keys"),
+    Rule("*", "projects/", "not supported", (CLOUD_PLATFORM,),
+         "[D] Vertex AI, docs/authentication"),
     Rule("ModelService.*TunedModel*", "", "not supported", (TUNING,),
          "[D] docs/oauth: tuned models are private and need the scope of tuning"),
     Rule("PermissionService.*", "tunedModels/", "not supported", (TUNING,),
@@ -103,6 +114,9 @@ class Caller:
         identity: The name of the key or account; None if unknown.
         scopes: The scopes of the token.
         end_user: Whether the token is a person's.
+        kind: The kind of the key.
+        state: What is wrong with the key.
+        key: The key itself: some answers quote it.
         problem: Why the credentials are refused; None if they are good.
     """
 
@@ -110,6 +124,9 @@ class Caller:
     identity: str | None = None
     scopes: frozenset[str] = frozenset()
     end_user: bool = False
+    kind: KeyKind = "standard"
+    state: KeyState = "valid"
+    key: str = field(default="", repr=False)
     problem: ServiceError | None = None
 
 
@@ -133,10 +150,14 @@ def check(
         raise caller.problem.of(service)
     if caller.auth == "none":
         raise token_missing(rpc) if service == VERTEX else unregistered()
-    kinds = {name.partition("/")[0] + "/": name for name in reversed(list(resources))}
+    if caller.state != "valid":
+        refused = key_refusal(caller, method, rpc)
+        if refused is not None:
+            raise refused.of(service) if refused.reason else refused
+    kinds = {kind: name for name in reversed(list(resources)) for kind in _kinds(name)}
     rule = _find(method, frozenset(kinds))
     if caller.auth == "api_key":
-        if rule.key == "not supported":
+        if rule.key == "not supported" or (rule.key == "express" and caller.kind != "express"):
             raise key_not_supported(rpc)
         if rule.key == "no access":
             raise no_access(kinds[rule.resource])
@@ -144,6 +165,12 @@ def check(
         raise insufficient_scope(rpc)
     elif caller.end_user and not quota_project:
         raise quota_project_missing(service)
+
+
+def _kinds(name: str) -> set[str]:
+    """What a resource is in, as the table writes it: collections, outermost and innermost."""
+    parts = name.split("/")
+    return {parts[0] + "/"} | {f"{one}/" for one in parts if one in ("publishers", "endpoints")}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -198,6 +225,58 @@ def key_and_token() -> ServiceError:
         "API key and access token were both sent. Please send exactly one of them.",
         "INVALID_CREDENTIALS",
         {"service": SERVICE},
+    )
+
+
+def key_refusal(caller: Caller, method: str, rpc: str) -> ServiceError | None:
+    """The answer to a key that exists, and with which something is wrong.
+
+    Sources: [I] python-genai#1764 (leaked), forum 180234 (flagged), 174585, 187509 (unsupported).
+    """
+    if caller.state == "flagged" and method.endswith(".ListModels"):
+        return None
+    consumer = f"api_key:{caller.key}"
+    denied, blocked = "PERMISSION_DENIED", f"Requests to this API {_service(rpc)} method {rpc}"
+    return {
+        "expired": ServiceError(
+            "INVALID_ARGUMENT", "API key expired. Please renew the API key.", "API_KEY_INVALID"
+        ),
+        "leaked": ServiceError(
+            denied, "Your API key was reported as leaked. Please use another API key."
+        ),
+        "blocked": ServiceError(
+            denied, f"{blocked} are blocked.", "API_KEY_SERVICE_BLOCKED", {"methodName": rpc}
+        ),
+        "suspended": ServiceError(
+            denied,
+            f"Permission denied: Consumer '{consumer}' has been suspended.",
+            "CONSUMER_SUSPENDED",
+            {"consumer": consumer},
+        ),
+        "flagged": ServiceError(
+            denied, "Your project has been denied access. Please contact support."
+        ),
+        "unsupported": bad_token("ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+    }.get(caller.state)
+
+
+def permission_denied(permission: str, resource: str) -> ServiceError:
+    """The answer to an account without a role [G] IAM_PERMISSION_DENIED."""
+    return ServiceError(
+        "PERMISSION_DENIED",
+        f"Permission '{permission}' denied on resource '//{VERTEX}/{resource}' (or it may not "
+        "exist).",
+        "IAM_PERMISSION_DENIED",
+        {"permission": permission, "resource": resource},
+        domain=VERTEX,
+    )
+
+
+def two_credentials() -> ServiceError:
+    """The OpenAI path's answer to more than one credential [I] hermes-agent#7893."""
+    return ServiceError(
+        "INVALID_ARGUMENT",
+        "Multiple authentication credentials received. Please pass only one.",
     )
 
 

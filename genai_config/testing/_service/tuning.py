@@ -11,10 +11,12 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from genai_config.testing._service.errors import ServiceError
+from genai_config.testing._service.models import not_found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from genai_config.testing._service.models import Models
     from genai_config.testing._service.stores import Store
 
 _STEPS = 100
@@ -26,10 +28,12 @@ class Tuning:
     Args:
         store: Where the tuned models are kept.
         polls: How often an operation must be looked at until it is done.
+        models: Whether there is any tuning.
     """
 
-    def __init__(self, store: Store, polls: int) -> None:
+    def __init__(self, store: Store, polls: int, models: Models) -> None:
         self._store = store
+        self._models = models
         self._polls = polls
         self._lock = threading.Lock()
         self._looks: dict[str, int] = {}
@@ -48,6 +52,8 @@ class Tuning:
         }
 
     def _create(self, request: Any) -> Any:
+        if self._models.tuning == "ended":
+            raise not_found(request.tuned_model.base_model, "createTunedModel")
         wanted = type(request.tuned_model)()
         wanted.CopyFrom(request.tuned_model)
         wanted.state = int(glm.TunedModel.State.CREATING)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from genai_config.testing._service.errors import HTTP_STATUS, ServiceError
+from genai_config.testing._service.models import STATES
+from genai_config.testing._service.programming import full_name
 
 if TYPE_CHECKING:
     from genai_config.testing._service.core import Service
+    from genai_config.testing._service.models import State
     from genai_config.testing._service.programming import Answer
     from genai_config.testing._service.recording import RecordedRequest
 
@@ -21,12 +24,17 @@ class Control:
         """Sets what a model answers.
 
         Args:
-            model: The model's name; "*" is every model.
-            answer: A text, a list of chunks, an exception, or a function that takes the request
-                and returns one of these. An exception among the chunks breaks the stream there.
-                A function that raises an error of ``google.api_core.exceptions`` answers with
-                it; of any other the client hears that there was an internal error, and it is
-                kept in `errors`. Requests of OpenAI's clients come as `GenerateContentRequest`.
+            model: The model's name; "*" is every model. On Vertex AI a publisher's model has the
+                name that it has on the Gemini API, an endpoint its full path.
+            answer: A text; a dict in the service's JSON, or a message of the SDK's or of
+                google-genai's (Part, FunctionCall, Blob, Content, Candidate,
+                GenerateContentResponse), for function calls, images, finish reasons, blocked
+                prompts, usage; an exception; a list or iterator of these, which are the chunks of
+                a stream; or a function that takes the request and returns one of them. An
+                exception among the chunks breaks the stream there. A function that raises an
+                error of ``google.api_core.exceptions`` answers with it; of any other the client
+                hears that there was an internal error, and it is kept in `errors`. Requests of
+                OpenAI's clients and of Vertex AI come as `GenerateContentRequest` too.
         """
         self._service.programming.respond(model, answer)
 
@@ -78,6 +86,50 @@ class Control:
     def release(self) -> None:
         """Answers the requests that wait."""
         self._service.programming.release()
+
+    @property
+    def tuning(self) -> Literal["served", "ended"]:
+        """Whether the Gemini API has tuned models.
+
+        "served", the default, is how it was until May 2025. With "ended" they can be listed and
+        deleted, and asking or making one answers 404, as today.
+        """
+        return self._service.behaviour.models.tuning
+
+    @tuning.setter
+    def tuning(self, value: Literal["served", "ended"]) -> None:
+        if value not in ("served", "ended"):
+            raise ValueError(f"tuning is 'served' or 'ended', not {value!r}")
+        self._service.behaviour.models.tuning = value
+
+    @property
+    def models(self) -> Literal["any", "today"]:
+        """Which base models are served.
+
+        With "any", the default, every name is answered. With "today" those that are retired, or
+        closed to new users, on the day of the server's clock are refused with 404.
+        """
+        return self._service.behaviour.models.served
+
+    @models.setter
+    def models(self, value: Literal["any", "today"]) -> None:
+        if value not in ("any", "today"):
+            raise ValueError(f"models is 'any' or 'today', not {value!r}")
+        self._service.behaviour.models.served = value
+
+    def set_model(self, model: str, state: State) -> None:
+        """Decides whether one model is served, whatever `models` and `tuning` say.
+
+        Args:
+            model: The model's name, or the full path of an endpoint of Vertex AI.
+            state: "alive", "closed" (to new users), "retired" or "missing".
+
+        Raises:
+            ValueError: There is no such state.
+        """
+        if state not in STATES:
+            raise ValueError(f"{state!r} is none of {', '.join(STATES)}")
+        self._service.behaviour.models.set_state(full_name(model), state)
 
     @property
     def errors(self) -> list[BaseException]:

@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from genai_config.testing._service import openai_messages
 from genai_config.testing._service.core import Asked, Service
-from genai_config.testing._service.errors import ServiceError
+from genai_config.testing._service.errors import VERTEX, ServiceError
 from genai_config.testing._service.methods import methods
+from genai_config.testing._service.origins import Origin
 from genai_config.testing._service.programming import full_name
 from genai_config.testing._wire.rest_calls import VERBS, call_of, endpoint, stream
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from genai_config.testing._service.core import Call
+    from genai_config.testing._service.rules import Caller
 
 _PATHS = (
     "/v1beta/openai/{rest:path}",
@@ -48,7 +50,7 @@ def routes(service: Service, pool: ThreadPoolExecutor) -> list[BaseRoute]:
     def answer(request: Request, body: bytes) -> Response:
         return _answer(service, request, body, pool)
 
-    serve = endpoint(answer, pool, _refusal)
+    serve = endpoint(answer, pool, service.programming, _refusal)
     return [Route(path, serve, methods=VERBS) for path in _PATHS]
 
 
@@ -70,6 +72,13 @@ class _Place(NamedTuple):
         """The endpoint's resource name."""
         parent = f"projects/{self.project}/locations/{self.location}"
         return f"{parent}/endpoints/{self.endpoint}" if self.endpoint else ""
+
+    def origin(self, caller: Caller) -> Origin:
+        """Where a request came in, and whose it is."""
+        if not self.endpoint:
+            return Origin(identity=caller.identity)
+        parent = f"projects/{self.project}/locations/{self.location}"
+        return Origin(VERTEX, parent, caller.identity)
 
     def asked(self, method: str, model: str) -> Asked:
         """What a request is for."""
@@ -159,6 +168,8 @@ class _Exchange(NamedTuple):
         """
         if name == "ChatCompletions":
             request = openai_messages.prompt(self.arguments)
+            if self.place.endpoint not in ("", "openapi"):
+                request.model = self.place.name  # it has one model, whatever it is called
             return lambda: self._chat(request)
         if name == "Embeddings":
             texts = openai_messages.texts_to_embed(self.arguments)
@@ -193,10 +204,11 @@ class _Exchange(NamedTuple):
         return openai_messages.model(self._local(response.name))
 
     def _ask(self, path: str, request: Any) -> Iterator[Any]:
-        def work() -> Iterator[Any]:
+        def work(caller: Caller) -> Iterator[Any]:
             if self.arguments["model"]:
                 self.place.check(self.arguments["model"])
-            return self.service.behaviour.answer(methods()[_SERVICE + path], request)
+            origin = self.place.origin(caller)
+            return self.service.behaviour.answer(methods()[_SERVICE + path], request, origin)
 
         return self.service.answer(self.asked, self.call, work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from starlette.requests import Request
+
+    from genai_config.testing._service.programming import Programming
 
 VERBS = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"]
 
@@ -41,6 +44,7 @@ def refusal(error: ServiceError) -> Response:
 def endpoint(
     answer: Callable[[Request, bytes], Response],
     pool: ThreadPoolExecutor,
+    programming: Programming,
     refuse: Callable[[ServiceError], Response] = refusal,
 ) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint whose requests are answered in the pool's threads.
@@ -48,6 +52,7 @@ def endpoint(
     Args:
         answer: Makes the answer to a request and its body.
         pool: The threads.
+        programming: What hears of errors of the server's own.
         refuse: Makes the answer that says no.
     """
 
@@ -63,6 +68,8 @@ def endpoint(
             await request.receive()
         except ClientDisconnect:
             pass
+        except Exception as error:  # noqa: BLE001 -- kept, for the test to hear of
+            return refuse(programming.unexpected(request.url.path, error))
         return Response()
 
     return serve
@@ -81,3 +88,26 @@ def stream(texts: Iterator[str], media_type: str, pool: ThreadPoolExecutor) -> R
 
 def _next(texts: Iterator[Any]) -> Any:
     return next(texts, None)
+
+
+def array(texts: Iterator[str]) -> Iterator[str]:
+    """The pieces of a stream as one JSON array, an error as its last element."""
+    # The status has been sent long since.
+    prefix = "["
+    try:
+        for text in texts:
+            yield prefix + text
+            prefix = ",\r\n"
+    except ServiceError as error:
+        yield prefix + json.dumps(error.to_json())
+        prefix = ","
+    yield "[]" if prefix == "[" else "]"
+
+
+def events(texts: Iterator[str]) -> Iterator[str]:
+    """The pieces of a stream as server-sent events, an error as the last."""
+    try:
+        for text in texts:
+            yield f"data: {json.dumps(json.loads(text))}\r\n\r\n"
+    except ServiceError as error:
+        yield f"data: {json.dumps(error.to_json())}\r\n\r\n"

@@ -11,14 +11,15 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from genai_config.testing._service import strict_json
 from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import ServiceError
 from genai_config.testing._service.methods import Binding, bindings
-from genai_config.testing._wire import openai_side, uploads
-from genai_config.testing._wire.rest_calls import VERBS, call_of, endpoint, stream
+from genai_config.testing._wire import openai_side, uploads, vertex_side
+from genai_config.testing._wire.rest_calls import VERBS, array, call_of, endpoint, events, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from concurrent.futures import ThreadPoolExecutor
 
     from starlette.requests import Request
@@ -39,7 +40,8 @@ def application(service: Service, pool: ThreadPoolExecutor) -> Starlette:
         routes=[
             *uploads.routes(service, pool),
             *openai_side.routes(service, pool),
-            Route("/{path:path}", endpoint(answer, pool), methods=VERBS),
+            *vertex_side.routes(service, pool),
+            Route("/{path:path}", endpoint(answer, pool, service.programming), methods=VERBS),
         ]
     )
 
@@ -60,8 +62,8 @@ def _answer(service: Service, request: Request, body: bytes, pool: ThreadPoolExe
     if not binding.method.streams:
         return Response(next(texts), media_type="application/json")
     if request.query_params.get("alt") == "sse":
-        return stream(_events(texts), "text/event-stream", pool)
-    return stream(_array(texts), "application/json", pool)
+        return stream(events(texts), "text/event-stream", pool)
+    return stream(array(texts), "application/json", pool)
 
 
 def _find(request: Request) -> tuple[Binding, tuple[str, ...]]:
@@ -76,14 +78,10 @@ def _find(request: Request) -> tuple[Binding, tuple[str, ...]]:
 
 def _message(binding: Binding, values: Iterable[str], request: Request, body: bytes) -> Any:
     message = binding.method.request()
-    try:
-        if binding.body == "*":
-            json_format.Parse(body or b"{}", message)
-        elif binding.body:
-            json_format.Parse(body or b"{}", getattr(message, binding.body))
-        json_format.ParseDict(_query(message.DESCRIPTOR, request), message)
-    except json_format.ParseError as error:
-        raise ServiceError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
+    if binding.body:
+        holder = message if binding.body == "*" else getattr(message, binding.body)
+        strict_json.read(strict_json.loads(body), holder)
+    strict_json.read(_query(message.DESCRIPTOR, request), message)
     for variable, value in zip(binding.variables, values, strict=True):
         *path, last = variable.split(".")
         holder = message
@@ -109,7 +107,7 @@ def _query(descriptor: Any, request: Request) -> dict[str, Any]:
         field = _field(fields, last)
         if field is not None and field.type == field.TYPE_BOOL:
             values = [value == "true" for value in values]
-        repeated = field is not None and field.label == field.LABEL_REPEATED
+        repeated = field is not None and strict_json.is_repeated(field)
         holder[last] = values if repeated else values[-1]
     return found
 
@@ -121,25 +119,5 @@ def _field(descriptor: Any, name: str) -> Any:
 
 
 def _to_json(message: Any, *, enums_as_numbers: bool) -> str:
-    return str(json_format.MessageToJson(message, use_integers_for_enums=enums_as_numbers))
-
-
-def _array(texts: Iterator[str]) -> Iterator[str]:
-    # An error in the middle is one more element: the status has been sent long since.
-    prefix = "["
-    try:
-        for text in texts:
-            yield prefix + text
-            prefix = ",\r\n"
-    except ServiceError as error:
-        yield prefix + json.dumps(error.to_json())
-        prefix = ","
-    yield "[]" if prefix == "[" else "]"
-
-
-def _events(texts: Iterator[str]) -> Iterator[str]:
-    try:
-        for text in texts:
-            yield f"data: {json.dumps(json.loads(text))}\r\n\r\n"
-    except ServiceError as error:
-        yield f"data: {json.dumps(error.to_json())}\r\n\r\n"
+    found = json_format.MessageToDict(message, use_integers_for_enums=enums_as_numbers)
+    return json.dumps(found, indent=2)

@@ -45,8 +45,12 @@ def routes(service: Service, pool: ThreadPoolExecutor) -> list[BaseRoute]:
     """The discovery document, the start of an upload, and the sessions."""
     uploads = _Uploads(service)
     return [
-        Route("/$discovery/rest", endpoint(uploads.discover, pool)),
-        Route("/upload/{version}/files", endpoint(uploads.upload, pool), methods=["POST", "PUT"]),
+        Route("/$discovery/rest", endpoint(uploads.discover, pool, service.programming)),
+        Route(
+            "/upload/{version}/files",
+            endpoint(uploads.upload, pool, service.programming),
+            methods=["POST", "PUT"],
+        ),
     ]
 
 
@@ -122,7 +126,7 @@ class _Uploads:
     def _served(
         self, asked: Asked, request: Request, work: Callable[[], Response], caller: Caller
     ) -> Response:
-        answers = self._service.answer(asked, call_of(request), lambda: iter([work()]), caller)
+        answers = self._service.answer(asked, call_of(request), lambda _: iter([work()]), caller)
         response: Response = next(answers)
         return response
 
