@@ -67,7 +67,9 @@ _SHAPES = re.compile(
 )
 _PEM = re.compile(r"-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)", re.DOTALL)
 _USER_OF_URL = re.compile(r"(?<=://)[^\s/@'\"]+(?=@)")
-_BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s'\"&,}]{4,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}")
+_BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}")
+# Of somebody else's addresses: what a query means, only they know.
+_QUERY = re.compile(r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*")
 # A name that tells, and its value: a quoted one to the quotation mark that closes it, or to the
 # end of the text. The "…" of our own remedies stays.
 _TOLD = re.compile(
@@ -102,6 +104,8 @@ def without_secrets(text: str) -> str:
     text = _TOLD.sub(_told, text)
     text = _SHAPES.sub(MASK, text)
     text = _USER_OF_URL.sub(MASK, text)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
@@ -110,11 +114,20 @@ def scrub(text: str) -> str:
     if len(text) > _LONGEST_INPUT:
         # What is cut in two would be recognised no more: the last word goes.
         text = text[:_LONGEST_INPUT].rpartition(" ")[0]
-    line = " ".join(without_secrets(text).split())
+    line = " ".join(_QUERY.sub(MASK, without_secrets(text)).split())
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
 
 
 _NO_PATH = re.compile(r"""[{}"]|%7B|^\W*base64[:,]|[^/\\]{256}""", re.IGNORECASE)
+
+
+def described(error: BaseException) -> str:
+    """An exception's type and message in one line, without secrets."""
+    kind = type(error).__name__
+    try:
+        return scrub(f"{kind}: {error}")
+    except Exception:  # noqa: BLE001 -- its own __str__ fails
+        return kind
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
@@ -149,6 +162,10 @@ def shown_url(url: str) -> str:
     return scrub(f"{parts.scheme}://{host}{parts.path}")
 
 
+# What stands in addresses and in JSON as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
 def _values() -> list[str]:
     """All secret values there are now, and the forms they take in other texts, longest first."""
     found: set[str] = set()
@@ -158,14 +175,13 @@ def _values() -> list[str]:
         with contextlib.suppress(Exception):
             found.update(owner.secret_values() if owner is not None else ())
     found.update(_of_environment())
-    for value in list(found):
-        found.update(_in_url(value))
-        found.update((quote(value, safe=""), json.dumps(value)[1:-1]))
-    return sorted(filter(_is_long, found), key=len, reverse=True)
-
-
-def _is_long(value: str) -> bool:
-    return len(value) >= _SHORTEST_VALUE and value.strip("*") != ""
+    for value in [value for value in found if not _PLAIN.fullmatch(value)]:
+        found.update((*_in_url(value), quote(value, safe=""), json.dumps(value)[1:-1]))
+    return sorted(
+        (value for value in found if len(value) >= _SHORTEST_VALUE and value != MASK),
+        key=len,
+        reverse=True,
+    )
 
 
 def _in_url(value: str) -> Iterator[str]:
@@ -178,15 +194,15 @@ def _in_url(value: str) -> Iterator[str]:
 
 
 # Variables whose names say that their values are secret; those of files hold paths.
-_SECRET_VARIABLE = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)$", re.IGNORECASE)
-_PROXY_VARIABLE = re.compile(r"^(HTTPS?|ALL|GRPC)_PROXY$", re.IGNORECASE)
+_SECRET_ENDS = ("API_KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "ACCESS_KEY")
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY")
 
 
 def _of_environment() -> Iterator[str]:
     for name, value in list(os.environ.items()):
-        if _SECRET_VARIABLE.search(name):
+        if name.upper().endswith(_SECRET_ENDS):
             yield value.strip()
-        elif _PROXY_VARIABLE.match(name):
+        elif name.upper() in _PROXY_VARIABLES:
             yield from _in_url(value)
 
 

@@ -12,7 +12,7 @@ from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import RefreshError
 from google.auth.jwt import OnDemandCredentials
 
-from genai_config._masking import scrub
+from genai_config._masking import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +38,8 @@ class FunctionCredentials(Credentials):
         del request
         try:
             answer = self._function()
-        except Exception as error:  # noqa: BLE001 -- whatever a user's function raises
-            raise RefreshError(scrub(f"{type(error).__name__}: {error}")) from None
+        except BaseException as error:  # noqa: BLE001 -- whatever a user's function raises
+            raise RefreshError(described(error)) from None
         pair = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)  # noqa: PLR2004 -- a pair has two
         self.token, self.expiry = _token(pair[0]), _expiry(pair[1])
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genai_config._masking import copied, scrub, shown_url
+from genai_config._masking import copied, described, scrub, shown_url
 from genai_config.exceptions import (
     CredentialsTimeoutError,
     GenAIConfigError,
@@ -82,7 +82,7 @@ def told(error: BaseException) -> GenAIConfigError:
     if isinstance(error, GenAIConfigError):
         return copied(error)
     return TokenRefreshError(
-        f"No access token: {scrub(f'{type(error).__name__}: {error}')}",
+        f"No access token: {described(error)}",
         "give other credentials, or report this if they are Google's own.",
     )
 
@@ -189,7 +189,7 @@ def _reason(error: Exception, endpoint: str) -> str:
         said = scrub(str(error.args[0]) if error.args else "") or kind
         denied = _said_by_iam(error.args[1] if len(error.args) > 1 else None)
         return f"{said}: {denied}" if denied else said
-    said = scrub(f"{kind}: {error}")
+    said = described(error)
     if endpoint and isinstance(error, (AttributeError, LookupError, TypeError, ValueError)):
         return f"what came is no answer of a token endpoint ({said})"
     return said

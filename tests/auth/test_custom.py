@@ -166,8 +166,10 @@ class TestFunctions:
             source_for(lambda *_: later()).token()
         assert asyncio.run(later()) == "ya29.given"
 
-    @pytest.mark.parametrize("error", [ValueError, TimeoutError, CredentialsTimeoutError])
-    def test_what_it_raises(self, error: type[Exception]) -> None:
+    @pytest.mark.parametrize(
+        "error", [ValueError, TimeoutError, CredentialsTimeoutError, SystemExit]
+    )
+    def test_what_it_raises(self, error: type[BaseException]) -> None:
         """It is the caller's error at once, without what looks secret; the next call tries anew."""
         errors = [error("failed with access_token=hunter2")]
 
