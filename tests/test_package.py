@@ -34,8 +34,8 @@ ROOMS = {
     "_sdk": ("telemetry", "uploads", "clients", "manager"),
     "_api": ("decorators", "scopes", "configure"),
     "_diagnosis": (
-        "provenance", "layout", "explain", "checks", "check_environment", "check_credentials",
-        "check_online", "doctor",
+        "provenance", "layout", "models", "explain", "checks", "check_environment",
+        "check_credentials", "check_online", "doctor",
     ),
     "_clients": ("target", "account", "errors", "http"),
     "openai": (),

@@ -8,8 +8,10 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genai_config._auth.credentials import adc_path
+from genai_config._auth.credentials import adc_path, login_command
+from genai_config._diagnosis import provenance
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
+from genai_config._routing.decision import CLOUD_PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +84,11 @@ def _foretold(kind: str, case: Case) -> Iterator[Finding | str]:
 
 def _quota_project(case: Case) -> Iterator[Finding | str]:
     yield from _foretold("quota project", case)
-    if case.oauth.quota_project:
+    if case.oauth.problem:
+        yield Skipped("see credentials")
+    elif case.oauth.kind == "not known":
+        yield Skipped(_NOTHING)
+    elif case.oauth.quota_project:
         yield f"{case.oauth.quota_project}, from {case.oauth.quota_origin}"
 
 
@@ -94,6 +100,15 @@ def _scopes(case: Case) -> Iterator[Finding | str]:
         yield Skipped(_NOTHING)
     elif case.oauth.scopes_held is None:
         yield Skipped("not known: only the service tells (--online)")
+
+
+def _first_step(case: Case) -> str:
+    """What to do for a request that has no credentials yet."""
+    if case.on_vertex:
+        return f"log in: {login_command((CLOUD_PLATFORM,))}"
+    if case.tuned or case.config.auth == "oauth":
+        return f"log in: {login_command()}"
+    return "export GEMINI_API_KEY=…; or for OAuth: gcloud auth application-default login"
 
 
 def _metadata_server(case: Case) -> Iterator[Finding | str]:
@@ -110,22 +125,9 @@ def _metadata_server(case: Case) -> Iterator[Finding | str]:
         yield Finding(
             "There is no key file, so requests by OAuth ask the metadata server, which only "
             "machines of Google's cloud have; it has not been asked.",
-            'safe_configure(api_key="…") or export GEMINI_API_KEY=…; or for OAuth: '
-            "gcloud auth application-default login. On a machine of Google's cloud: "
-            "genai-config doctor --online.",
-            note=_is_googles_machine(),
+            f"{_first_step(case)}. On a machine of Google's cloud: genai-config doctor --online",
+            note=provenance.is_googles_machine(),
         )
-
-
-_PRODUCT = Path("/sys/class/dmi/id/product_name")
-
-
-def _is_googles_machine() -> bool:
-    """Whether the firmware says so, as google-auth looks."""
-    try:
-        return _PRODUCT.read_text(encoding="utf-8").startswith("Google")
-    except (OSError, ValueError):
-        return False
 
 
 CHECKS = (

@@ -8,8 +8,10 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from genai_config._auth import headers as _headers
+from genai_config._diagnosis import models
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
-from genai_config._settings import environment, validation
+from genai_config._settings import environment, keys, validation
 from genai_config._settings.patch import environment_value
 from genai_config.exceptions import ConfigurationError
 
@@ -127,7 +129,15 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
                 f'export {name}="$(printf %s "${name}" | tr -d \'[:space:]\')"',
             )
         try:
-            validation.api_key(value)
+            key = validation.api_key(value)
+            looks = keys.suspicion(key.get_secret_value()) if key else ""
+            if looks and models.is_googles(models.host_of(case.config)):
+                yield Finding(
+                    f"{name} looks like {looks}, which Google's service will refuse.",
+                    f"make a key: {keys.AI_STUDIO}",
+                )
+            elif key:
+                yield f"{name} holds a{_article(keys.kind(key.get_secret_value()))}"
         except ConfigurationError as error:
             quoted = "quotation" in error.problem
             yield Finding(
@@ -135,6 +145,23 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
                 error.remedy,
                 f'export {name}="$(printf %s "${name}" | tr -d "\\"\'")"' if quoted else "",
             )
+
+
+def _article(noun: str) -> str:
+    return f"n {noun}" if noun[0] in "aeiou" else f" {noun}"
+
+
+def _model(case: Case) -> Iterator[Finding | str]:
+    if not case.model:
+        yield Skipped("no --model is given")
+        return
+    known = models.problem(case.config, case.model, _headers.clock())
+    if known:
+        yield Finding(known.means, known.remedy)
+    elif case.on_vertex:
+        yield f"{case.model} is served on Vertex AI"
+    else:
+        yield f"nothing is known against {case.model}"
 
 
 def _keys_and_oauth(case: Case) -> Iterator[Finding | str]:
@@ -309,6 +336,7 @@ CHECKS = (
     Check("versions", "the installed packages go together", _versions),
     Check("settings", "the settings can be in force, and go together", _settings),
     Check("two_keys", "one API key in the environment", _two_keys),
+    Check("model", "the model is served", _model),
     Check("key_values", "API keys without quotation marks and line breaks", _key_values),
     Check("keys_and_oauth", "no API key where OAuth is wanted", _keys_and_oauth),
     Check("proxies", "gRPC and REST take the same proxy", _proxies),

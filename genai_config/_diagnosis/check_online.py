@@ -13,12 +13,14 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from genai_config._auth import credentials, token_source
+from genai_config._auth import credentials, refusals, token_source
 from genai_config._auth import headers as _headers
+from genai_config._diagnosis import models
 from genai_config._diagnosis.check_environment import grpc_proxy, rest_proxy
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
+from genai_config._models import SMALL_MODEL
 from genai_config._routing import decision
-from genai_config._routing.decision import TUNED_SCOPES
+from genai_config._settings import keys
 from genai_config._settings.secrets import scrub
 from genai_config._settings.state import Snapshot
 from genai_config.exceptions import GenAIConfigError
@@ -34,13 +36,12 @@ BOUND = 8.0
 _SKEW = 60.0
 """Seconds that a clock may be wrong: a service account's tokens are refused soon after."""
 
-GOOGLES = "generativelanguage.googleapis.com"
 TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
 
 
 def _address(config: GenAIConfig) -> tuple[str, int, bool]:
     """Host and port of the endpoint, and whether there is TLS."""
-    endpoint = config.client_options.api_endpoint or GOOGLES
+    endpoint = config.client_options.api_endpoint or models.GOOGLES
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     secure = parts.scheme == "https"
     return parts.hostname or "", parts.port or (443 if secure else 80), secure
@@ -188,47 +189,86 @@ def _clock(case: Case) -> Iterator[Finding | str]:
     )
 
 
-def _asked(config: GenAIConfig, name: str, request: dict[str, Any]) -> Finding | None:
-    """Makes one call of the model service; what is said of its answer, None: nothing."""
+def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding | None:
+    """Makes one call, "service.method"; what is said of its answer, None: nothing is wrong."""
     from google.api_core.exceptions import GoogleAPIError
 
     from genai_config._sdk.clients import RoutingClient
 
+    service, _, method = call.partition(".")
     bounded = config.merge(timeout=BOUND, auth_timeout=min(config.auth_timeout, BOUND))
-    client = RoutingClient("model", asynchronous=False, pinned=Snapshot(bounded, ()))
+    client = RoutingClient(service, asynchronous=False, pinned=Snapshot(bounded, ()))
+    resource = str(request.get("model") or request.get("name") or "")
     try:
-        getattr(client, name)(request, retry=None)
+        getattr(client, method)(request, retry=None)
     except GenAIConfigError as error:
         return Finding(error.problem, error.remedy)
     except (GoogleAPIError, OSError) as error:  # the latter: those of requests
-        return Finding(f"{name}: {type(error).__name__}: {scrub(str(error))}", _remedy(error))
+        said = f"{method}: {type(error).__name__}: {scrub(str(error))}"
+        means = refusals.meaning(_sent(bounded, call, resource), _answer(error))
+        if means is None:
+            return Finding(said, "see the message; and the check of the endpoint.")
+        return Finding(f"{said} {means.means}", means.remedy)
     return None
 
 
-_REMEDIES = {
-    "API_KEY_INVALID": "copy the key again, or make one: https://aistudio.google.com/apikey",
-    "ACCESS_TOKEN_SCOPE_INSUFFICIENT": credentials.login_command(),
-    "SERVICE_DISABLED": "gcloud auth application-default set-quota-project PROJECT",
-}
+def _sent(config: GenAIConfig, call: str, resource: str) -> refusals.Sent:
+    """What a call carries, and where it goes."""
+    service, _, method = call.partition(".")
+    decisive = resource if decision.is_decisive(resource) else ""
+    credential: refusals.Credential = "token"
+    if decision.route(config, service, method, decisive).auth == "api_key" and config.api_key:
+        credential = keys.kind(config.api_key.get_secret_value())
+    place: refusals.Place = "vertex" if models.on_vertex(config, resource) else "gemini"
+    where = (config.project or "", config.location or "", config.endpoint or "")
+    return refusals.Sent(credential, place, resource, *where)
 
 
-def _remedy(error: object) -> str:
+def _answer(error: Any) -> refusals.Answer:
+    """An error of google-api-core's in the words of the table."""
     reason = getattr(error, "reason", None)
-    return _REMEDIES.get(str(reason), "see the message; and the check of the endpoint.")
+    message = getattr(error, "message", "")
+    return refusals.Answer(int(getattr(error, "code", None) or 0), str(reason or ""), str(message))
+
+
+_PROMPT = [{"role": "user", "parts": [{"text": "hi"}]}]
 
 
 def _key(case: Case) -> Iterator[Finding | str]:
     if case.config.api_key is None or case.config.auth == "oauth":
         yield Skipped("no key is used")
         return
-    found = _asked(case.config.merge(auth="api_key"), "list_models", {"page_size": 1})
-    yield found or "the service takes it, and lists models"
+    base = case.config.merge(auth="api_key", backend="gemini")
+    request = {"model": f"models/{SMALL_MODEL}", "contents": _PROMPT}
+    found = _asked(base, "generative.count_tokens", request)
+    yield found or f"the service takes the {keys.kind(base.api_key.get_secret_value())}"  # type: ignore[union-attr] # there is one
+
+
+def _generation(case: Case) -> Iterator[Finding | str]:
+    """A flagged project may still list models and count tokens: only an answer proves one."""
+    routed = case.explanation.decision
+    if routed is None:
+        yield Skipped("see settings")
+        return
+    if routed.auth == "oauth":
+        try:
+            _token_source(case).token()
+        except GenAIConfigError:
+            yield Skipped("there is no token")
+            return
+    model = case.model or SMALL_MODEL
+    request = {
+        "model": model if "/" in model else f"models/{model}",
+        "contents": _PROMPT,
+        "generation_config": {"max_output_tokens": 1},
+    }
+    yield _asked(case.config, "generative.generate_content", request) or f"{model} answers"
 
 
 def _token_source(case: Case) -> token_source.TokenSource:
     config = case.config
     bounded = config.merge(auth_timeout=min(config.auth_timeout, BOUND))
-    return _headers.source_for(bounded, config.scopes or TUNED_SCOPES)
+    return _headers.source_for(bounded, case.scopes)
 
 
 _NOT_NEEDED = "no request asked about needs OAuth"
@@ -256,15 +296,10 @@ def _token(case: Case) -> Iterator[Finding | str]:
     yield f"a token for {source.found().description}"
 
 
-def is_googles(host: str) -> bool:
-    """Whether a host is Google's Gemini API, to which Google's tokens are no secret."""
-    return host == GOOGLES or host.endswith((f".{GOOGLES}", f"-{GOOGLES}"))
-
-
 def _rights(case: Case) -> Iterator[Finding | str]:
     import requests
 
-    if not is_googles(_address(case.config)[0]):
+    if not models.is_googles(_address(case.config)[0]):
         yield Skipped(
             "not asked: a token for another endpoint is not shown to Google; see tuned_models"
         )
@@ -293,14 +328,14 @@ def _rights(case: Case) -> Iterator[Finding | str]:
             )
             return
     held = str(told.get("scope", "")).split() if isinstance(told, dict) else []
-    if {*held} & {*TUNED_SCOPES}:
+    if {*held} & {*case.scopes}:
         yield f"the token has {' '.join(held)}"
         return
     yield Finding(
-        f"The token has none of the scopes of tuned models (HTTP {answer.status_code}): "
+        f"The token has none of the scopes that are needed (HTTP {answer.status_code}): "
         f"{', '.join(map(scrub, held)) or 'none at all'}.",
-        credentials.login_command(),
-        credentials.login_command(),
+        credentials.login_command(case.scopes),
+        credentials.login_command(case.scopes),
     )
 
 
@@ -310,11 +345,14 @@ def _tuned_models(case: Case) -> Iterator[Finding | str]:
     except GenAIConfigError:
         yield Skipped("there is no token")
         return
+    if case.on_vertex:
+        yield Skipped("not asked: the model is served on Vertex AI")
+        return
     config = case.config.merge(auth="oauth")
     if case.tuned and decision.is_decisive(case.model or ""):
-        found = _asked(config, "get_tuned_model", {"name": case.model})
+        found = _asked(config, "model.get_tuned_model", {"name": case.model})
     else:
-        found = _asked(config, "list_tuned_models", {"page_size": 1})
+        found = _asked(config, "model.list_tuned_models", {"page_size": 1})
     yield found or "the service takes the token"
 
 
@@ -323,8 +361,9 @@ CHECKS = (
     Check("http2", "the way to it lets HTTP/2 through", _http2, online=True),
     Check("clock", "the clock is right", _clock, online=True),
     Check("key", "the service takes the API key", _key, online=True),
-    Check("token", "there is a token to be had", _with_oauth(_token), online=True),
-    Check("rights", "the token may use tuned models", _with_oauth(_rights), online=True),
+    Check("generation", "the model answers", _generation, online=True),
+    Check("token", "an access token can be obtained", _with_oauth(_token), online=True),
+    Check("rights", "the token has the scopes that are needed", _with_oauth(_rights), online=True),
     Check("tuned_models", "the service answers about tuned models", _with_oauth(_tuned_models),
           online=True),
 )  # fmt: skip

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from genai_config._auth.credentials import adc_path
+from genai_config._diagnosis import models
 from genai_config._routing.decision import TUNED_PREFIX
 
 if TYPE_CHECKING:
@@ -75,11 +76,22 @@ class Case:
         return (self.model or "").startswith(TUNED_PREFIX)
 
     @property
+    def on_vertex(self) -> bool:
+        """Whether requests on the model go to Vertex AI."""
+        return models.on_vertex(self.config, self.model or "")
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The OAuth scopes that requests on the model ask for."""
+        return models.scopes(self.config, self.model or "")
+
+    @property
     def oauth_matters(self) -> bool:
         """Whether the request goes by OAuth, or somebody has put OAuth credentials in place."""
         decision = self.explanation.decision
         return (
             self.tuned
+            or self.on_vertex
             or self.config.auth == "oauth"
             or (decision is not None and decision.auth == "oauth")
             or self.config.credentials is not None

@@ -18,10 +18,11 @@ from genai_config._diagnosis import (
     check_environment,
     check_online,
     explain,
+    models,
     provenance,
 )
 from genai_config._diagnosis.checks import Case, Check, Finding, Outcome, Skipped
-from genai_config._routing.decision import TUNED_SCOPES
+from genai_config._routing.decision import CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._settings import environment
 from genai_config._settings.patch import EMPTY, Patch, combine, environment_value
 from genai_config._settings.secrets import without_secrets
@@ -150,8 +151,9 @@ def _case(model: str | None, *, online: bool) -> Case:
         for setting in provenance.settings(snapshot.layers, config)
         if setting.name == "quota_project"
     )
-    oauth = provenance.oauth_held(config, config.scopes or TUNED_SCOPES, quota)
-    refusals = [] if oauth.problem else explain.refusals(oauth, TUNED_SCOPES)
+    oauth = provenance.oauth_held(config, models.scopes(config, model or ""), quota)
+    enough = (CLOUD_PLATFORM,) if models.on_vertex(config, model or "") else TUNED_SCOPES
+    refusals = [] if oauth.problem else explain.refusals(oauth, enough)
     return Case(
         model, dict(os.environ), snapshot.layers, config, refused, explanation, oauth,
         tuple(refusals), online,

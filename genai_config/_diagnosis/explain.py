@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import credentials as _credentials
-from genai_config._diagnosis import layout, provenance
+from genai_config._auth import headers as _headers
+from genai_config._diagnosis import layout, models, provenance
 from genai_config._routing import decision as _decision
 from genai_config._routing.decision import (
     BASE_SCOPES,
@@ -53,7 +54,7 @@ class Problem:
 
     Attributes:
         kind: The exception that this library would raise; or for what the service would refuse it:
-            "key", "scopes" or "quota project".
+            "key", "scopes", "quota project", or a name of `_auth/refusals.py`.
         problem: What is wrong.
         remedy: What to do about it.
     """
@@ -156,10 +157,15 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
     if decision is not None and config is not None:
         named = {setting.name: setting for setting in settings}
         if decision.auth == "api_key":
-            held = provenance.key_held(named["api_key"])
+            assert config.api_key is not None  # noqa: S101 -- the routing chose the key
+            held = provenance.key_held(config.api_key, named["api_key"])
         else:
             held = provenance.oauth_held(config, decision.scopes, named["quota_project"])
             problems.extend(refusals(held, sufficient(rule, resource)))
+            if held.kind == "not known" and not provenance.is_googles_machine():
+                problems.append(_nothing_configured())
+    if model and (known := models.problem(config, model, _headers.clock())):
+        problems.append(Problem(known.name, known.means, known.remedy))
     shown = None if model is None else scrub(model)
     return Explanation(
         shown, f"{rule.service}.{name}", decision, held, tuple(problems), settings, installed
@@ -214,6 +220,16 @@ def _answer_to_a_key(resource: str) -> Problem:
         "key",
         f"Sent with the API key, the service would answer {answer}",
         'with override(auth="auto"): …',
+    )
+
+
+def _nothing_configured() -> Problem:
+    return Problem(
+        "CredentialsNotFoundError",
+        "There is no API key, no credentials= and no ADC file. Requests would ask the metadata "
+        "server, which only machines of Google's cloud have.",
+        'safe_configure(api_key="…") or export GEMINI_API_KEY=…\n'
+        "for OAuth: gcloud auth application-default login",
     )
 
 
@@ -284,7 +300,7 @@ def _sections(explanation: Explanation) -> list[Section]:
 def _held_rows(held: Held) -> Iterable[tuple[str, list[str]]]:
     yield "kind", [held.kind]
     yield "from", [held.origin]
-    if held.kind == "API key" or held.problem:
+    if held.kind.startswith("API key") or held.problem:
         return
     yield "identity", [held.identity or "not known"]
     if held.scopes_held is None:

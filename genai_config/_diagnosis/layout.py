@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as escaping
+import re
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,10 +54,22 @@ def rows(labelled: list[tuple[str, list[str]]]) -> list[str]:
     return lines
 
 
+_COMMAND = re.compile(
+    # A command of a shell, up to what ends it in a sentence; what is quoted ends nothing.
+    r"\b(?:gcloud|genai-config|pip|chmod|export|unset)"
+    r"(?: (?:'[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\s;,'\"])+(?<![.:)]))+"
+    # A call in Python.
+    r"|\b\w+\([^()\n]*\)"
+)
+_KEPT = "\ue000"  # of the private use area: no text has it
+
+
 def wrapped(paragraph: str, width: int) -> list[str]:
-    """Lines of so many columns, but that words stay whole; nothing in them moves a cursor."""
+    """Lines of so many columns; words and commands stay whole, and nothing moves a cursor."""
     printable = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in paragraph)
-    return textwrap.wrap(printable, width, break_long_words=False, break_on_hyphens=False)
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _KEPT), printable)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_KEPT, " ") for line in lines]
 
 
 def html(told: Iterable[Section]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import credentials as _credentials
+from genai_config._settings import keys
 from genai_config._settings.patch import GROUPS, UNSET
 from genai_config._settings.secrets import MASK, scrub, without_secrets
 from genai_config.exceptions import CredentialsError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from genai_config._settings.model import GenAIConfig
+    from genai_config._settings.secrets import Secret
     from genai_config._settings.state import Layer
 
 Shown = str | float | list[str] | None
@@ -68,7 +71,8 @@ class Held:
     """The credentials that a request would carry, as far as that is known without asking anybody.
 
     Attributes:
-        kind: "API key", "service account", "end user" …, or a class's name.
+        kind: "API key", "API key (standard key)", "API key (auth key)", "service account", "end
+            user" …, or a class's name.
         origin: Where they came from.
         identity: The e-mail of a service account, the client id of an end user; None: unknown.
         scopes_needed: The scopes that the request asks for; empty with an API key.
@@ -176,9 +180,21 @@ _KINDS = {
 }
 
 
-def key_held(setting: Setting) -> Held:
-    """What is known of an API key: all but the key."""
-    return Held("API key", setting.source.origin)
+def key_held(key: Secret, setting: Setting) -> Held:
+    """What is known of an API key: its kind and where it came from, and not the key."""
+    kind = keys.kind(key.get_secret_value())
+    return Held("API key" if kind == "key" else f"API key ({kind})", setting.source.origin)
+
+
+_PRODUCT = Path("/sys/class/dmi/id/product_name")
+
+
+def is_googles_machine() -> bool:
+    """Whether the firmware says that this is Google's cloud, as google-auth looks."""
+    try:
+        return _PRODUCT.read_text(encoding="utf-8").startswith("Google")
+    except (OSError, ValueError):
+        return False
 
 
 def oauth_held(config: GenAIConfig, scopes: tuple[str, ...], quota: Setting) -> Held:

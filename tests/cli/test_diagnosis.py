@@ -62,6 +62,7 @@ class TestExplain:
     def test_for_machines(self, adc: Path) -> None:
         """JSON and nothing else."""
         del adc
+        safe_configure(client_options={"api_endpoint": "localhost:8443"})
         data = json.loads(run("explain", "--model", TUNED, "--json").stdout)
         assert data["decision"]["auth"] == "oauth"
         assert data["problems"] == []
@@ -165,9 +166,9 @@ class TestDoctor:
             "doctor", "--online", "--endpoint", server.grpc_endpoint,
             GEMINI_API_KEY=server.api_key("mine"),
         )  # fmt: skip
-        for name in ("endpoint", "http2", "key", "token", "tuned_models"):
+        for name in ("endpoint", "http2", "key", "generation", "token", "tuned_models"):
             assert re.search(rf"^ok       {name} ", result.stdout, re.MULTILINE)
-        assert [request.auth for request in server.requests] == ["api_key", "oauth"]
+        assert [request.auth for request in server.requests] == ["api_key", "api_key", "oauth"]
 
     def test_an_endpoint_that_is_none(self) -> None:
         """It is the command that is wrong."""

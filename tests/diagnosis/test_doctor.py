@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.generativeai import client
 
 from genai_config import override, safe_configure
-from genai_config._diagnosis import check_credentials, check_environment, doctor
+from genai_config._diagnosis import check_environment, doctor, provenance
 from genai_config._diagnosis.checks import Case, Check, Finding
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER
 
@@ -394,7 +394,7 @@ class TestCredentials:
         """On a machine of Google's it is there, elsewhere something is missing."""
         monkeypatch.delenv("NO_GCE_CHECK")
         product = tmp_path / "product_name"
-        monkeypatch.setattr(check_credentials, "_PRODUCT", product)
+        monkeypatch.setattr(provenance, "_PRODUCT", product)
         assert "no key file" in found("metadata_server", TUNED)
         product.write_text("Google Compute Engine\n", encoding="utf-8")
         assert found("metadata_server", TUNED) == ""
@@ -481,6 +481,7 @@ def test_six_faults_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OPENAI_ORG_ID", "org")
     report = doctor.examine(TUNED)
     assert {outcome.name for outcome in report.outcomes if outcome.problems} == {
+        "model",
         "two_keys",
         "key_values",
         "proxies",

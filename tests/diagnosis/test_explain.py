@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer
 
 KEY = "AIza-a-key-that-nobody-may-see"
+GATEWAY = {"api_endpoint": "localhost:8443"}
+"""Where a tuned model may still be served: Google's own endpoint no longer does."""
 TUNED = "tunedModels/mine"
 
 
@@ -70,12 +72,13 @@ class TestTheDecision:
             'transport="rest".',
         )
         assert told.credentials is not None
-        assert told.credentials.kind == "API key"
+        assert told.credentials.kind == "API key (standard key)"
         assert told.problems == ()
         assert told.installed
 
     def test_a_tuned_model_goes_by_oauth(self, adc: Path) -> None:
         """Of a service account the address is told, and where it came from."""
+        safe_configure(client_options=GATEWAY)
         told = explain(TUNED)
         assert told.decision is not None
         assert (told.decision.auth, told.decision.scopes) == ("oauth", TUNED_SCOPES)
@@ -90,7 +93,7 @@ class TestTheDecision:
 
     def test_the_errors_of_the_routing_are_told_with_the_services_answer(self) -> None:
         """A key alone, and a request that takes none."""
-        safe_configure(api_key=KEY, auth="api_key")
+        safe_configure(api_key=KEY, auth="api_key", client_options=GATEWAY)
         told = explain(TUNED)
         assert (told.decision, told.credentials) == (None, None)
         assert problems(told) == ["OAuthRequiredError", "key"]
@@ -238,7 +241,7 @@ class TestTheSettings:
 class TestTheCredentials:
     def test_an_end_user_without_a_quota_project(self, tmp_path: Path) -> None:
         """The service's refusal is foretold, and the scopes are unknown until asked."""
-        safe_configure(credentials=login(tmp_path / "adc.json"))
+        safe_configure(credentials=login(tmp_path / "adc.json"), client_options=GATEWAY)
         told = explain(TUNED)
         held = told.credentials
         assert held is not None
@@ -291,7 +294,8 @@ class TestTheCredentials:
                 expiry=dt.datetime(2030, 1, 1),  # noqa: DTZ001 -- google-auth's are naive
                 granted_scopes=list(granted),
                 quota_project_id="project",
-            )
+            ),
+            client_options=GATEWAY,
         )
         told = explain(model, method)
         held = told.credentials
@@ -303,7 +307,7 @@ class TestTheCredentials:
 
     def test_a_service_account_with_too_little(self, adc: Path) -> None:
         """Its scopes are those that are asked for: here, by a setting."""
-        safe_configure(credentials=adc, scopes=[RETRIEVER])
+        safe_configure(credentials=adc, scopes=[RETRIEVER], client_options=GATEWAY)
         told = explain(TUNED)
         assert problems(told) == ["scopes"]
         assert "safe_configure(scopes=" in told.problems[0].remedy
@@ -346,7 +350,7 @@ class TestTheCredentials:
         """It was there when it was given."""
         gone = tmp_path / "gone.json"
         gone.write_bytes(adc.read_bytes())
-        safe_configure(credentials=gone)
+        safe_configure(credentials=gone, client_options=GATEWAY)
         gone.unlink()
         told = explain(TUNED)
         assert problems(told) == ["CredentialsError"]
@@ -370,6 +374,7 @@ class TestTheForms:
             credentials=AnonymousCredentials(),
             scopes=["https://example.com/" + "x" * 90, CLOUD_PLATFORM],
             default_metadata=[("x-a-very-long-name-of-a-header", "1")],
+            client_options=GATEWAY,
         )
         lines = str(explain(TUNED)).splitlines()
         # The settings' column begins at 32: what is longer than the rest is a path, or the scope.

@@ -1,0 +1,78 @@
+"""What a model's name tells before anything is sent: misspelt, retired, or not served any more."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from genai_config import _models
+from genai_config._auth import refusals
+from genai_config._auth.refusals import Answer, Meaning, Sent
+from genai_config._routing.decision import CLOUD_PLATFORM, TUNED_PREFIX, TUNED_SCOPES
+from genai_config._settings.secrets import scrub
+
+if TYPE_CHECKING:
+    from genai_config._settings.model import GenAIConfig
+
+GOOGLES = "generativelanguage.googleapis.com"
+
+_PREFIXES = ("models/", TUNED_PREFIX, "corpora/", "projects/", "publishers/")
+
+
+def is_googles(host: str) -> bool:
+    """Whether a host is Google's Gemini API."""
+    return host == GOOGLES or host.endswith((f".{GOOGLES}", f"-{GOOGLES}"))
+
+
+def host_of(config: GenAIConfig) -> str:
+    """The host of the Gemini API's endpoint."""
+    endpoint = config.client_options.api_endpoint or GOOGLES
+    return urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}").hostname or ""
+
+
+def on_vertex(config: GenAIConfig, model: str) -> bool:
+    """Whether requests on a model go to Vertex AI."""
+    if model.startswith(TUNED_PREFIX):
+        return model in dict(config.tuned_endpoints)
+    return model.startswith(("projects/", "publishers/")) or config.backend == "vertex"
+
+
+def scopes(config: GenAIConfig, model: str) -> tuple[str, ...]:
+    """The OAuth scopes that requests on a model ask for; those of tuned models are the widest."""
+    return config.scopes or ((CLOUD_PLATFORM,) if on_vertex(config, model) else TUNED_SCOPES)
+
+
+def problem(config: GenAIConfig | None, model: str, now: float) -> Meaning | None:
+    """Why requests on a model will fail, whatever the credentials; None: nothing is known.
+
+    Args:
+        config: The configuration in force; None: there is none.
+        model: The model as it was given.
+        now: The time, in seconds since the epoch.
+    """
+    start, slash, _ = model.partition("/")
+    if slash and f"{start}/" not in _PREFIXES:
+        near = difflib.get_close_matches(f"{start}/", _PREFIXES, n=1)
+        meant = near[0] if near else TUNED_PREFIX
+        return Meaning(
+            "misspelt model",
+            f"{scrub(model)!r} is not the name of a resource.",
+            f"did you mean {scrub(model.replace(f'{start}/', meant, 1))!r}?",
+        )
+    vertex = config is not None and on_vertex(config, model)
+    if config is not None and not vertex and not is_googles(host_of(config)):
+        return None  # a gateway, or a server for tests, has models of its own
+    retirement = _models.retirement(model)
+    if retirement is None and (vertex or not model.startswith(TUNED_PREFIX)):
+        return None
+    if retirement is not None:
+        today = dt.datetime.fromtimestamp(now, dt.timezone.utc).date().isoformat()
+        day = retirement.vertex if vertex else retirement.gemini
+        if not day or day > today:
+            return None
+    place: refusals.Place = "vertex" if vertex else "gemini"
+    found = refusals.meaning(Sent("none", place, model), Answer(404))
+    # What is rerouted is answered by its successor.
+    return found if found and found.name in ("tuned model gone", "retired model") else None
