@@ -12,7 +12,7 @@ from genai_config._diagnosis.layout import wrapped
     ("text", "command"),
     [
         (f"log in with the scopes: {login_command()} (a key needs none).", login_command()),
-        ("gcloud projects add-iam-policy-binding p --member='user:YOU or NAME' --role=r; try again.",
+        ("gcloud projects add-iam-policy-binding p --member='user:YOU or NAME' --role=r; try it.",
          "gcloud projects add-iam-policy-binding p --member='user:YOU or NAME' --role=r"),
         ("first of all export KEY=\"$(printf %s \"$KEY\" | tr -d '[:space:]')\"",
          "export KEY=\"$(printf %s \"$KEY\" | tr -d '[:space:]')\""),
