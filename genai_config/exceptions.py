@@ -94,5 +94,9 @@ class EnvironmentValueWarning(GenAIConfigWarning):
     """An environment variable holds a value that cannot be, and is left out."""
 
 
+class UnusedScopeWarning(GenAIConfigWarning):
+    """``override(…)`` or the like was called, and neither entered nor used as a decorator."""
+
+
 class RawConfigureWarning(GenAIConfigWarning):
     """A raw ``genai.configure()`` dropped settings."""

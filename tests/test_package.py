@@ -20,7 +20,8 @@ ROOMS = {
     "exceptions": (),
     "_models": (),
     "_settings": (
-        "environment", "secrets", "callables", "keys", "validation", "patch", "model", "state",
+        "environment", "secrets", "given", "primitives", "callables", "keys", "addresses",
+        "validation", "patch", "model", "state",
     ),
     "_routing": ("decision",),
     "_transport": (
@@ -179,6 +180,8 @@ def test_only_the_sdks_side_imports_the_sdk(module: str) -> None:
         "_settings.environment",
         "_settings.callables",
         "_settings.patch",
+        "_settings.primitives",
+        "_settings.addresses",
         "_settings.validation",
         "_settings.secrets",
         "_settings.keys",

@@ -47,6 +47,7 @@ RAISED_BY = {
         'os.environ["GEMINI_API_KEY"] = "one"\nos.environ["GOOGLE_API_KEY"] = "two"\nget_config()'
     ),
     "EnvironmentValueWarning": 'os.environ["GOOGLE_CLOUD_LOCATION"] = "evil.com/"\nget_config()',
+    "UnusedScopeWarning": 'override(transport="rest")',
     "RawConfigureWarning": 'safe_configure(api_key=KEY)\ngenai.configure(transport="grpc")',
 }
 """Lines that really raise each error, or issue each warning, on the local server."""
@@ -105,7 +106,7 @@ def message(name: str) -> str:
         RuntimeError: They did not raise it.
     """
     with ExitStack() as undo:
-        undo.enter_context(warnings.catch_warnings())
+        said = undo.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("ignore")
         import google.generativeai as genai
 
@@ -120,21 +121,26 @@ def message(name: str) -> str:
         names |= {"KEY": server.api_key(), "WORKLOAD": workload}
         kind: type[Exception] = getattr(exceptions, name)
         if issubclass(kind, Warning):
-            warnings.simplefilter("error", kind)
+            warnings.simplefilter("always", kind)
+        raised: object = None
         try:
             exec(compile(RAISED_BY[name], "app.py", "exec"), names)  # noqa: S102 -- our own
-        except kind as raised:
-            said = str(raised)
+        except kind as error:
+            raised = error
+        finally:
+            server.tokens.release()
+        if said:
+            raised = said[0].message
+        if raised is not None:
+            text = str(raised)
             # Folders and ports are new each time; these are such as a reader has.
             for made, shown in (
                 (os.environ["CLOUDSDK_CONFIG"], "~/.config/gcloud"),
                 (workload, "workload.json"),
                 (server.metadata_host, "localhost:8080"),
             ):
-                said = said.replace(made, shown)
-            return said
-        finally:
-            server.tokens.release()
+                text = text.replace(made, shown)
+            return text
     raise RuntimeError(f"{name} was not raised by:\n{RAISED_BY[name]}")
 
 

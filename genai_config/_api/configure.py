@@ -3,57 +3,70 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from genai_config._api.scopes import checked_patch
+from genai_config._api.scopes import check_files
 from genai_config._settings import state as _state
+from genai_config._settings.patch import combine, make_patch
 from genai_config._settings.state import Layer, Origin, state
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    import datetime as dt
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from google.api_core.client_options import ClientOptions
     from google.api_core.gapic_v1.client_info import ClientInfo
-    from google.auth.credentials import Credentials
     from google.generativeai.generative_models import GenerativeModel
+    from google.generativeai.types import (
+        content_types,
+        generation_types,
+        safety_types,
+    )
 
+    from genai_config._settings.given import (
+        Auth,
+        Backend,
+        ExistingModels,
+        GivenCredentials,
+        GivenEndpoints,
+        GivenHeaders,
+        GivenKey,
+        GivenOptions,
+        RawConfigure,
+        Transport,
+        TunedTransport,
+    )
     from genai_config._settings.model import GenAIConfig
-    from genai_config._settings.patch import Unset
+    from genai_config._settings.patch import Patch, Unset
+    from genai_config._settings.secrets import Secret
 
 
 def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spelt out
+    config: GenAIConfig | Mapping[str, Any] | None = None,
+    /,
     *,
-    api_key: str | Unset | None = None,
-    credentials: (
-        Credentials
-        | Mapping[str, Any]
-        | str
-        | os.PathLike[str]
-        | Callable[[], str | tuple[str, dt.datetime | float | None]]
-        | Unset
-        | None
-    ) = None,
-    transport: str | Unset | None = None,
-    client_options: ClientOptions | Mapping[str, Any] | Unset | None = None,
+    api_key: GivenKey | Unset | None = None,
+    credentials: GivenCredentials | Unset | None = None,
+    transport: Transport | Unset | None = None,
+    client_options: GivenOptions | Unset | None = None,
     client_info: ClientInfo | Unset | None = None,
-    default_metadata: Iterable[tuple[str, str | bytes]] | Unset | None = None,
-    auth: str | Unset | None = None,
-    tuned_transport: str | Unset | None = None,
+    default_metadata: GivenHeaders | Unset | None = None,
+    auth: Auth | Unset | None = None,
+    tuned_transport: TunedTransport | Unset | None = None,
     scopes: Sequence[str] | Unset | None = None,
     quota_project: str | Unset | None = None,
     timeout: float | Unset | None = None,
     auth_timeout: float | Unset | None = None,
-    proxy: str | Unset | None = None,
+    proxy: str | Secret | Unset | None = None,
     ca_certs: str | os.PathLike[str] | Unset | None = None,
     project: str | Unset | None = None,
     location: str | Unset | None = None,
     endpoint: str | Unset | None = None,
-    raw_configure: str | Unset | None = None,
-    existing_models: str | Unset | None = None,
-    backend: str | Unset | None = None,
-    tuned_endpoints: Mapping[str, str | Unset | None] | Unset | None = None,
+    raw_configure: RawConfigure | Unset | None = None,
+    existing_models: ExistingModels | Unset | None = None,
+    backend: Backend | Unset | None = None,
+    tuned_endpoints: GivenEndpoints | Unset | None = None,
     vertex_endpoint: str | Unset | None = None,
     **unknown: NoReturn,
 ) -> GenAIConfig:
@@ -63,6 +76,9 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
     empty API key) means "not given"; UNSET clears a setting.
 
     Args:
+        config: A configuration to put in force whole, in place of all that was configured before;
+            the environment and the defaults give what it leaves out. Or a mapping of settings,
+            which merges as keywords do; keywords go before it.
         api_key: The API key, for everything that takes one.
         credentials: google-auth credentials, a key file's path or its content, or a function that
             gives an access token, which is used until the service refuses it, or (token, expiry),
@@ -105,13 +121,55 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
         ConfigurationError: A value is refused; nothing has changed.
         InvalidCredentialsError: The key file given cannot be used; nothing has changed.
     """
-    settings = {**locals()}
-    settings.update(settings.pop("unknown"))
-    layer = Layer(checked_patch(settings), Origin("safe_configure", _state.call_site()))
+    settings: dict[str, Any] = {
+        "api_key": api_key,
+        "credentials": credentials,
+        "transport": transport,
+        "client_options": client_options,
+        "client_info": client_info,
+        "default_metadata": default_metadata,
+        "auth": auth,
+        "tuned_transport": tuned_transport,
+        "scopes": scopes,
+        "quota_project": quota_project,
+        "timeout": timeout,
+        "auth_timeout": auth_timeout,
+        "proxy": proxy,
+        "ca_certs": ca_certs,
+        "project": project,
+        "location": location,
+        "endpoint": endpoint,
+        "raw_configure": raw_configure,
+        "existing_models": existing_models,
+        "backend": backend,
+        "tuned_endpoints": tuned_endpoints,
+        "vertex_endpoint": vertex_endpoint,
+    }
+    patch = make_patch({**settings, **unknown})
+    whole = False
+    if config is not None:
+        below, whole = _patch_of(config)
+        patch = combine(below, patch)
+    check_files(patch)
+    layer = Layer(patch, Origin("safe_configure", _state.call_site()))
     from genai_config._sdk import manager
 
-    manager.install(layer)
+    manager.install(layer, alone=whole)
     return state.current().config
+
+
+def _patch_of(config: object) -> tuple[Patch, bool]:
+    """What a configuration or a mapping says, and whether it stands for the whole."""
+    if isinstance(config, Mapping):
+        return make_patch(config), False
+    from genai_config._settings import model
+
+    if isinstance(config, model.GenAIConfig):
+        return model.patch_of(config), True
+    raise ConfigurationError(
+        f"safe_configure() takes a GenAIConfig or a mapping, not {type(config).__name__}.",
+        'safe_configure(api_key="…"), for example.',
+    )
 
 
 def get_config() -> GenAIConfig:
@@ -143,15 +201,35 @@ def uninstall() -> None:
         sdk.uninstall()
 
 
-def generative_model(*args: Any, **kwargs: Any) -> GenerativeModel:
+def generative_model(  # noqa: PLR0913, PLR0917 -- the SDK's own signature
+    model_name: str | None = None,
+    safety_settings: safety_types.SafetySettingOptions | None = None,
+    generation_config: generation_types.GenerationConfigType | None = None,
+    tools: content_types.FunctionLibraryType | None = None,
+    tool_config: content_types.ToolConfigType | None = None,
+    system_instruction: content_types.ContentType | None = None,
+) -> GenerativeModel:
     """A ``genai.GenerativeModel`` that keeps the configuration in force where it is made.
 
     Args:
-        *args: As for ``genai.GenerativeModel``.
-        **kwargs: As for ``genai.GenerativeModel``.
+        model_name: As for ``genai.GenerativeModel``, as is the rest; None: the SDK's own default.
+        safety_settings: The default safety filters.
+        generation_config: The default parameters of generation.
+        tools: Functions and tools that the model may call.
+        tool_config: How it may call them.
+        system_instruction: Instructions that go before every conversation.
     """
     from genai_config._sdk import manager
 
     manager.install()
-    model: GenerativeModel = manager.generative_model(state.current(), *args, **kwargs)
+    given = (
+        ("model_name", model_name),
+        ("safety_settings", safety_settings),
+        ("generation_config", generation_config),
+        ("tools", tools),
+        ("tool_config", tool_config),
+        ("system_instruction", system_instruction),
+    )
+    arguments = {name: value for name, value in given if value is not None}
+    model: GenerativeModel = manager.generative_model(state.current(), **arguments)
     return model

@@ -14,12 +14,16 @@ from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,
     CredentialsNotFoundError,
+    UnusedScopeWarning,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from typing_extensions import Unpack
+
     from genai_config._auth.token_source import TokenSource
+    from genai_config._settings.given import Settings
     from genai_config._settings.model import GenAIConfig
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -28,27 +32,50 @@ F = TypeVar("F", bound="Callable[..., Any]")
 def checked_patch(settings: Mapping[str, Any]) -> Patch:
     """As `make_patch`, and the files that settings name are looked at as well."""
     patch = make_patch(settings)
-    if patch.values.get("credentials", UNSET) is not UNSET:
-        from genai_config._auth import credentials, key_files
+    check_files(patch)
+    return patch
 
-        credentials.check(patch.values["credentials"])
-    ca_certs = patch.values.get("ca_certs", UNSET)
+
+def check_files(patch: Patch) -> None:
+    """Looks at the files that settings name.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
+    credentials, ca_certs = (patch.values.get(n, UNSET) for n in ("credentials", "ca_certs"))
+    if credentials is not UNSET:
+        from genai_config._auth import credentials as found
+
+        found.check(credentials)
     if ca_certs is not UNSET:
-        from genai_config._auth import credentials, key_files
+        from genai_config._auth import key_files
 
         key_files.check_ca_certs(ca_certs)
-    return patch
 
 
 class Scope:
     """A change of settings for one thread or task, while a ``with`` block or a function runs.
 
     One object may be entered any number of times, nested or at once from several threads.
-    Under ``async with``, looking for credentials leaves the event loop free.
+    Under ``async with``, looking for credentials leaves the event loop free. One that is thrown
+    away without ever having been entered warns: it had no effect.
     """
+
+    _used = True  # until it is whole
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._layer = Layer(checked_patch(settings), Origin("override", _state.call_site()))
+        self._used = False
+
+    def __del__(self) -> None:
+        if not self._used:
+            self._used = True
+            _state.warn(
+                "A scope of genai_config was made and never entered: it had no effect. "
+                "Write `with override(…):`, or decorate a function with it.",
+                UnusedScopeWarning,
+                self._layer.origin.place,
+            )
 
     def _prepare(self) -> Layer:
         """The layer to put in force, after the checks that belong to entering."""
@@ -62,20 +89,26 @@ class Scope:
         """The layers that `_prepare` may have chosen."""
         return (self._layer,)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> GenAIConfig:
+        self._used = True
         state.enter(self._prepare())
+        return state.current().config
 
     def __exit__(self, *error: object) -> None:
+        self._used = True  # by hand, and perhaps where nobody has entered it
         state.leave(*self._layers())
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> GenAIConfig:
+        self._used = True
         state.enter(await self._prepare_async())
+        return state.current().config
 
     async def __aexit__(self, *error: object) -> None:
         state.leave(*self._layers())
 
     def __call__(self, function: F) -> F:
         """Decorates a function, a coroutine function or a generator of either kind."""
+        self._used = True
 
         def prepare() -> _Inside:
             return _Inside(self._prepare())
@@ -122,10 +155,17 @@ class _Checked(Scope):
 class _TunedModels(_Checked):
     def __init__(self, settings: dict[str, Any]) -> None:
         transport = settings.pop("transport", None)
+        if transport is not None and settings.get("tuned_transport") is not None:
+            raise ConfigurationError(
+                "tuned_models(transport=…, tuned_transport=…): inside, both are the transport of "
+                "the tuned models.",
+                "give one of them.",
+            )
         if transport is not None:
             settings["tuned_transport"] = "grpc" if transport == "grpc_asyncio" else transport
         super().__init__({**settings, "auth": settings.get("auth") or "oauth"})
         if self._layer.patch.values["auth"] == "api_key":
+            self._used = True  # nobody will get it
             raise ConfigurationError(
                 'tuned_models(auth="api_key"): tuned models take OAuth credentials alone.',
                 'leave auth out, or base_models(auth="api_key") for base models.',
@@ -137,7 +177,7 @@ class _TunedModels(_Checked):
 
 
 class _BaseModels(_Checked):
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self._forced = {
             auth: Layer(combine(self._layer.patch, Patch({"auth": auth})), self._layer.origin)
@@ -202,11 +242,11 @@ def _config_with(layer: Layer) -> GenAIConfig:
     return state.preview(manager.with_adopted, layer).config
 
 
-def override(**settings: Any) -> Scope:
+def override(**settings: Unpack[Settings]) -> Scope:
     """Changes settings for this thread or task alone, for a ``with`` block or a function.
 
     Nests, may be entered again, and is undone on any exit. What it does not change follows later
-    calls of `safe_configure`.
+    calls of `safe_configure`. ``with override(…) as config`` gives the configuration inside.
 
     Args:
         **settings: As for `safe_configure`; None leaves a setting alone, UNSET clears it.
@@ -217,7 +257,7 @@ def override(**settings: Any) -> Scope:
     return Scope(settings)
 
 
-def tuned_models(**settings: Any) -> Scope:
+def tuned_models(**settings: Unpack[Settings]) -> Scope:
     """As `override`, for tuned models: every request inside goes by OAuth.
 
     Entering it fails, with the remedy, when no OAuth credentials can be found.
@@ -228,10 +268,10 @@ def tuned_models(**settings: Any) -> Scope:
     Raises:
         ConfigurationError: A value is refused, ``auth="api_key"`` among them.
     """
-    return _TunedModels(settings)
+    return _TunedModels({**settings})
 
 
-def base_models(**settings: Any) -> Scope:
+def base_models(**settings: Unpack[Settings]) -> Scope:
     """As `override`, for base models: every request inside goes by the API key, if there is one.
 
     Without a key, or with ``auth="oauth"`` in force, it is OAuth. Entering it fails, with the

@@ -10,6 +10,8 @@ from genai_config._settings import callables
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from typing_extensions import Self
+
 _log = logging.getLogger("genai_config.tokens")
 
 
@@ -36,11 +38,24 @@ _watchers: dict[
 ] = {}
 
 
+class TokenWatch:
+    """Ends a `watch_tokens` when it is called, or when its ``with`` block is left."""
+
+    def __call__(self) -> None:
+        _watchers.pop(self, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self()
+
+
 def watch_tokens(
     *,
     on_refresh: Callable[[TokenEvent], object] | None = None,
     on_failure: Callable[[TokenEvent], object] | None = None,
-) -> Callable[[], None]:
+) -> TokenWatch:
     """Has functions called whenever an access token was fetched, or could not be.
 
     They run in the thread that has fetched it, after those who waited for it went on; several may
@@ -51,7 +66,8 @@ def watch_tokens(
         on_failure: Called with a `TokenEvent` for each failure, those in the background included.
 
     Returns:
-        A function that ends the watching; it may be called more than once.
+        What ends the watching: a function, which may be called more than once, and a context
+        manager.
 
     Raises:
         ConfigurationError: One of them cannot be called with an event, or has to be awaited.
@@ -59,13 +75,9 @@ def watch_tokens(
     for name, callback in (("on_refresh", on_refresh), ("on_failure", on_failure)):
         if callback is not None:
             callables.check(name, callback, "event")
-    watcher = object()
-    _watchers[watcher] = (on_refresh, on_failure)
-
-    def stop() -> None:
-        _watchers.pop(watcher, None)
-
-    return stop
+    watch = TokenWatch()
+    _watchers[watch] = (on_refresh, on_failure)
+    return watch
 
 
 def tell(event: TokenEvent) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from genai_config._models import MODEL
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
-from genai_config._settings import keys, validation
+from genai_config._settings import addresses, keys, validation
 from genai_config._settings.secrets import scrub
 from genai_config.exceptions import (
     APIKeyRequiredError,
@@ -231,7 +231,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
                 f"base_url= is the whole URL, and {', '.join(parts)} would be part of it.",
                 f"leave out base_url, or {', '.join(parts)}.",
             )
-        url = _with_scheme(validation.api_endpoint(base_url, "base_url") or "")
+        url = _with_scheme(addresses.api_endpoint(base_url, "base_url") or "")
         place = _place_in(url)
         chosen = chosen or _backend_of(url, place, base_url)
     chosen = chosen or _configured(config, place, os.environ if environ is None else environ)

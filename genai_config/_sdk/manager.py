@@ -117,8 +117,10 @@ def is_installed() -> bool:
     return isinstance(client_lib._client_manager, ClientManager)
 
 
-def install(layer: Layer | None = None) -> None:
+def install(layer: Layer | None = None, *, alone: bool = False) -> None:
     """Puts our manager into the SDK, if it is not there, and publishes a layer with it.
+
+    The layer goes on top of the others, or `alone` in their place.
 
     What a raw `genai.configure()` had set before is adopted as the lowest layer; mocks that were
     planted in the SDK's manager are taken over.
@@ -129,12 +131,15 @@ def install(layer: Layer | None = None) -> None:
     with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
-            if layer is not None:
+            if layer is not None and alone:
+                state.replace(lambda _: (layer,))
+            elif layer is not None:
                 state.publish(layer)
             return
         ours = ClientManager(current)
         ours.clients.update(_planted(current))
-        state.replace(lambda layers: (*with_adopted(layers), *([layer] if layer else [])))
+        below = (lambda _: ()) if alone else with_adopted
+        state.replace(lambda layers: (*below(layers), *([layer] if layer else [])))
         client_lib._client_manager = ours
 
 

@@ -5,31 +5,44 @@ Loaded at first use: importing the package costs no pydantic.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
     ValidationError,
-    ValidationInfo,
-    field_serializer,
-    field_validator,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from genai_config._settings import environment, validation
 from genai_config._settings.callables import name_of
+from genai_config._settings.given import (
+    Auth,
+    Backend,
+    ExistingModels,
+    RawConfigure,
+    Transport,
+    TunedTransport,
+)
 from genai_config._settings.patch import UNSET, Patch, combine, environment_value, make_patch
 from genai_config._settings.secrets import MASK, Secret, SecretMapping, refuse_pickling
 from genai_config._settings.validation import ClientInfo
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing_extensions import Unpack
+
+    from genai_config._settings.given import Settings
 
 DEFAULT_AUTH_TIMEOUT = 30.0
 """Seconds that finding credentials and fetching a token may take, unless configured."""
@@ -38,32 +51,97 @@ DEFAULT_AUTH_TIMEOUT = 30.0
 _CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie|passw|credential|session|signature")
 
 
-class _Model(BaseModel):
+def _without_input(error: ValidationError) -> ValidationError:
+    """The same error, with asterisks in place of what was given."""
+    lines = []
+    # hide_input_in_errors is about str() alone: errors() and json() would show it.
+    for line in error.errors(include_url=False):
+        ours = line.get("ctx", {}).get("error")
+        lines.append(
+            InitErrorDetails(
+                type=PydanticCustomError(
+                    line["type"], str(ours or line["msg"]), {"error": ours} if ours else None
+                ),
+                loc=line["loc"],
+                input=MASK,
+            )
+        )
+    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
+
+
+def _in_our_words(error: ValidationError) -> ConfigurationError:
+    """The error of this library for what pydantic has refused."""
+    found = []
+    for line in error.errors(include_url=False):
+        ours = line.get("ctx", {}).get("error")
+        if not isinstance(ours, ConfigurationError):
+            place = ".".join(str(part) for part in line["loc"]) or "The configuration"
+            ours = ConfigurationError(f"{place}: {line['msg']}.", "give a value of that type.")
+        found.append(ours)
+    if len(found) == 1:
+        return found[0]
+    return ConfigurationError(
+        " ".join(one.problem for one in found),
+        "; ".join(dict.fromkeys(one.remedy for one in found)),
+    )
+
+
+def _refusing(validate: Any) -> Any:
+    """One of pydantic's ways to make a model, whose errors are those of this library."""
+
+    @functools.wraps(validate)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return validate(*args, **kwargs)
+        except ValidationError as error:
+            refused = _in_our_words(error)
+        del args, kwargs  # a report with the locals of each frame would show them
+        raise refused
+
+    return checked
+
+
+class _Model(
+    BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+):
     """A frozen model whose errors hold nothing of what they refuse."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
-    )
+    _NAMES: ClassVar[str]
 
     @model_validator(mode="wrap")
     @classmethod
-    def _without_input(cls, value: Any, validate: Any) -> Any:
-        if isinstance(value, dict):
-            value = {name: given for name, given in value.items() if given is not None}
-        # hide_input_in_errors is about str() alone: errors() and json() would show it.
+    def _checked(cls, value: Any, validate: Any) -> Any:
+        if isinstance(value, Mapping):
+            value = {n: given for n, given in value.items() if given not in (None, UNSET)}
         try:
-            return validate(value)
+            unknown = [n for n in value if n not in cls.model_fields] if type(value) is dict else []
+            if not unknown:
+                return validate(value)
+            names = list(cls.model_fields)
+            errors = {str(n): validation.unknown(cls._NAMES, str(n), names) for n in unknown}
+            refused = ValidationError.from_exception_data(
+                cls.__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("unknown", str(error), {"error": error}),
+                        loc=(name,),
+                        input=MASK,
+                    )
+                    for name, error in errors.items()
+                ],
+                hide_input=True,
+            )
         except ValidationError as error:
-            lines = [
-                InitErrorDetails(
-                    type=PydanticCustomError(line["type"], line["msg"]),
-                    loc=line["loc"],
-                    input=MASK,
-                )
-                for line in error.errors(include_url=False)
-            ]
-            refused = ValidationError.from_exception_data(error.title, lines, hide_input=True)
+            refused = _without_input(error)
         raise refused
+
+    if not TYPE_CHECKING:
+        __init__ = _refusing(BaseModel.__init__)
+        # Pydantic calls an __init__ of one's own for a model inside another one, too: the other
+        # one's error is to have a line for each setting.
+        __init__.__pydantic_base_init__ = True
+        model_validate = classmethod(_refusing(BaseModel.model_validate.__func__))
+        model_validate_json = classmethod(_refusing(BaseModel.model_validate_json.__func__))
 
     def __setattr__(self, name: str, value: Any) -> None:
         # pydantic's own error would show the value.
@@ -79,19 +157,40 @@ class _Model(BaseModel):
         )
 
 
-class ClientOptions(_Model):
+def _by(check: Callable[[Any], Any]) -> BeforeValidator:
+    """Has a value checked as `safe_configure` checks it."""
+    return BeforeValidator(lambda value: None if value is None else check(value))
+
+
+def _number(name: str) -> BeforeValidator:
+    # Settings that come from the environment or from a file are strings.
+    def number(value: Any) -> Any:
+        with contextlib.suppress(ValueError):
+            value = float(value) if isinstance(value, str) else value
+        return validation.SETTINGS[name](value)
+
+    return _by(number)
+
+
+_SECRET_TEXT = WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})
+_SHOWN = PlainSerializer(lambda value: None if value is None else _shown(value))
+_CHECK = validation.SETTINGS
+_OPTION = validation.CLIENT_OPTIONS
+_Object = Annotated[Any, _SHOWN]
+
+
+class ClientOptions(_Model, frozen=True):
     """The client options in force; those with a setting of their own are found there."""
 
-    api_endpoint: str | None = None
-    client_cert_source: Any = None
-    client_encrypted_cert_source: Any = None
-    api_audience: str | None = None
-    universe_domain: str | None = None
+    _NAMES = "client option"
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _check(cls, value: Any, info: ValidationInfo) -> Any:
-        return None if value is None else validation.CLIENT_OPTIONS[str(info.field_name)](value)
+    api_endpoint: Annotated[str | None, _by(_OPTION["api_endpoint"])] = None
+    client_cert_source: Annotated[_Object, _by(_OPTION["client_cert_source"])] = None
+    client_encrypted_cert_source: Annotated[
+        _Object, _by(_OPTION["client_encrypted_cert_source"])
+    ] = None
+    api_audience: Annotated[str | None, _by(_OPTION["api_audience"])] = None
+    universe_domain: Annotated[str | None, _by(_OPTION["universe_domain"])] = None
 
     def __repr_args__(self) -> Any:
         for name, value in self:
@@ -99,85 +198,67 @@ class ClientOptions(_Model):
                 yield name, _Shown(_shown(value))
 
 
-class GenAIConfig(_Model):
+class GenAIConfig(_Model, frozen=True):
     """Everything that decides how a request is sent, frozen; equal and hashed by content.
 
-    Attributes:
-        api_key: The API key; None: none.
-        credentials: google-auth credentials, the path of a key file or its frozen content, or a
-            function that gives a token; None: Application Default Credentials are looked for when
-            needed.
-        transport: "grpc", "grpc_asyncio" or "rest"; None: gRPC.
-        client_options: Endpoint, client certificates, audience and universe domain.
-        client_info: What the SDK reports about its caller; None: the SDK's own.
-        default_metadata: Headers sent with every request, (name, value) pairs.
-        auth: "auto": decided per request; "oauth": OAuth for all; "api_key": never OAuth.
-        tuned_transport: "grpc" or "rest", for tuned models whatever `transport` says.
-        scopes: OAuth scopes; None: those the request needs.
-        quota_project: The project OAuth requests are billed to; None: the credentials' own.
-        timeout: Seconds for a whole call, retries included; None: the SDK's bounds.
-        auth_timeout: Seconds for finding credentials and fetching a token.
-        proxy: URL of an HTTP proxy for these clients alone; None: the environment's.
-        ca_certs: PEM file of the certificate authorities to trust; None: the system's.
-        project: Project of the Vertex AI clients; None: from ADC.
-        location: Location of the Vertex AI clients.
-        endpoint: Endpoint id of the Vertex AI clients.
-        raw_configure: What a raw ``genai.configure()`` does: "warn", "merge", "isolate" or "error".
-        existing_models: Whether models and clients made before a change of the key, the credentials
-            or the endpoint "keep" theirs or "follow".
-        backend: Where base models are served: "gemini" or "vertex".
-        tuned_endpoints: (tuned model, endpoint on Vertex AI) pairs, sorted by model.
-        vertex_endpoint: Host or URL of a gateway for Vertex AI; None: Google's, by location.
+    The attributes are the arguments of `safe_configure`, which says what they mean. They hold
+    checked, immutable values: secrets that are never shown, paths, and pairs sorted by name. None
+    (or an empty tuple) means that nothing was set. In a settings class of your own it is a field
+    like any other: strings, as they come from the environment, are converted.
+
+    Raises:
+        ConfigurationError: A value is refused.
     """
 
-    api_key: Secret | None = None
-    credentials: Any = None
-    transport: Literal["grpc", "grpc_asyncio", "rest"] | None = None
-    client_options: ClientOptions = ClientOptions()
-    client_info: ClientInfo | None = None
-    default_metadata: tuple[tuple[str, str | bytes], ...] = ()
-    auth: Literal["auto", "oauth", "api_key"] = "auto"
-    tuned_transport: Literal["grpc", "rest"] = "grpc"
-    scopes: tuple[str, ...] | None = None
-    quota_project: str | None = None
-    timeout: float | None = None
-    auth_timeout: float = DEFAULT_AUTH_TIMEOUT
-    proxy: Secret | None = None
-    ca_certs: Path | None = None
-    project: str | None = None
-    location: str | None = None
-    endpoint: str | None = None
-    raw_configure: Literal["warn", "merge", "isolate", "error"] = "warn"
-    existing_models: Literal["keep", "follow"] = "keep"
-    backend: Literal["gemini", "vertex"] = "gemini"
-    tuned_endpoints: tuple[tuple[str, str], ...] = ()
-    vertex_endpoint: str | None = None
+    _NAMES = "setting"
+
+    api_key: Annotated[Secret | None, _by(_CHECK["api_key"]), _SHOWN, _SECRET_TEXT] = None
+    credentials: Annotated[_Object, _by(_CHECK["credentials"])] = None
+    transport: Annotated[Transport | None, _by(_CHECK["transport"])] = None
+    client_options: Annotated[
+        ClientOptions,
+        PlainSerializer(
+            lambda options: {n: _shown(item) for n, item in options if item is not None}
+        ),
+    ] = ClientOptions()
+    client_info: Annotated[
+        ClientInfo | None,
+        _by(validation.client_info),
+        PlainSerializer(lambda value: value and value._asdict()),
+        WithJsonSchema({"type": "object"}),
+    ] = None
+    default_metadata: Annotated[
+        tuple[tuple[str, str | bytes], ...],
+        _by(lambda value: _pairs(validation.default_metadata(value))),
+        PlainSerializer(lambda value: [(header, MASK) for header, _ in value]),
+    ] = ()
+    auth: Annotated[Auth, _by(_CHECK["auth"])] = "auto"
+    tuned_transport: Annotated[TunedTransport, _by(_CHECK["tuned_transport"])] = "grpc"
+    scopes: Annotated[tuple[str, ...] | None, _by(_CHECK["scopes"])] = None
+    quota_project: Annotated[str | None, _by(_CHECK["quota_project"])] = None
+    timeout: Annotated[float | None, _number("timeout")] = None
+    auth_timeout: Annotated[float, _number("auth_timeout")] = DEFAULT_AUTH_TIMEOUT
+    proxy: Annotated[Secret | None, _by(_CHECK["proxy"]), _SHOWN, _SECRET_TEXT] = None
+    ca_certs: Annotated[
+        Path | None,
+        PlainValidator(_CHECK["ca_certs"]),  # in JSON, pydantic takes no Path for a path
+        WithJsonSchema({"type": "string", "format": "path"}),
+    ] = None
+    project: Annotated[str | None, _by(_CHECK["project"])] = None
+    location: Annotated[str | None, _by(_CHECK["location"])] = None
+    endpoint: Annotated[str | None, _by(_CHECK["endpoint"])] = None
+    raw_configure: Annotated[RawConfigure, _by(_CHECK["raw_configure"])] = "warn"
+    existing_models: Annotated[ExistingModels, _by(_CHECK["existing_models"])] = "keep"
+    backend: Annotated[Backend, _by(_CHECK["backend"])] = "gemini"
+    tuned_endpoints: Annotated[
+        tuple[tuple[str, str], ...],
+        _by(lambda value: _endpoints(validation.tuned_endpoints(value))),
+    ] = ()
+    vertex_endpoint: Annotated[str | None, _by(_CHECK["vertex_endpoint"])] = None
 
     if TYPE_CHECKING:
         # What is given is wider than what is kept: a key may be a plain string.
-        def __init__(self, **settings: Any) -> None: ...
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _check(cls, value: Any, info: ValidationInfo) -> Any:
-        name = str(info.field_name)
-        if name == "default_metadata":
-            headers = validation.default_metadata(value)
-            return tuple((header, item) for header, items in headers.items() for item in items)
-        if name == "tuned_endpoints":
-            pairs = validation.tuned_endpoints(value).items()
-            return tuple(sorted((model, validation.tuned_endpoint(item)) for model, item in pairs))
-        if value is None or name == "client_options":
-            return value
-        return validation.SETTINGS[name](value)
-
-    @field_serializer("api_key", "credentials", "proxy", "default_metadata", "client_options")
-    def _masked(self, value: Any, info: Any) -> Any:
-        if isinstance(value, ClientOptions):
-            return {name: _shown(item) for name, item in value if item is not None}
-        if info.field_name == "default_metadata":
-            return [(header, MASK) for header, _ in value]
-        return None if value is None else _shown(value)
+        def __init__(self, **settings: Unpack[Settings]) -> None: ...
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> GenAIConfig:
@@ -194,7 +275,7 @@ class GenAIConfig(_Model):
             Patch({name: environment_value(name, *values[0]) for name, values in found.items()})
         )
 
-    def merge(self, **settings: Any) -> GenAIConfig:
+    def merge(self, **settings: Unpack[Settings]) -> GenAIConfig:
         """This configuration with settings changed: a new object, both stay as they are.
 
         Args:
@@ -214,7 +295,7 @@ class GenAIConfig(_Model):
     ) -> GenAIConfig:
         """As `merge`: pydantic's own would put unchecked values into a frozen model."""
         del deep  # nothing in it can change
-        return self.merge(**(update or {}))
+        return build(combine(_flatten(self), make_patch(update or {})))
 
     def __copy__(self) -> GenAIConfig:
         return self
@@ -313,12 +394,34 @@ def build(patch: Patch) -> GenAIConfig:
             "client_options has both client_cert_source and client_encrypted_cert_source.",
             "give one of them, and the other as UNSET if it is set already.",
         )
-    return GenAIConfig(
+    # Every value has been checked when its patch was made.
+    return GenAIConfig.model_construct(
         **settings,
-        client_options=ClientOptions(**options),
+        client_options=ClientOptions.model_construct(**options),
         default_metadata=tuple(headers),
-        tuned_endpoints=tuple(endpoints),
+        tuned_endpoints=tuple(sorted(endpoints)),
     )
+
+
+def patch_of(config: GenAIConfig) -> Patch:
+    """What a configuration says that is not the default, to be put in force anew."""
+    flat = dict(_flatten(config).values)
+    key = config.api_key
+    if key is not None and key.variable is not None and config.credentials is None:
+        found = environment.read(os.environ).get("api_key")
+        if found and found[0] == (key.variable, key.get_secret_value()):
+            del flat["api_key"]  # the environment gives it, and may give another one later
+    fields = GenAIConfig.model_fields
+    return Patch({n: v for n, v in flat.items() if "." in n or v != fields[n].default})
+
+
+def _pairs(headers: Mapping[str, tuple[str | bytes, ...]]) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple((header, item) for header, items in headers.items() for item in items)
+
+
+def _endpoints(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    checked = {model: validation.tuned_endpoint(item) for model, item in given.items()}
+    return tuple(sorted(checked.items()))
 
 
 def _unpickled(values: Mapping[str, Any]) -> GenAIConfig:

@@ -7,29 +7,21 @@ keys of their own, so merging is one rule: the later key wins. UNSET under a gro
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from genai_config._settings import validation
+from genai_config._settings.given import UNSET, Unset
 from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError
 
+__all__ = [
+    "EMPTY", "GROUPS", "UNSET", "Patch", "Unset", "combine", "environment_value", "make_patch",
+    "raw_value",
+]  # fmt: skip
+
 GROUPS = ("client_options", "default_metadata", "tuned_endpoints")
 """The settings whose members merge one by one."""
-
-
-class Unset(enum.Enum):
-    """The type of `UNSET`."""
-
-    UNSET = "UNSET"
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET: Final = Unset.UNSET
-"""Clears a setting, so that nothing below shows through; None means "not given"."""
 
 
 class Patch(NamedTuple):

@@ -125,8 +125,11 @@ class State:
         """
         with self.lock:
             layers = tuple(layer for layer in change(self._published) if layer.patch.values)
-            self._snapshot(layers, self.scopes())
+            scopes = self._scopes.get(self._no_scopes)
+            environ = _environ.fingerprint(os.environ)
+            snapshot = self._snapshot(layers, scopes.layers)
             self._published = layers
+            scopes.made = (layers, environ, snapshot)
 
     def preview(
         self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], *scopes: Layer

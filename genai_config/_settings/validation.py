@@ -7,32 +7,20 @@ ConfigurationError with words for the person who gave it. Nothing here reads a f
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, NamedTuple, get_args
 
-from genai_config._settings import callables, keys
+from genai_config._settings import addresses, callables, given, keys
+from genai_config._settings.primitives import PRINTABLE, refuse_mask, text_of, wrong_type
 from genai_config._settings.secrets import Secret, SecretMapping, scrub
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
 
-TRANSPORTS = ("grpc", "grpc_asyncio", "rest")
-TUNED_TRANSPORTS = ("grpc", "rest")
-AUTH_MODES = ("auto", "oauth", "api_key")
-RAW_CONFIGURE_POLICIES = ("warn", "merge", "isolate", "error")
-EXISTING_MODELS = ("keep", "follow")
-BACKENDS = ("gemini", "vertex")
-
-_PRINTABLE = re.compile(r"[!-~]+")
 _HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
 _HEADER_VALUE = re.compile(r"[ -~]*")
-_HOST = re.compile(
-    r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?"
-)
 # Regions look like europe-west12; `global`, `us` and `eu` are the multi-regions.
 _LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects, and the older
@@ -78,30 +66,16 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
     return UnknownSettingError(f"There is no {what} {name!r}.", nearest(name, known))
 
 
-def _wrong_type(setting: str, value: object, wanted: str, give: str = "") -> ConfigurationError:
-    # The value itself may be a secret in the wrong place: only its type is named.
-    return ConfigurationError(
-        f"{setting} must be {wanted}, not {type(value).__name__}.",
-        f"give {give or f'{setting}= {wanted}'}.",
-    )
-
-
-def _text(setting: str, value: object, wanted: str = "a string") -> str:
-    if not isinstance(value, str):
-        raise _wrong_type(setting, value, wanted)
-    return value.strip()
-
-
 def api_key(value: object) -> Secret | None:
     """A key, trimmed; an empty one is no key, as in the SDK."""
     variable = value.variable if isinstance(value, Secret) else None
     # pydantic's SecretStr, and ours.
     reveal = getattr(value, "get_secret_value", None)
-    key = _text("api_key", reveal() if callable(reveal) else value)
+    key = text_of("api_key", reveal() if callable(reveal) else value)
     if not key:
         return None
     keys.check(key)
-    if not _PRINTABLE.fullmatch(key):
+    if not PRINTABLE.fullmatch(key):
         raise ConfigurationError(
             "The API key holds white space, a control character or a character that is not ASCII "
             f"(it has {len(key)} characters).",
@@ -129,6 +103,7 @@ def credentials(value: object) -> object:
             )
         return SecretMapping(value)
     if isinstance(value, (str, os.PathLike)):
+        refuse_mask("credentials", os.fspath(value))
         if isinstance(value, str) and value.lstrip().startswith(("{", "-----BEGIN")):
             # Taken for a path, the key would be shown wherever paths are.
             raise ConfigurationError(
@@ -146,7 +121,7 @@ def credentials(value: object) -> object:
             # A method can be hashed even where the object it belongs to cannot.
             return value.__call__
         return value
-    raise _wrong_type(
+    raise wrong_type(
         "credentials",
         value,
         "google.auth credentials, the path or the content of a key file, or a function that gives "
@@ -156,7 +131,7 @@ def credentials(value: object) -> object:
 
 def _path(setting: str, value: object) -> Path:
     if not isinstance(value, (str, os.PathLike)):
-        raise _wrong_type(setting, value, "a path")
+        raise wrong_type(setting, value, "a path")
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ConfigurationError(f"{setting} is not a path.", f"give {setting}='/path/to/file'.")
@@ -168,9 +143,11 @@ def ca_certs(value: object) -> Path:
     return _path("ca_certs", value)
 
 
-def _choice(setting: str, known: tuple[str, ...]) -> Callable[[object], str]:
+def _choice(setting: str, choices: Any) -> Callable[[object], str]:
+    known: tuple[str, ...] = get_args(choices)
+
     def check(value: object) -> str:
-        text = _text(setting, value, f"one of {', '.join(map(repr, known))}")
+        text = text_of(setting, value, f"one of {', '.join(map(repr, known))}")
         if text not in known:
             raise ConfigurationError(
                 f"{setting}={scrub(text)!r} is not known; it is one of: {', '.join(known)}.",
@@ -185,7 +162,7 @@ def _pattern(
     setting: str, pattern: re.Pattern[str], example: str
 ) -> Callable[[object], str | None]:
     def check(value: object) -> str | None:
-        text = _text(setting, value)
+        text = text_of(setting, value)
         if text and not pattern.fullmatch(text):
             raise ConfigurationError(
                 f"{setting}={scrub(text)!r} is no {setting.replace('_', ' ')}.",
@@ -201,7 +178,7 @@ def seconds(setting: str) -> Callable[[object], float]:
 
     def check(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _wrong_type(setting, value, "a number of seconds", f"{setting}=30, for example")
+            raise wrong_type(setting, value, "a number of seconds", f"{setting}=30, for example")
         if not 0 < value <= threading.TIMEOUT_MAX:
             raise ConfigurationError(
                 f"{setting}={value} is no bound.", f"give {setting}= a number of seconds above 0."
@@ -216,10 +193,10 @@ def scopes(value: object) -> tuple[str, ...] | None:
     if isinstance(value, str):
         value = re.split(r"[\s,]+", value.strip())
     if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
-        raise _wrong_type("scopes", value, "a sequence of strings")
-    kept = tuple(dict.fromkeys(_text("scopes", scope) for scope in value))
+        raise wrong_type("scopes", value, "a sequence of strings")
+    kept = tuple(dict.fromkeys(text_of("scopes", scope) for scope in value))
     for scope in filter(None, kept):
-        if not _PRINTABLE.fullmatch(scope):
+        if not PRINTABLE.fullmatch(scope):
             raise ConfigurationError(
                 f"{scrub(scope)!r} is no OAuth scope.",
                 "give scopes=['https://www.googleapis.com/auth/cloud-platform'], for example.",
@@ -227,102 +204,14 @@ def scopes(value: object) -> tuple[str, ...] | None:
     return tuple(filter(None, kept)) or None
 
 
-def _split(setting: str, text: str) -> SplitResult:
-    problem = f"{setting} is no address"
-    if not _PRINTABLE.fullmatch(text):
-        raise ConfigurationError(
-            f"{problem}: it holds white space, a control character or a character that is "
-            "not ASCII.",
-            f"give {setting}='host' or 'host:port'.",
-        )
-    try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
-        port_is_zero = parts.port == 0
-    except ValueError:
-        raise ConfigurationError(
-            f"{problem}: its port is no number up to 65535, or its brackets do not close.",
-            f"give {setting}='host:443', for example.",
-        ) from None
-    host = parts.hostname or ""
-    no_port = port_is_zero or parts.netloc.endswith(":")
-    if no_port or not (_HOST.fullmatch(host) or _is_ip(host)):
-        raise ConfigurationError(
-            f"{problem}: there is no host in it, or a host or a port that cannot be.",
-            f"give {setting}='host' or 'host:port'.",
-        )
-    return parts
-
-
-def _with_plain_scheme(address: str) -> str:
-    """The address with its scheme in lower case: gRPC and the SDK compare it as it stands."""
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme.lower()}://{rest}" if separator else address
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: the only place where TLS may be left out."""
-    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
-    """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
-    text = _text(setting, value)
-    if not text:
-        return None
-    parts = _split(setting, text)
-    if "@" in parts.netloc:
-        raise ConfigurationError(
-            "The endpoint holds a user name or a password, which would be sent to whoever "
-            "listens there.",
-            "give the host alone, and credentials as api_key= or credentials=.",
-        )
-    if parts.scheme not in ("", "https", "http"):
-        raise ConfigurationError(
-            f"The endpoint has the scheme {parts.scheme!r}.",
-            "give 'host', 'host:port' or 'https://host'.",
-        )
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ConfigurationError(
-            f"The endpoint http://{parts.netloc} is not this machine: the credentials would travel "
-            "in the clear.",
-            f"give 'https://{parts.netloc}'.",
-        )
-    if parts.query or parts.fragment:
-        raise ConfigurationError(
-            "The endpoint holds a query or a fragment.", f"give {parts.netloc!r}."
-        )
-    return _with_plain_scheme(text).rstrip("/")
-
-
-def proxy(value: object) -> Secret | None:
-    """The URL of an HTTP proxy; it may hold a password, so it is a secret."""
-    reveal = getattr(value, "get_secret_value", None)
-    text = _text("proxy", reveal() if callable(reveal) else value)
-    if not text:
-        return None
-    parts = _split("proxy", text)
-    beyond = parts.path.strip("/") or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or beyond:
-        raise ConfigurationError(
-            "proxy is not the address of an HTTP proxy.", "give proxy='http://host:port'."
-        )
-    return Secret(_with_plain_scheme(text))
-
-
 def client_info(value: object) -> ClientInfo:
     """A frozen copy: the SDK writes into the caller's object."""
     if isinstance(value, ClientInfo):
         return value
+    if isinstance(value, Mapping) and value.keys() <= {*ClientInfo._fields}:
+        return ClientInfo(**value)  # as a configuration is dumped
     if not hasattr(value, "user_agent") or not hasattr(value, "to_grpc_metadata"):
-        raise _wrong_type("client_info", value, "a google.api_core ClientInfo")
+        raise wrong_type("client_info", value, "a google.api_core ClientInfo")
     return ClientInfo(*(getattr(value, field, None) for field in ClientInfo._fields))
 
 
@@ -330,17 +219,18 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
     """Headers by lower-cased name, each with its values in order."""
     pairs = value.items() if isinstance(value, Mapping) else value
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
-        raise _wrong_type("default_metadata", value, "a sequence of (name, value) pairs")
+        raise wrong_type("default_metadata", value, "a sequence of (name, value) pairs")
     kept: dict[str, tuple[str | bytes, ...]] = {}
     for pair in pairs:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):  # noqa: PLR2004 -- a pair has two
-            raise _wrong_type("default_metadata", pair, "a sequence of (name, value) pairs")
+            raise wrong_type("default_metadata", pair, "a sequence of (name, value) pairs")
         name, item = pair[0].strip().lower(), pair[1]
         if not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(
                 f"default_metadata: {scrub(pair[0])!r} is no header name.",
                 "use letters, digits, '-', '_' and '.'.",
             )
+        refuse_mask(f"default_metadata: the value of {name!r}", item)
         binary = name.endswith("-bin")
         if not isinstance(item, bytes if binary else str) or not (
             isinstance(item, bytes) or _HEADER_VALUE.fullmatch(item)
@@ -360,7 +250,7 @@ def tuned_endpoints(value: object) -> dict[str, Any]:
         not isinstance(pair, (tuple, list)) or len(pair) != 2  # noqa: PLR2004 -- a pair has two
         for pair in pairs
     ):
-        raise _wrong_type(
+        raise wrong_type(
             "tuned_endpoints", value, "a dict",
             "tuned_endpoints={'tunedModels/mine': 'projects/P/locations/L/endpoints/ID'}",
         )  # fmt: skip
@@ -368,7 +258,7 @@ def tuned_endpoints(value: object) -> dict[str, Any]:
 
 
 def _tuned_model(name: object) -> str:
-    text = _text("tuned_endpoints", name, "a dict of strings")
+    text = text_of("tuned_endpoints", name, "a dict of strings")
     if not _TUNED_MODEL.fullmatch(text):
         plain = _TUNED_MODEL.fullmatch(f"tunedModels/{text}")
         raise ConfigurationError(
@@ -382,7 +272,7 @@ def _tuned_model(name: object) -> str:
 
 def tuned_endpoint(value: object) -> str:
     """An endpoint on Vertex AI: its whole name, or its ID alone."""
-    text = _text("tuned_endpoints", value, "a dict of strings")
+    text = text_of("tuned_endpoints", value, "a dict of strings")
     if not (_VERTEX_ENDPOINT.fullmatch(text) or _ENDPOINT_NAME.fullmatch(text)):
         raise ConfigurationError(
             f"tuned_endpoints: {scrub(text)!r} is not an endpoint on Vertex AI.",
@@ -395,7 +285,7 @@ def tuned_endpoint(value: object) -> str:
 def _callable(setting: str) -> Callable[[object], object]:
     def check(value: object) -> object:
         if not callable(value):
-            raise _wrong_type(setting, value, "a function that gives a certificate and its key")
+            raise wrong_type(setting, value, "a function that gives a certificate and its key")
         return value
 
     return check
@@ -404,31 +294,31 @@ def _callable(setting: str) -> Callable[[object], object]:
 SETTINGS: dict[str, Callable[[Any], Any]] = {
     "api_key": api_key,
     "credentials": credentials,
-    "transport": _choice("transport", TRANSPORTS),
+    "transport": _choice("transport", given.Transport),
     "client_info": client_info,
-    "auth": _choice("auth", AUTH_MODES),
-    "tuned_transport": _choice("tuned_transport", TUNED_TRANSPORTS),
+    "auth": _choice("auth", given.Auth),
+    "tuned_transport": _choice("tuned_transport", given.TunedTransport),
     "scopes": scopes,
     "quota_project": _pattern("quota_project", _PROJECT, "my-project"),
     "timeout": seconds("timeout"),
     "auth_timeout": seconds("auth_timeout"),
-    "proxy": proxy,
+    "proxy": addresses.proxy,
     "ca_certs": ca_certs,
     "project": _pattern("project", _PROJECT, "my-project"),
     "location": _pattern("location", _LOCATION, "us-central1"),
     "endpoint": _pattern("endpoint", _VERTEX_ENDPOINT, "openapi"),
-    "raw_configure": _choice("raw_configure", RAW_CONFIGURE_POLICIES),
-    "existing_models": _choice("existing_models", EXISTING_MODELS),
-    "backend": _choice("backend", BACKENDS),
-    "vertex_endpoint": lambda value: api_endpoint(value, "vertex_endpoint"),
+    "raw_configure": _choice("raw_configure", given.RawConfigure),
+    "existing_models": _choice("existing_models", given.ExistingModels),
+    "backend": _choice("backend", given.Backend),
+    "vertex_endpoint": lambda value: addresses.api_endpoint(value, "vertex_endpoint"),
 }
 
 CLIENT_OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "api_endpoint": api_endpoint,
+    "api_endpoint": addresses.api_endpoint,
     "client_cert_source": _callable("client_options['client_cert_source']"),
     "client_encrypted_cert_source": _callable("client_options['client_encrypted_cert_source']"),
-    "api_audience": _pattern("api_audience", _PRINTABLE, "https://example.googleapis.com/"),
-    "universe_domain": _pattern("universe_domain", _HOST, "googleapis.com"),
+    "api_audience": _pattern("api_audience", PRINTABLE, "https://example.googleapis.com/"),
+    "universe_domain": _pattern("universe_domain", addresses.HOST, "googleapis.com"),
 }
 
 # The same things under the names ClientOptions gives them.

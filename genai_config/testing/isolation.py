@@ -12,8 +12,8 @@ from unittest import mock
 
 import genai_config
 from genai_config._settings import environment as _environment
+from genai_config._settings.addresses import is_loopback
 from genai_config._settings.state import state
-from genai_config._settings.validation import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -8,6 +8,7 @@ import functools
 import inspect
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,
     CredentialsNotFoundError,
+    UnusedScopeWarning,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +99,25 @@ class TestAsAContextManager:
         with override(timeout=1):
             override(timeout=2).__exit__(None, None, None)
             assert timeout() == 1
+
+    async def test_it_gives_the_configuration_inside(self) -> None:
+        """The one that is in force there."""
+        with override(timeout=1), override(transport="rest") as config:
+            assert config is get_config()
+            assert (config.timeout, config.transport) == (1, "rest")
+        async with override(timeout=2) as config:
+            assert config is get_config()
+
+    def test_one_that_is_never_entered_warns(self) -> None:
+        """Once, at the line that made it; one that was used, or could not be made, does not."""
+        with pytest.warns(UnusedScopeWarning, match="never entered") as caught:
+            override(timeout=1)
+        assert [warning.filename for warning in caught] == [__file__]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            override(timeout=1)(len)
+            with pytest.raises(ConfigurationError):
+                override(timeout=-1)
 
     async def test_it_is_an_asynchronous_context_manager_too(self) -> None:
         """With the same effect."""
@@ -533,6 +554,12 @@ class TestModelTypes:
             assert get_config().auth == "oauth"
         assert state.scopes() == ()
 
+    @pytest.mark.parametrize("tuned", ["grpc", "rest"])
+    def test_tuned_models_take_one_transport(self, tuned: Any) -> None:
+        """Inside, `transport` and `tuned_transport` are one; nobody could tell which counts."""
+        with pytest.raises(ConfigurationError, match="give one of them"):
+            tuned_models(transport="rest", tuned_transport=tuned)
+
     def test_base_models_without_anything_fail_on_entry(self) -> None:
         """The error names all that was looked for, and both remedies."""
         with pytest.raises(CredentialsNotFoundError, match=r"GEMINI_API_KEY \(not set") as caught:
@@ -556,7 +583,7 @@ class TestModelTypes:
         ("transport", "expected"),
         [(None, "grpc"), ("rest", "rest"), ("grpc", "grpc"), ("grpc_asyncio", "grpc")],
     )
-    def test_tuned_models_go_by_oauth(self, transport: str | None, expected: str) -> None:
+    def test_tuned_models_go_by_oauth(self, transport: Any, expected: str) -> None:
         """`transport` is that of the tuned models here."""
         with tuned_models(credentials=ANONYMOUS, transport=transport):
             assert (get_config().auth, get_config().tuned_transport) == ("oauth", expected)
@@ -577,7 +604,7 @@ class TestModelTypes:
     def test_tuned_models_by_api_key_are_refused_where_they_are_made(self) -> None:
         """No request inside could ever succeed."""
         with pytest.raises(ConfigurationError, match="OAuth credentials alone") as caught:
-            tuned_models(credentials=ANONYMOUS, auth=" api_key")
+            tuned_models(credentials=ANONYMOUS, auth=" api_key")  # type: ignore[arg-type] # trimmed
         assert caught.value.remedy.startswith("leave auth out")
 
     @pytest.mark.parametrize("scope", [base_models, tuned_models])

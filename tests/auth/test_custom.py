@@ -42,7 +42,7 @@ TUNED = "tunedModels/mine"
 HERE = __name__
 
 
-def source_for(credentials: object, **settings: Any) -> TokenSource:
+def source_for(credentials: Any, **settings: Any) -> TokenSource:
     """The source of tokens of a configuration with these credentials."""
     return _headers.source_for(GenAIConfig(credentials=credentials, **settings), TUNED_SCOPES)
 
@@ -242,7 +242,8 @@ class TestFunctions:
 
     def test_nothing_of_it_is_shown(self) -> None:
         """A configuration shows its name alone, and is not pickled."""
-        config = GenAIConfig(credentials=functools.partial(gives, "ya29.secret"))
+        function: Any = functools.partial(gives, "ya29.secret")
+        config = GenAIConfig(credentials=function)
         for text in (repr(config), json.dumps(config.redacted())):
             assert f"<{HERE}.gives>" in text
             assert "ya29" not in text

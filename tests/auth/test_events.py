@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from genai_config import TokenEvent, reset, watch_tokens
-from genai_config._auth import credentials
+from genai_config._auth import credentials, events
 from genai_config._auth import headers as _headers
 from genai_config._auth.token_source import TokenSource
 from genai_config._settings.model import GenAIConfig
@@ -266,3 +266,14 @@ def test_reset_leaves_those_who_watch(watched: Watched) -> None:
     watched.answer = "ya29.secret"
     watched.source.token()
     assert watched.hear().error is None
+
+
+def test_a_watch_is_a_context_manager() -> None:
+    """Leaving it ends the watching; calling it does, too."""
+    heard: list[TokenEvent] = []
+    event = TokenEvent("x", 1.0, 2.0)
+    with watch_tokens(on_refresh=heard.append) as watch:
+        events.tell(event)
+    events.tell(event)
+    watch()
+    assert heard == [event]

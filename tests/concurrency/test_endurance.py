@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import google.generativeai as genai
 import pytest
@@ -51,7 +51,7 @@ async def ask_async(model: str = BASE) -> None:
     await genai.GenerativeModel(model).generate_content_async("hi")
 
 
-def point(server: GeminiServer, transport: str) -> None:
+def point(server: GeminiServer, transport: Any) -> None:
     """Points every request at the server."""
     safe_configure(
         api_key=server.api_key(),
@@ -71,7 +71,7 @@ class TestNothingGrows:
     # gRPC's and the server's own threads come and go a few at a time.
     MARGIN = 12
 
-    def test_over_scopes(self, server: GeminiServer, transport: str, patience: int) -> None:
+    def test_over_scopes(self, server: GeminiServer, transport: Any, patience: int) -> None:
         """Thousands, entered and left, with a request in some."""
         point(server, transport)
         keys = [server.api_key() for _ in range(50)]
@@ -85,7 +85,7 @@ class TestNothingGrows:
         assert held is not None
         assert max(held.grown()) <= self.MARGIN
 
-    def test_over_tenants(self, server: GeminiServer, transport: str, patience: int) -> None:
+    def test_over_tenants(self, server: GeminiServer, transport: Any, patience: int) -> None:
         """Hundreds, each with a key of its own."""
         point(server, transport)
         held: Held | None = None
@@ -99,7 +99,7 @@ class TestNothingGrows:
         assert max(held.grown()) <= self.MARGIN
         assert len({request.identity for request in server.requests}) == count
 
-    def test_over_event_loops(self, server: GeminiServer, transport: str, patience: int) -> None:
+    def test_over_event_loops(self, server: GeminiServer, transport: Any, patience: int) -> None:
         """A hundred in a row."""
         point(server, transport)
         held: Held | None = None

@@ -73,7 +73,7 @@ def test_url_of_gemini() -> None:
     ],
 )
 def test_the_backend_is_what_is_configured(
-    settings: dict[str, str], arguments: dict[str, str], backend: str, auth: str
+    settings: dict[str, Any], arguments: dict[str, str], backend: str, auth: str
 ) -> None:
     """Arguments go before the configuration; a project alone says nothing."""
     made = target(GenAIConfig(**settings), **arguments)
@@ -89,7 +89,7 @@ def test_the_backend_is_what_is_configured(
         ({"api_key": "k", "auth": "oauth"}, "neither"),
     ],
 )
-def test_an_ambiguity_is_an_error(settings: dict[str, str], found: str) -> None:
+def test_an_ambiguity_is_an_error(settings: dict[str, Any], found: str) -> None:
     """It lists what was found, and says how to choose."""
     with pytest.raises(ConfigurationError, match=found) as caught:
         target(GenAIConfig(**settings))

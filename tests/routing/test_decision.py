@@ -57,7 +57,7 @@ class Case(NamedTuple):
     resource: str
     auth: Literal["auto", "oauth", "api_key"]
     key: Literal["key", "no key"]
-    transport: str | None
+    transport: Any
     called: Literal["sync", "async"]
     result: tuple[str, str, tuple[str, ...]] | type[GenAIConfigError]
 
@@ -182,7 +182,7 @@ def test_a_request_gets_its_route(case: Case) -> None:
     ],
 )
 def test_tuned_models_have_a_transport_of_their_own(
-    tuned_transport: str, transport: str | None, expected: str, *, asynchronous: bool
+    tuned_transport: Any, transport: Any, expected: str, *, asynchronous: bool
 ) -> None:
     """`tuned_transport` decides, `transport` has no say."""
     config = GenAIConfig().merge(tuned_transport=tuned_transport, transport=transport)
@@ -228,7 +228,8 @@ def test_grpc_has_no_path(
     else:
         with pytest.raises(ConfigurationError, match=f'safe_configure\\({setting}="rest"\\)'):
             route(config, *call)
-    assert route(config.merge(**{setting: "rest"}), *call).transport == "rest"
+    rest: dict[str, Any] = {setting: "rest"}
+    assert route(config.merge(**rest), *call).transport == "rest"
 
 
 def test_the_reasons_tell_the_story() -> None:

@@ -379,7 +379,7 @@ def test_timeout_bounds_the_whole_call_retries_included(
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_timeout_does_not_retry_what_the_sdk_does_not(
-    server: GeminiServer, configured: GenAIConfig, transport: str
+    server: GeminiServer, configured: GenAIConfig, transport: Any
 ) -> None:
     """A request that is sent once without a bound is sent once with one."""
     from google.api_core.exceptions import ServiceUnavailable

@@ -65,7 +65,7 @@ def adc_of_a_workload(server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def point(
-    server: GeminiServer, transport: str, options: Any = None, form_of: Any = dict, **settings: Any
+    server: GeminiServer, transport: Any, options: Any = None, form_of: Any = dict, **settings: Any
 ) -> None:
     """Points every request at the server, with client options in one of their forms."""
     endpoint = server.rest_endpoint if transport == "rest" else server.grpc_endpoint
@@ -91,7 +91,7 @@ class TestOAuth:
     @in_both_forms
     @over_both
     def test_quota_project_id(
-        self, server: GeminiServer, transport: str, form_of: Callable[..., Any]
+        self, server: GeminiServer, transport: Any, form_of: Callable[..., Any]
     ) -> None:
         """It is who pays, over REST too."""
         point(server, transport, {"quota_project_id": "my-project"}, form_of)
@@ -101,7 +101,7 @@ class TestOAuth:
     @pytest.mark.usefixtures("adc_of_a_workload")
     @over_both
     def test_quota_project_id_in_the_bare_sdk(
-        self, server: GeminiServer, bare: Callable[..., dict[str, Any]], transport: str
+        self, server: GeminiServer, bare: Callable[..., dict[str, Any]], transport: Any
     ) -> None:
         """There it is lost over REST."""
         ask_as_the_bare_sdk(bare(transport=transport, options={"quota_project_id": "my-project"}))
@@ -112,7 +112,7 @@ class TestOAuth:
     @in_both_forms
     @over_both
     def test_scopes(
-        self, server: GeminiServer, transport: str, form_of: Callable[..., Any]
+        self, server: GeminiServer, transport: Any, form_of: Callable[..., Any]
     ) -> None:
         """The token has these, and no others, where it would have those of tuning."""
         ask_with: list[Any] = [None, {"scopes": [CLOUD_PLATFORM, TUNING, RETRIEVER]}]
@@ -129,7 +129,7 @@ class TestOAuth:
         self,
         server: GeminiServer,
         adc_of_a_workload: str,
-        transport: str,
+        transport: Any,
         form_of: Callable[..., Any],
     ) -> None:
         """It goes before ADC."""
@@ -142,7 +142,7 @@ class TestOAuth:
     @pytest.mark.usefixtures("adc_of_a_workload")
     @over_both
     def test_credentials_file_in_the_bare_sdk(
-        self, server: GeminiServer, bare: Callable[..., dict[str, Any]], transport: str
+        self, server: GeminiServer, bare: Callable[..., dict[str, Any]], transport: Any
     ) -> None:
         """There it is ignored over REST, and somebody else asks."""
         file = os.fspath(server.service_account_file("robot"))
@@ -152,7 +152,7 @@ class TestOAuth:
     @in_both_forms
     @over_both
     def test_api_audience(
-        self, server: GeminiServer, transport: str, form_of: Callable[..., Any]
+        self, server: GeminiServer, transport: Any, form_of: Callable[..., Any]
     ) -> None:
         """A token with scopes has no audience: the service takes it as it is."""
         file = server.service_account_file("robot")
@@ -208,7 +208,7 @@ class TestUniverse:
     @pytest.mark.parametrize("given", ["option", "object", "variable", "both", "none"])
     @over_both
     def test_it_decides_where_requests_go(
-        self, proxy: Refusing, monkeypatch: pytest.MonkeyPatch, transport: str, given: str
+        self, proxy: Refusing, monkeypatch: pytest.MonkeyPatch, transport: Any, given: str
     ) -> None:
         """By the option, else by the variable, else to Google's own."""
         if given in ("variable", "both"):
@@ -233,7 +233,7 @@ class TestUniverse:
 
     @over_both
     def test_credentials_of_the_same(
-        self, server: GeminiServer, of_example: Path, transport: str
+        self, server: GeminiServer, of_example: Path, transport: Any
     ) -> None:
         """They pass."""
         point(server, transport, {"universe_domain": "example.com"}, credentials=of_example)
@@ -242,7 +242,7 @@ class TestUniverse:
 
     @over_both
     def test_credentials_of_another(
-        self, server: GeminiServer, of_example: Path, transport: str
+        self, server: GeminiServer, of_example: Path, transport: Any
     ) -> None:
         """They are refused with both names, and nothing is sent."""
         file = server.service_account_file()
@@ -273,7 +273,7 @@ class TestUniverse:
 
     @over_both
     def test_who_gives_an_endpoint_alone_knows_its_universe(
-        self, server: GeminiServer, of_example: Path, transport: str
+        self, server: GeminiServer, of_example: Path, transport: Any
     ) -> None:
         """What the bare SDK does not look at either."""
         point(server, transport, credentials=of_example)

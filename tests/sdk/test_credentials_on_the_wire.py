@@ -46,7 +46,7 @@ BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 ROBOT = "robot@project.iam.gserviceaccount.com"
 
 
-def point(server: GeminiServer, transport: str = "grpc", **settings: Any) -> None:
+def point(server: GeminiServer, transport: Any = "grpc", **settings: Any) -> None:
     """Points every request at the server, over one transport."""
     endpoint = server.rest_endpoint if transport == "rest" else server.grpc_endpoint
     safe_configure(
@@ -194,7 +194,7 @@ class TestEveryKind:
     @over_both
     @pytest.mark.parametrize("kind", KINDS, ids=str)
     def test_a_tuned_model(
-        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, kind: Kind, transport: str
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, kind: Kind, transport: Any
     ) -> None:
         """Each kind reaches a tuned model, sync, streamed and awaited, with one token for all."""
         given = kind.give(server, monkeypatch)
@@ -212,7 +212,7 @@ class TestEveryKind:
 
     @over_both
     def test_the_scopes_are_those_of_the_request(
-        self, server: GeminiServer, transport: str
+        self, server: GeminiServer, transport: Any
     ) -> None:
         """Tuned models and corpora get a token each, with their scopes and no others."""
         point(server, transport, credentials=server.external_account_file())
@@ -233,7 +233,7 @@ class TestEveryKind:
         assert vars(given) == before
 
     @over_both
-    def test_anonymous_credentials(self, server: GeminiServer, transport: str) -> None:
+    def test_anonymous_credentials(self, server: GeminiServer, transport: Any) -> None:
         """They send no header; the service's answer is the caller's."""
         point(server, transport, credentials=AnonymousCredentials())
         with pytest.raises(Forbidden, match="unregistered callers"):
@@ -243,7 +243,7 @@ class TestEveryKind:
         assert not {"authorization", "x-goog-api-key", "x-goog-user-project"} & set(request.headers)
 
     @over_both
-    def test_google_auths_api_key(self, server: GeminiServer, transport: str) -> None:
+    def test_google_auths_api_key(self, server: GeminiServer, transport: Any) -> None:
         """An API key in google-auth's clothes is an API key."""
         point(server, transport, credentials=api_key.Credentials(server.api_key("mine")))
         ask(BASE)
@@ -301,7 +301,7 @@ class TestQuotaProject:
     @over_both
     @pytest.mark.usefixtures("adc_with_quota")
     def test_the_order(
-        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, transport: str
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, transport: Any
     ) -> None:
         """The file's own, unless the environment names another; a configured one beats both."""
         point(server, transport)
@@ -321,7 +321,7 @@ class TestQuotaProject:
     @over_both
     @pytest.mark.usefixtures("adc_with_quota")
     def test_never_with_a_key(
-        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, transport: str
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, transport: Any
     ) -> None:
         """A key belongs to a project already; the service refuses a second one."""
         monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "env-project")
@@ -333,7 +333,7 @@ class TestQuotaProject:
 class TestDiscovery:
     @in_every_way
     def test_there_are_none(
-        self, server: GeminiServer, tmp_path: Path, transport: str, asking: Callable[[], None]
+        self, server: GeminiServer, tmp_path: Path, transport: Any, asking: Callable[[], None]
     ) -> None:
         """The caller gets our error, which is google-auth's as well, and nothing is sent."""
         point(server, transport)
@@ -349,7 +349,7 @@ class TestDiscovery:
 
     @over_both
     def test_a_bad_file(
-        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, transport: str
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, transport: Any
     ) -> None:
         """A key file that cannot be used is named to the caller, and its secrets are not."""
         info = server.service_account_info()
@@ -366,7 +366,7 @@ class TestDiscovery:
 
     @over_both
     def test_a_new_file_is_noticed(
-        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, transport: str
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, transport: Any
     ) -> None:
         """The variable that appears, the file that is replaced: the next request knows."""
         path = tmp_path / "key.json"
@@ -492,7 +492,7 @@ class TestFailingTokenEndpoint:
     def test_it_answers_with_an_error(
         self,
         server: GeminiServer,
-        transport: str,
+        transport: Any,
         asking: Callable[[], None],
         answer: tuple[int, Any],
         reason: str,
@@ -508,7 +508,7 @@ class TestFailingTokenEndpoint:
 
     @in_every_way
     def test_the_login_is_over(
-        self, server: GeminiServer, transport: str, asking: Callable[[], None]
+        self, server: GeminiServer, transport: Any, asking: Callable[[], None]
     ) -> None:
         """With invalid_grant the remedy is to log in again."""
         path = server.external_account_file("workload")
@@ -531,7 +531,7 @@ class TestFailingTokenEndpoint:
 
     @in_every_way
     def test_nobody_is_there(
-        self, server: GeminiServer, transport: str, asking: Callable[[], None]
+        self, server: GeminiServer, transport: Any, asking: Callable[[], None]
     ) -> None:
         """A connection that is refused is named with its address."""
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -541,7 +541,7 @@ class TestFailingTokenEndpoint:
         assert "Connection refused" in self.failed(asking, url, path).problem
 
     @over_both
-    def test_no_secret_is_passed_on(self, server: GeminiServer, transport: str) -> None:
+    def test_no_secret_is_passed_on(self, server: GeminiServer, transport: Any) -> None:
         """An endpoint that repeats what it was sent does not put it into our error."""
         path = server.external_account_file()
         secrets = ("1//0a-subject-token-of-somebody", "ya29.half-a-token", "hunter2")
@@ -557,7 +557,7 @@ class TestFailingTokenEndpoint:
         assert not [secret for secret in secrets if secret in shown]
 
     @over_both
-    def test_it_recovers(self, server: GeminiServer, transport: str) -> None:
+    def test_it_recovers(self, server: GeminiServer, transport: Any) -> None:
         """The next request tries again, with the same model object."""
         server.tokens.fail(1, status=500)
         point(server, transport, credentials=server.external_account_file())

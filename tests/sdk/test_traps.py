@@ -28,6 +28,7 @@ from genai_config.exceptions import APIKeyRequiredError, ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genai_config._settings.given import Transport
     from genai_config.testing import GeminiServer
 
 Bare = Callable[..., dict[str, Any]]
@@ -159,7 +160,7 @@ def test_trap_6_an_unknown_transport(bare: Bare) -> None:
 
     before = get_config()
     with pytest.raises(ConfigurationError, match="did you mean 'grpc'"):
-        safe_configure(transport="grcp")
+        safe_configure(transport="grcp")  # type: ignore[arg-type] # that is what is tested
     assert get_config() == before
 
 
@@ -226,7 +227,8 @@ def test_trap_9_a_transport_breaks_one_calling_mode(server: GeminiServer, bare: 
     gc.collect()  # what the SDK left half made complains now, not in another test
 
     trust(server, api_key=key)
-    for transport in ("grpc", "grpc_asyncio", "rest"):
+    transports: tuple[Transport, ...] = ("grpc", "grpc_asyncio", "rest")
+    for transport in transports:
         rest = transport == "rest"
         endpoint = server.rest_endpoint if rest else server.grpc_endpoint
         safe_configure(transport=transport, client_options={"api_endpoint": endpoint})

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from google.api_core.client_options import ClientOptions
@@ -21,9 +21,14 @@ from google.auth.credentials import AnonymousCredentials
 from google.oauth2.credentials import Credentials
 from pydantic import BaseModel, ValidationError
 
-from genai_config import UNSET, GenAIConfig, get_config
+from genai_config import UNSET, GenAIConfig, get_config, safe_configure
 from genai_config._settings.secrets import MASK
-from genai_config.exceptions import ConfigurationError, SecretPicklingError
+from genai_config.exceptions import ConfigurationError, SecretPicklingError, UnknownSettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic.json_schema import JsonSchemaMode
 
 WORDS = {
     "key": "AIzaSyMadeUpAndLongEnough0123456789",
@@ -132,7 +137,7 @@ class Embedding(BaseModel):
     genai: GenAIConfig
 
 
-BAD = {
+BAD: dict[str, Any] = {
     "a refused key": {"api_key": f"{KEY} {KEY}"},
     "an unknown name": {"api_kye": KEY},
     "a proxy": {"proxy": f"http://user:{KEY}@host/path"},
@@ -146,13 +151,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("given", BAD.values(), ids=BAD)
-@pytest.mark.parametrize("embedded", [False, True], ids=["alone", "embedded"])
-def test_a_validation_error_holds_nothing_of_what_it_refuses(given: Any, *, embedded: bool) -> None:
+def test_an_embedded_configurations_error_holds_nothing_of_what_it_refuses(given: Any) -> None:
     """Neither its text nor its data, which is what web frameworks send to the client."""
     with pytest.raises(ValidationError) as caught:
-        Embedding.model_validate({"genai": given}) if embedded else GenAIConfig.model_validate(
-            given
-        )
+        Embedding.model_validate({"genai": given})
     error = caught.value
     (line,) = error.errors()
     assert line["input"] == MASK
@@ -160,26 +162,124 @@ def test_a_validation_error_holds_nothing_of_what_it_refuses(given: Any, *, embe
     assert KEY not in f"{error} {error!r} {error.errors()} {error.json()} {printed}"
 
 
-def test_a_validation_error_says_what_is_wrong() -> None:
-    """The words are those of ConfigurationError, and the place is named."""
-    with pytest.raises(ValidationError, match="white space") as caught:
-        GenAIConfig.model_validate({"api_key": "a b"})
-    assert caught.value.errors()[0]["loc"] == ("api_key",)
-    with pytest.raises(ValidationError, match="valid dictionary") as caught:
+@pytest.mark.parametrize("given", BAD.values(), ids=BAD)
+def test_a_configuration_alone_raises_this_librarys_error(given: Any) -> None:
+    """Whichever way it is made, and the values are nowhere in it."""
+    ways: list[Callable[[Any], Any]] = [GenAIConfig.model_validate]
+    if isinstance(given, dict):
+        ways.append(lambda settings: GenAIConfig(**settings))
+    if given is not BAD["another object"]:
+        ways.append(lambda data: GenAIConfig.model_validate_json(json.dumps(data)))
+    for way in ways:
+        with pytest.raises(ConfigurationError) as caught:
+            way(given)
+        printed = "".join(traceback.format_exception(caught.value))
+        assert KEY not in f"{caught.value} {caught.value!r} {printed}"
+        assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_several_wrong_values_are_told_at_once() -> None:
+    """The remedies too; a misspelt name by itself, with the nearest one."""
+    with pytest.raises(ConfigurationError, match=r"white space.* timeout=-1") as caught:
+        GenAIConfig(api_key="a b", timeout=-1)
+    assert "aistudio" in caught.value.remedy
+    with pytest.raises(UnknownSettingError, match="did you mean 'api_key'"):
+        GenAIConfig(api_kye="k")  # type: ignore[call-arg] # that is what is tested
+    with pytest.raises(ConfigurationError, match=r"client_options: .*valid dictionary"):
         GenAIConfig.model_validate({"client_options": 1})
-    assert caught.value.errors()[0]["loc"] == ("client_options",)
+    with pytest.raises(ValidationError, match="white space") as embedded:
+        Embedding.model_validate({"genai": {"api_key": "a b", "timeout": 0}})
+    assert [line["loc"] for line in embedded.value.errors()] == [
+        ("genai", "api_key"), ("genai", "timeout"),
+    ]  # fmt: skip
+
+
+DUMPED = {
+    "a key": {"api_key": KEY},
+    "a header": {"default_metadata": [("x-a", "b")]},
+    "a proxy": {"proxy": "http://host"},
+    "a key file's content": {"credentials": {"type": "x", "private_key": KEY}},
+    "credentials": {"credentials": AnonymousCredentials()},
+}
+
+
+@pytest.mark.parametrize("settings", DUMPED.values(), ids=DUMPED)
+def test_what_a_dump_shows_is_refused_wherever_it_comes_back(settings: dict[str, Any]) -> None:
+    """The asterisks of a secret would be sent as the secret; the error says which way works."""
+    before = safe_configure(transport="rest")
+    config = GenAIConfig().merge(**settings)
+    ways: tuple[Callable[[], Any], ...] = (
+        lambda: safe_configure(**config.model_dump()),
+        lambda: safe_configure(config.model_dump()),
+        lambda: GenAIConfig(**config.model_dump()),
+        lambda: GenAIConfig.model_validate_json(config.model_dump_json()),
+        lambda: GenAIConfig().merge(**config.redacted()),
+    )
+    for back in ways:
+        with pytest.raises(ConfigurationError, match="dump") as caught:
+            back()
+        assert "safe_configure(config)" in caught.value.remedy
+    assert get_config() == before
+
+
+def test_a_configuration_without_secrets_survives_a_dump() -> None:
+    """As data and as JSON; its schema can be written down."""
+    config = everything().merge(
+        api_key=UNSET, credentials="/key.json", proxy=UNSET, default_metadata=UNSET,
+        client_options={"client_cert_source": UNSET},
+    )  # fmt: skip
+    assert GenAIConfig(**config.model_dump()) == config
+    assert GenAIConfig.model_validate_json(config.model_dump_json()) == config
+    modes: tuple[JsonSchemaMode, ...] = ("validation", "serialization")
+    for mode in modes:
+        schema = GenAIConfig.model_json_schema(mode=mode)
+        assert schema["properties"]["api_key"]["writeOnly"]
+        assert schema["properties"].keys() == GenAIConfig.model_fields.keys()
+        json.dumps(schema)
+
+
+def test_strings_are_converted_as_settings_classes_have_them() -> None:
+    """Numbers, scopes and JSON's lists, as they come from variables and files."""
+    made = Embedding.model_validate(
+        {"genai": {"timeout": "5", "auth_timeout": "2.5", "scopes": "a,b", "api_key": KEY,
+                   "default_metadata": [["x-a", "b"]], "client_options": {"api_endpoint": "host"},
+                   "tuned_endpoints": {"tunedModels/a": "1"}, "client_info": {"user_agent": "me"},
+                   "quota_project": None}}
+    ).genai  # fmt: skip
+    assert made == GenAIConfig().merge(
+        timeout=5, auth_timeout=2.5, scopes=["a", "b"], api_key=KEY,
+        default_metadata=[("x-a", "b")], client_options={"api_endpoint": "host"},
+        tuned_endpoints={"tunedModels/a": "1"},
+        client_info=ClientInfo(user_agent="me", python_version=None, grpc_version=None,
+                               api_core_version=None),
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="must be a number of seconds, not str"):
+        GenAIConfig(timeout="soon")  # type: ignore[arg-type] # that is what is tested
+
+
+def test_it_is_a_field_of_pydantic_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of one's own reads it from nested variables."""
+    settings = pytest.importorskip("pydantic_settings")
+    monkeypatch.setenv("APP__GENAI__TIMEOUT", "5")
+    monkeypatch.setenv("APP__GENAI__API_KEY", KEY)
+
+    class Mine(settings.BaseSettings):  # type: ignore[name-defined, misc] # imported if installed
+        model_config: ClassVar = {"env_prefix": "APP__", "env_nested_delimiter": "__"}
+        genai: GenAIConfig = GenAIConfig()
+
+    assert Mine().genai == GenAIConfig().merge(timeout=5, api_key=KEY)
 
 
 def test_it_is_frozen() -> None:
     """Neither it nor its parts can be changed."""
     config = GenAIConfig()
     with pytest.raises(ConfigurationError, match=r"frozen, transport too.\n.*config.merge"):
-        config.transport = "rest"
+        config.transport = "rest"  # type: ignore[misc] # that is what is tested
     with pytest.raises(ConfigurationError, match="frozen") as caught:
         config.__setattr__("api_key", KEY)
     assert KEY not in str(caught.value)
     with pytest.raises(ConfigurationError, match="frozen"):
-        config.client_options.api_endpoint = "host"
+        config.client_options.api_endpoint = "host"  # type: ignore[misc] # likewise
     with pytest.raises(ConfigurationError, match=r"frozen, transport too.\n.*transport=UNSET"):
         del config.transport
     assert config == GenAIConfig()
@@ -255,7 +355,7 @@ def test_unset_gives_back_the_default() -> None:
 def test_merge_refuses_what_safe_configure_refuses() -> None:
     """The error is ours, not pydantic's."""
     with pytest.raises(ConfigurationError, match="did you mean 'rest'"):
-        GenAIConfig().merge(transport="rset")
+        GenAIConfig().merge(transport="rset")  # type: ignore[arg-type] # that is what is tested
 
 
 def test_copies_are_the_configuration_itself() -> None:

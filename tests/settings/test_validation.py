@@ -14,7 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from pydantic import SecretStr
 
 from genai_config import GenAIConfig, override, safe_configure
-from genai_config._settings import validation
+from genai_config._settings import addresses
 from genai_config._settings.patch import make_patch
 from genai_config._settings.secrets import Secret, SecretMapping
 from genai_config._settings.state import state
@@ -452,7 +452,7 @@ def test_client_info_is_copied() -> None:
 )
 def test_what_is_this_machine(host: str, *, loopback: bool) -> None:
     """TLS may be left out here and nowhere else."""
-    assert validation.is_loopback(host) is loopback
+    assert addresses.is_loopback(host) is loopback
 
 
 def test_the_model_checks_what_it_is_given_directly() -> None:

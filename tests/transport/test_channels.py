@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 
-def point(server: GeminiServer, transport: str = "grpc", **settings: Any) -> None:
+def point(server: GeminiServer, transport: Any = "grpc", **settings: Any) -> None:
     """Points every request at the server, over one transport."""
     endpoint = server.rest_endpoint if transport == "rest" else server.grpc_endpoint
     safe_configure(
@@ -149,7 +149,7 @@ class TestSharing:
 
     @lists_sockets
     @pytest.mark.parametrize("transport", ["grpc", "rest"])
-    def test_a_reset_closes_what_is_open(self, server: GeminiServer, transport: str) -> None:
+    def test_a_reset_closes_what_is_open(self, server: GeminiServer, transport: Any) -> None:
         """No socket is left, though the model is held still."""
         point(server, transport, api_key=server.api_key())
         model = genai.GenerativeModel(BASE)
@@ -172,7 +172,7 @@ class TestSharing:
             "rest",
         ],
     )
-    async def test_a_reset_in_a_loop(self, server: GeminiServer, transport: str) -> None:
+    async def test_a_reset_in_a_loop(self, server: GeminiServer, transport: Any) -> None:
         """It closes those of the loop as well, while that runs."""
         point(server, transport, api_key=server.api_key())
         await ask_async()
@@ -191,7 +191,7 @@ class TestSharing:
 
     @pytest.mark.parametrize("transport", ["grpc", "rest"])
     def test_credentials_take_the_place_of_the_callers(
-        self, server: GeminiServer, transport: str
+        self, server: GeminiServer, transport: Any
     ) -> None:
         """A key in `metadata` and the key that is configured are not sent side by side."""
         point(server, transport, api_key=server.api_key("mine"))
@@ -341,7 +341,7 @@ in_every_way_over_both = pytest.mark.parametrize(
 class TestRefusedToken:
     @in_every_way_over_both
     def test_it_is_replaced(
-        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+        self, server: GeminiServer, transport: Any, asking: Callable[[str], str]
     ) -> None:
         """A call with a token that the service refuses before its time is made once more."""
         server.respond(TUNED, ["one ", "two ", "three"])
@@ -354,7 +354,7 @@ class TestRefusedToken:
 
     @in_every_way_over_both
     def test_no_more_than_once(
-        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+        self, server: GeminiServer, transport: Any, asking: Callable[[str], str]
     ) -> None:
         """A service that refuses new tokens as well is believed."""
         point(server, transport, credentials=server.external_account_file("workload"))
@@ -368,7 +368,7 @@ class TestRefusedToken:
 
     @in_every_way_over_both
     def test_another_cannot_be_had(
-        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+        self, server: GeminiServer, transport: Any, asking: Callable[[str], str]
     ) -> None:
         """Then the caller hears why: the account is gone."""
         point(server, transport, credentials=server.external_account_file("workload"))
@@ -380,7 +380,7 @@ class TestRefusedToken:
 
     @in_every_way_over_both
     def test_other_errors_are_no_reason(
-        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+        self, server: GeminiServer, transport: Any, asking: Callable[[str], str]
     ) -> None:
         """Any other error is the caller's, and the token is kept."""
         point(server, transport, credentials=server.external_account_file())
@@ -393,7 +393,7 @@ class TestRefusedToken:
 
     @in_every_way_over_both
     def test_a_key_is_what_it_is(
-        self, server: GeminiServer, transport: str, asking: Callable[[str], str]
+        self, server: GeminiServer, transport: Any, asking: Callable[[str], str]
     ) -> None:
         """A key that was refused is not sent once more: there is no other."""
         point(server, transport, api_key=server.api_key())
@@ -420,7 +420,7 @@ class TestRefusedToken:
         ],
     )
     def test_threads_at_once_lead_to_one_refresh(
-        self, server: GeminiServer, transport: str, *, stream: bool
+        self, server: GeminiServer, transport: Any, *, stream: bool
     ) -> None:
         """Hundreds of threads whose token was refused succeed, all with one other."""
         point(server, transport, credentials=server.external_account_file())
@@ -629,7 +629,7 @@ class TestAttached:
 
     @pytest.mark.parametrize("transport", ["grpc", "rest"])
     def test_the_sdks_own_log_shows_neither(
-        self, server: GeminiServer, caplog: pytest.LogCaptureFixture, transport: str
+        self, server: GeminiServer, caplog: pytest.LogCaptureFixture, transport: Any
     ) -> None:
         """The SDK logs what it sends; keys and tokens are put there behind its back."""
         key, user = server.api_key(), server.user_credentials(quota_project="my-project")

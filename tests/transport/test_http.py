@@ -106,7 +106,7 @@ def strange_ca(tmp_path: Path) -> Path:
     return path
 
 
-def point(server: GeminiServer, transport: str, **settings: Any) -> None:
+def point(server: GeminiServer, transport: Any, **settings: Any) -> None:
     """Points every request at the server, over one transport."""
     endpoint = server.rest_endpoint if transport == "rest" else server.grpc_endpoint
     safe_configure(
@@ -193,7 +193,7 @@ class TestProxy:
     @pytest.mark.parametrize("transport", ["rest", "grpc"])
     @pytest.mark.parametrize("asking", [ask, ask_async])
     def test_requests_go_through_it(
-        self, server: GeminiServer, proxy: Proxy, transport: str, asking: Any
+        self, server: GeminiServer, proxy: Proxy, transport: Any, asking: Any
     ) -> None:
         """REST and gRPC, sync and awaited, go through the proxy, which gets its password."""
         point(
@@ -212,7 +212,7 @@ class TestProxy:
 
     @pytest.mark.parametrize("transport", ["rest", "grpc"])
     def test_tokens_are_fetched_through_it(
-        self, server: GeminiServer, proxy: Proxy, transport: str
+        self, server: GeminiServer, proxy: Proxy, transport: Any
     ) -> None:
         """So are tokens, before the request itself."""
         point(
@@ -338,7 +338,7 @@ class TestSessions:
         server: GeminiServer,
         monkeypatch: pytest.MonkeyPatch,
         tmp_path: Path,
-        transport: str,
+        transport: Any,
     ) -> None:
         """Requests would put a .netrc's password in the place of the token."""
         netrc = tmp_path / "netrc"

@@ -1,0 +1,105 @@
+"""The addresses of endpoints and of proxies: what may be in them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from genai_config._settings.primitives import PRINTABLE, text_of
+from genai_config._settings.secrets import Secret
+from genai_config.exceptions import ConfigurationError
+
+HOST = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?"
+)
+
+
+def _split(setting: str, text: str) -> SplitResult:
+    problem = f"{setting} is no address"
+    if not PRINTABLE.fullmatch(text):
+        raise ConfigurationError(
+            f"{problem}: it holds white space, a control character or a character that is "
+            "not ASCII.",
+            f"give {setting}='host' or 'host:port'.",
+        )
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port_is_zero = parts.port == 0
+    except ValueError:
+        raise ConfigurationError(
+            f"{problem}: its port is no number up to 65535, or its brackets do not close.",
+            f"give {setting}='host:443', for example.",
+        ) from None
+    host = parts.hostname or ""
+    no_port = port_is_zero or parts.netloc.endswith(":")
+    if no_port or not (HOST.fullmatch(host) or _is_ip(host)):
+        raise ConfigurationError(
+            f"{problem}: there is no host in it, or a host or a port that cannot be.",
+            f"give {setting}='host' or 'host:port'.",
+        )
+    return parts
+
+
+def _with_plain_scheme(address: str) -> str:
+    """The address with its scheme in lower case: gRPC and the SDK compare it as it stands."""
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme.lower()}://{rest}" if separator else address
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: the only place where TLS may be left out."""
+    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
+    """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
+    text = text_of(setting, value)
+    if not text:
+        return None
+    parts = _split(setting, text)
+    if "@" in parts.netloc:
+        raise ConfigurationError(
+            "The endpoint holds a user name or a password, which would be sent to whoever "
+            "listens there.",
+            "give the host alone, and credentials as api_key= or credentials=.",
+        )
+    if parts.scheme not in ("", "https", "http"):
+        raise ConfigurationError(
+            f"The endpoint has the scheme {parts.scheme!r}.",
+            "give 'host', 'host:port' or 'https://host'.",
+        )
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            f"The endpoint http://{parts.netloc} is not this machine: the credentials would travel "
+            "in the clear.",
+            f"give 'https://{parts.netloc}'.",
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            "The endpoint holds a query or a fragment.", f"give {parts.netloc!r}."
+        )
+    return _with_plain_scheme(text).rstrip("/")
+
+
+def proxy(value: object) -> Secret | None:
+    """The URL of an HTTP proxy; it may hold a password, so it is a secret."""
+    reveal = getattr(value, "get_secret_value", None)
+    text = text_of("proxy", reveal() if callable(reveal) else value)
+    if not text:
+        return None
+    parts = _split("proxy", text)
+    beyond = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or beyond:
+        raise ConfigurationError(
+            "proxy is not the address of an HTTP proxy.", "give proxy='http://host:port'."
+        )
+    return Secret(_with_plain_scheme(text))

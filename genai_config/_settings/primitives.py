@@ -1,0 +1,51 @@
+"""What every check of a setting begins with: is it text, and what to say where it is not."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from genai_config._settings.secrets import MASK
+from genai_config.exceptions import ConfigurationError
+
+PRINTABLE = re.compile(r"[!-~]+")
+"""One or more printable ASCII characters, without a space."""
+
+
+# What a dump or a repr shows of an object that cannot be written down: "<module.Class>".
+_OBJECT = re.compile(r"<\w+(\.[\w<>]+)+>")
+
+
+def wrong_type(setting: str, value: object, wanted: str, give: str = "") -> ConfigurationError:
+    """The error for a value of another type."""
+    # The value itself may be a secret in the wrong place: only its type is named.
+    return ConfigurationError(
+        f"{setting} must be {wanted}, not {type(value).__name__}.",
+        f"give {give or f'{setting}= {wanted}'}.",
+    )
+
+
+def refuse_mask(setting: str, value: Any) -> None:
+    """Refuses what a dump shows in place of a secret or an object.
+
+    Raises:
+        ConfigurationError: The value is such a placeholder.
+    """
+    if isinstance(value, str) and (MASK in value or _OBJECT.fullmatch(value.strip())):
+        raise ConfigurationError(
+            f"{setting} holds what a dump shows in its place: dumps and JSON never hold secrets.",
+            "give the configuration itself: safe_configure(config), or config.merge(…) for a "
+            "changed one; in another process, configure from the environment or from files.",
+        )
+
+
+def text_of(setting: str, value: object, wanted: str = "a string") -> str:
+    """The text without its outer white space.
+
+    Raises:
+        ConfigurationError: It is no string, or the placeholder of a secret.
+    """
+    if not isinstance(value, str):
+        raise wrong_type(setting, value, wanted)
+    refuse_mask(setting, value)
+    return value.strip()
