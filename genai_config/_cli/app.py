@@ -60,7 +60,7 @@ def _root(
 @app.command(
     help="Show on a local server what the bare SDK sends, and what this library sends.\n\n"
     "Every call is real. No account is needed, and nothing leaves this machine. The exit code "
-    "is 1 if the server saw anything but what is told.\n\n"
+    "is 1 if a step did not behave as expected.\n\n"
     "Example: genai-config demo"
 )
 def demo() -> None:
@@ -76,13 +76,13 @@ def demo() -> None:
                 _show_step(console, step)
                 results.append(stage.play(step))
                 _show_result(console, results[-1])
-    as_told = sum(result.as_told for result in results)
+    right = sum(result.as_expected for result in results)
     calls = sum(len(result.seen) for result in results)
     connections = frozenset[str]().union(*(result.connections for result in results))
-    wrong = len(results) - as_told
+    wrong = right < len(results)
     console.print(
         Text(
-            f"\n{as_told} steps as told, {wrong} not as told; "
+            f"\n{right} of {len(results)} steps behaved as expected; "
             f"{calls} calls on {len(connections)} connections.",
             "bold red" if wrong else "bold green",
         )
@@ -92,15 +92,17 @@ def demo() -> None:
 
 @app.command(
     help="Run the local Gemini server until Ctrl-C or SIGTERM, for programs in any language.\n\n"
-    "Prints what to export, as lines for a shell; the keys and accounts are made up and known to "
-    "this server alone.\n\n"
+    "Prints the variables to export, for a shell; the keys and accounts are made up and known "
+    "only to this server.\n\n"
     "Example: genai-config serve --port 8443 --rest-port 8444"
 )
 def serve(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for gRPC; 0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for gRPC; 0 chooses a free one.")
+    ] = 0,
     rest_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port for REST; 0: a free one.")
+        int, typer.Option(min=0, max=65535, help="Port for REST; 0 chooses a free one.")
     ] = 0,
 ) -> None:
     """Serves in this process; all it prints is for ``source <(…)`` or a file."""
@@ -145,10 +147,10 @@ def _exports(server: GeminiServer) -> Iterator[str]:
 
 
 _INTRODUCTION = """\
-A story of real calls by the real SDK, to a Gemini server on this machine that
-takes and refuses credentials as Google's does. It knows three API keys and one
-service account, which is what Application Default Credentials (ADC) find here.
-Not shown are the settings that point the SDK at this server."""
+Real calls by the real SDK, to a Gemini server on this machine that accepts and
+refuses credentials as Google's does. It knows three API keys and one service
+account, which is what Application Default Credentials (ADC) find here. The
+settings that point the SDK at this server are not shown."""
 
 
 def _show_step(console: Console, step: _demo.Step) -> None:
@@ -165,10 +167,10 @@ def _show_result(console: Console, result: _demo.Result) -> None:
     _show(console, "server saw", _calls(result.seen))
     if result.error:
         _show(console, "raised", [f"{result.error}: {result.message}"])
-    if result.as_told:
-        console.print(Text("  as told", "green"))
+    if result.as_expected:
+        console.print(Text("  as expected", "green"))
         return
-    console.print(Text("  NOT AS TOLD", "bold red"))
+    console.print(Text("  UNEXPECTED", "bold red"))
     if result.seen != step.expected:
         _show(console, "expected", _calls(step.expected))
     if result.error != step.error:

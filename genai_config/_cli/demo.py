@@ -98,8 +98,8 @@ class Result:
     message: str = ""
 
     @property
-    def as_told(self) -> bool:
-        """Whether all was as the step tells."""
+    def as_expected(self) -> bool:
+        """Whether the server saw, and the step raised, what the step expects."""
         return (self.seen, self.error) == (self.step.expected, self.step.error)
 
 

@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_NARROW = 40
+"""Columns of a narrower terminal, which breaks the lines by itself."""
+
 _Model = Annotated[
-    str | None, typer.Option(help="The model, such as tunedModels/mine; none: a base model.")
+    str | None, typer.Option(help="The model, such as tunedModels/mine. Default: a base model.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 @app.command(
-    help="Say what would become of a request: credentials, transport, why, and where every "
+    help="Show how a request would be sent: credentials, transport, why, and where every "
     "setting came from.\n\n"
-    "Nothing is sent and nobody is asked; no secret is shown. The exit code is 0 if nothing is "
-    "known to be wrong, 1 if the request would fail, 2 if there is no such method.\n\n"
+    "Makes no network calls and shows no secret. The exit code is 0 if no problem is known, "
+    "1 if the request would fail, 2 if there is no such method.\n\n"
     "Example: genai-config explain --model tunedModels/mine"
 )
 def explain(
@@ -45,7 +48,7 @@ def explain(
     ] = "generate_content",
     as_json: _Json = False,
 ) -> None:
-    """Prints an explanation of the environment's configuration."""
+    """Prints an explanation of the environment's configuration, as wide as the terminal."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they would say, doctor says
@@ -57,32 +60,34 @@ def explain(
         typer.echo(told.model_dump_json(indent=2))
     else:
         console = _console.console()
-        for line in str(told).split("\n"):
+        for line in layout.text(told.sections(), max(console.width, _NARROW)).split("\n"):
             title = line[:1] not in ("", " ")
             console.print(Text(line, "bold cyan" if title else ""), soft_wrap=True)
     raise typer.Exit(1 if told.problems else 0)
 
 
 @app.command(
-    help="Look for what is wrong on this machine, and say what to do about it.\n\n"
-    "With --online the endpoint is asked as well: whether it can be reached, and takes the key and "
-    "the token; every wait is bounded. The exit code is 0 if nothing is wrong, 1 if something is, "
-    "2 if the command is wrong.\n\n"
+    help="Find configuration problems on this machine, and show how to fix them.\n\n"
+    "With --online it also checks that the endpoint can be reached and accepts the key and the "
+    "token; every wait is bounded. The exit code is 0 if there is no problem, 1 if there is one, "
+    "2 if the command line is invalid.\n\n"
     "Examples: genai-config doctor --online --model tunedModels/mine; genai-config doctor --fix"
 )
 def doctor(
     *,
     model: _Model = None,
-    online: Annotated[bool, typer.Option("--online", help="Ask the network as well.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Check the network and the service as well.")
+    ] = False,
     endpoint: Annotated[
-        str | None, typer.Option(help="Another endpoint than Google's, host:port.")
+        str | None, typer.Option(help="The endpoint to check, host:port. Default: Google's.")
     ] = None,
     fix: Annotated[
         bool,
         typer.Option(
             "--fix",
-            help="Take others' right to read the key file (chmod 600); print what to type "
-            "for the rest.",
+            help="Make the key file readable only by you (chmod 600); print the commands for the "
+            "rest.",
         ),
     ] = False,
     as_json: _Json = False,
@@ -115,7 +120,7 @@ def doctor(
     notes = sum(len(outcome.findings) for outcome in report.outcomes) - len(report.problems)
     total = f"{len(report.outcomes)} checks; problems: {len(report.problems)}; notes: {notes}."
     console.print(Text(f"\n{total}", "bold red" if report.problems else "bold green"))
-    for done, title in ((True, "Done:"), (False, "To type, after a look at it:")):
+    for done, title in ((True, "Done:"), (False, "Review these commands, then run them:")):
         lines = [one.text for one in fixed.values() if one.done is done]
         if lines:
             console.print(Text("\n".join(["", title, *lines])), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What people are told, laid out: for a terminal of 80 columns, and for a notebook."""
+"""Text for people, laid out for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def value(shown: Shown) -> str:
     return f"{shown:g}" if isinstance(shown, float) else str(shown)
 
 
-def text(told: Iterable[Section]) -> str:
-    """Sections for a terminal, with the labels in a column; words longer than that stay whole."""
+def text(told: Iterable[Section], width: int = WIDTH) -> str:
+    """Sections for a terminal, with the labels in a column; longer words stay whole."""
     lines: list[str] = []
     for section in told:
-        lines += [""] * bool(lines) + wrapped(section.title, WIDTH)
-        lines += rows(section.rows)
+        lines += [""] * bool(lines) + wrapped(section.title, width)
+        lines += rows(section.rows, width)
     return "\n".join(lines)
 
 
-def rows(labelled: list[tuple[str, list[str]]]) -> list[str]:
-    """Labels and paragraphs in two columns."""
-    column = min(max((len(label) for label, _ in labelled), default=0), 28) + 4
+def rows(labelled: list[tuple[str, list[str]]], width: int = WIDTH) -> list[str]:
+    """Labels and paragraphs in two columns, of which the first takes a third at most."""
+    column = min(max((len(label) for label, _ in labelled), default=0), width * 7 // 20) + 4
     lines: list[str] = []
     for label, paragraphs in labelled:
         start = f"  {label}".ljust(column)
@@ -48,7 +48,7 @@ def rows(labelled: list[tuple[str, list[str]]]) -> list[str]:
             lines.append(start)
             start = " " * column
         for paragraph in paragraphs:
-            for line in wrapped(paragraph, WIDTH - column) or [""]:
+            for line in wrapped(paragraph, width - column) or [""]:
                 lines.append(f"{start}{line}".rstrip())
                 start = " " * column
     return lines

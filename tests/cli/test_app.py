@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from genai_config.testing import GeminiServer
 
-TOTALS = r"(\d+) steps as told, (\d+) not as told; (\d+) calls on (\d+) connections\."
 ANSI = "\x1b["
 SECRETS = ("AIza", "ya29", "eyJ", "PRIVATE KEY", "1//", "junk")
 HOSTILE = {
@@ -69,19 +68,28 @@ def as_program(folder: Path, *arguments: str, **environ: str) -> subprocess.Comp
 
 
 def totals(output: str) -> list[int]:
-    """The numbers of the last line."""
-    match = re.fullmatch(TOTALS, output.splitlines()[-1])
-    assert match
-    return [int(number) for number in match.groups()]
+    """The numbers of the last line: steps as expected, steps, calls, connections."""
+    return [int(number) for number in re.findall(r"\d+", output.splitlines()[-1])]
+
+
+def labelled(output: str) -> list[tuple[str, list[str]]]:
+    """What the demo says of each step: label by label, the words beside it and below."""
+    found: list[tuple[str, list[str]]] = []
+    for line in output.splitlines():
+        if match := re.fullmatch(r"  (server saw|raised|expected)  +(.*)", line):
+            found.append((match[1], match[2].split()))
+        elif found and line.startswith(" " * 14):
+            found[-1][1].extend(line.split())
+    return found
 
 
 def test_the_demo_as_a_program(tmp_path: Path) -> None:
     """In a hostile environment, every step behaves as expected and no secret is printed."""
     done = as_program(tmp_path, "-m", "genai_config", "demo", **HOSTILE)
     assert (done.returncode, done.stderr) == (0, "")
-    as_told, wrong, calls, connections = totals(done.stdout)
-    assert (as_told, wrong) == (len([s for scene in demo.STORY for s in scene.steps]), 0)
-    assert calls > as_told > connections > 0
+    right, steps, calls, connections = totals(done.stdout)
+    assert right == steps == len([s for scene in demo.STORY for s in scene.steps])
+    assert calls > steps > connections > 0
     assert ANSI not in done.stdout
     assert [secret for secret in SECRETS if secret in done.stdout] == []
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -102,7 +110,7 @@ def test_the_demo_shows_the_code_and_what_the_server_saw() -> None:
     assert '  server saw  tunedModels/mine  OAuth "demo-account"  REST' in lines
     assert '  server saw  tunedModels/mine  API key "demo-key"    gRPC  PERMISSION_DENIED' in lines
     assert "  raised      PermissionDenied: 403 You do not have permission to access tuned" in lines
-    assert lines.count("  as told") == totals(result.stdout)[0]
+    assert "expected" not in dict(labelled(result.stdout))
     assert not any(line != line.rstrip() for line in lines)
     assert max(map(len, lines)) <= 80
 
@@ -119,48 +127,40 @@ def test_colour() -> None:
     colours = re.compile(r"\x1b\[[\d;]*3\d")
     assert colours.search(run("demo", FORCE_COLOR="1").stdout)
     assert not colours.search(run("demo", FORCE_COLOR="1", NO_COLOR="1").stdout)
+    assert ANSI not in run("demo", NO_COLOR="1").stdout
 
 
-def test_other_calls_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that is not as told shows what was seen and what was expected, and the code is 1."""
+def test_other_calls_than_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step shows what was seen and what was expected, and the code is 1."""
     wrong = dataclasses.replace(
         STEP, expected=(demo.Seen("other", "none", None, "rest", "NOT_FOUND"),) * 2
     )
     result = tell(monkeypatch, wrong, STEP)
     assert result.exit_code == 1
-    assert (
-        """
-  server saw  gemini-3.6-flash  API key "demo-key"    gRPC
-  NOT AS TOLD
-  expected    other             none                  REST  NOT_FOUND
-              other             none                  REST  NOT_FOUND
-"""
-        in result.stdout
-    )
-    assert totals(result.stdout) == [1, 1, 2, 1]
+    assert labelled(result.stdout)[:2] == [
+        ("server saw", [demo.BASE, "API", "key", '"demo-key"', "gRPC"]),
+        ("expected", ["other", "none", "REST", "NOT_FOUND"] * 2),
+    ]
+    assert totals(result.stdout) == [1, 2, 2, 1]
 
 
-def test_an_exception_that_was_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_that_was_not_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its type and message are shown, and the story goes on."""
     result = tell(monkeypatch, demo.Step("Wrong.", "1 / 0", ()), STEP)
     assert result.exit_code == 1
-    assert (
-        """
-  server saw  no call
-  raised      ZeroDivisionError: division by zero
-  NOT AS TOLD
-  expected    no exception
-"""
-        in result.stdout
-    )
-    assert totals(result.stdout) == [1, 1, 1, 1]
+    labels, words = zip(*labelled(result.stdout)[:3], strict=True)
+    assert labels == ("server saw", "raised", "expected")
+    assert words[1] == ["ZeroDivisionError:", "division", "by", "zero"]
+    assert totals(result.stdout) == [1, 2, 1, 1]
 
 
 def test_an_exception_that_did_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The type that was told is shown."""
+    """The expected type is shown."""
     result = tell(monkeypatch, dataclasses.replace(STEP, error="PermissionDenied"))
     assert result.exit_code == 1
-    assert "  NOT AS TOLD\n  expected    to raise PermissionDenied\n" in result.stdout
+    label, words = labelled(result.stdout)[-1]
+    assert label == "expected"
+    assert "PermissionDenied" in words
 
 
 def test_messages_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,12 +191,9 @@ def test_a_missing_package_as_a_program(missing: str, tmp_path: Path) -> None:
     )
     done = as_program(tmp_path, "-c", program, "demo")
     assert (done.returncode, done.stdout) == (2, "")
-    sentence = (
-        rf"genai-config needs {missing}[\w.]*, which cannot be imported: pip install '(.+)'\n"
-    )
-    told = re.fullmatch(sentence, done.stderr)
-    assert told
-    assert told[1] == "genai-config[all]"
+    assert done.stderr.count("\n") == 1
+    assert missing in done.stderr
+    assert "pip install 'genai-config[all]'" in done.stderr
 
 
 def test_a_missing_package(

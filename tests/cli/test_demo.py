@@ -37,14 +37,14 @@ def play(stage: demo.Stage, code: str, *expected: Seen, error: str = "") -> demo
     return stage.play(Step("a step", code, expected, error))
 
 
-def test_all_is_as_told(stage: demo.Stage) -> None:
-    """Every step of the story ends as it is told."""
+def test_every_step_behaves_as_expected(stage: demo.Stage) -> None:
+    """The server sees of every step what the step says."""
     for scene in STORY:
         stage.enter(scene)
         for step in scene.steps:
             result = stage.play(step)
             assert (result.seen, result.error) == (step.expected, step.error), step.title
-            assert result.as_told
+            assert result.as_expected
             assert result.connections
 
 
@@ -71,23 +71,23 @@ def test_a_step_that_raises(stage: demo.Stage) -> None:
     """An exception is part of the result, unless it is the one that is told."""
     stage.enter(OURS)
     result = play(stage, "1 / 0")
-    assert (result.error, result.message, result.as_told) == (
+    assert (result.error, result.message, result.as_expected) == (
         "ZeroDivisionError",
         "division by zero",
         False,
     )
-    assert play(stage, "1 / 0", error="ZeroDivisionError").as_told
+    assert play(stage, "1 / 0", error="ZeroDivisionError").as_expected
     assert play(stage, "no python").error == "SyntaxError"
-    assert not play(stage, "pass", error="ZeroDivisionError").as_told
+    assert not play(stage, "pass", error="ZeroDivisionError").as_expected
 
 
 def test_other_calls_than_told(stage: demo.Stage) -> None:
-    """A call by other credentials, one too few and one too many are not as told."""
+    """A call by other credentials, one too few and one too many are unexpected."""
     stage.enter(OURS)
     code = f"safe_configure(api_key=KEY)\n{CALL}"
-    assert play(stage, code, BY_KEY).as_told
+    assert play(stage, code, BY_KEY).as_expected
     for expected in ([], [BY_OAUTH], [BY_KEY, BY_KEY]):
-        assert not play(stage, code, *expected).as_told
+        assert not play(stage, code, *expected).as_expected
 
 
 def test_messages_hide_secrets(stage: demo.Stage) -> None:
@@ -100,12 +100,12 @@ def test_messages_hide_secrets(stage: demo.Stage) -> None:
 def test_nothing_is_adopted_from_a_bare_scene(stage: demo.Stage) -> None:
     """The key of the bare SDK is unknown to the scenes after it, and the other way round."""
     stage.enter(BARE)
-    assert play(stage, f"genai.configure(api_key=KEY)\n{CALL}", BY_KEY).as_told
+    assert play(stage, f"genai.configure(api_key=KEY)\n{CALL}", BY_KEY).as_expected
     stage.enter(OURS)
-    assert play(stage, CALL, BY_OAUTH).as_told
+    assert play(stage, CALL, BY_OAUTH).as_expected
     play(stage, "safe_configure(api_key=KEY)")
     stage.enter(BARE)
-    assert play(stage, f"genai.configure()\n{CALL}", BY_OAUTH).as_told
+    assert play(stage, f"genai.configure()\n{CALL}", BY_OAUTH).as_expected
 
 
 def test_scenes_go_on_with_the_configuration(stage: demo.Stage) -> None:
@@ -113,7 +113,7 @@ def test_scenes_go_on_with_the_configuration(stage: demo.Stage) -> None:
     stage.enter(OURS)
     play(stage, "safe_configure(api_key=KEY)\nnumber = 1")
     stage.enter(OURS)
-    assert play(stage, f"assert number\n{CALL}", BY_KEY).as_told
+    assert play(stage, f"assert number\n{CALL}", BY_KEY).as_expected
 
 
 def test_the_bare_sdk_gives_up_in_time(stage: demo.Stage) -> None:

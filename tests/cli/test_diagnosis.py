@@ -71,13 +71,13 @@ class TestExplain:
         """The exit code says so."""
         result = run("explain", "--method", "upload_file")
         assert result.exit_code == 1
-        assert "needs an API key" in result.stdout
+        assert "API key" in result.stdout
 
     def test_no_such_method(self) -> None:
         """It is the command that is wrong."""
         result = run("explain", "--method", "generate_contnet")
         assert result.exit_code == 2
-        assert "did you mean 'generate_content'?" in result.stderr
+        assert "'generate_content'" in result.stderr
         assert result.stdout == ""
 
     def test_two_keys_are_no_warning(self) -> None:
@@ -91,6 +91,16 @@ class TestExplain:
         assert not COLOUR.search(run("explain", FORCE_COLOR="1", NO_COLOR="1").stdout)
 
 
+@pytest.mark.parametrize("command", ["explain", "doctor"])
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_it_fits_the_terminal(command: str, columns: int, checks: list[Check]) -> None:
+    """No line is longer than the terminal, nor than one reads with ease."""
+    checks.append(Check("fine", "all is well", lambda _: ["a fact " + "and more " * 20]))
+    checks.append(Check("broken", "it works", lambda _: [PROBLEM]))
+    lines = run(command, GEMINI_API_KEY=KEY, COLUMNS=str(columns)).stdout.splitlines()
+    assert 40 < max(map(len, lines)) <= min(columns, 80)
+
+
 class TestDoctor:
     def test_nothing_is_wrong(self, checks: list[Check]) -> None:
         """Notes are no problems."""
@@ -102,11 +112,10 @@ class TestDoctor:
         result = run("doctor")
         assert result.exit_code == 0
         lines = result.stdout.splitlines()
-        assert lines[0] == "ok       fine              all is well"
-        assert "note     odd               It is odd." in lines
-        assert lines[-1] == "3 checks; problems: 0; notes: 1."
-        assert "skipped  unknown           it is known" in lines
-        assert max(map(len, lines)) <= 80
+        assert [line.split()[:2] for line in lines if line[:1].isalpha()] == [
+            ["ok", "fine"], ["note", "odd"], ["skipped", "unknown"]
+        ]  # fmt: skip
+        assert re.findall(r"\d+", lines[-1]) == ["3", "0", "1"]
         assert "\x1b" not in result.output
 
     def test_something_is_wrong(self, checks: list[Check]) -> None:
@@ -114,14 +123,12 @@ class TestDoctor:
         checks.append(Check("broken", "it works", lambda _: [PROBLEM, NOTE, "a fact"]))
         result = run("doctor")
         assert result.exit_code == 1
-        assert result.stdout.splitlines()[:6] == [
-            "problem  broken            It is broken.",
-            "                           Remedy: mend it.",
-            "                           or: leave it.",
-            "note     broken            It is odd.",
-            "                           Remedy: see why.",
-            "                           a fact",
-        ]
+        words = " ".join(result.stdout.split())
+        assert re.search(
+            r"problem broken It is broken\. .*mend it\. or: leave it\. "
+            r"note broken It is odd\. .*see why\. a fact",
+            words,
+        )
         assert "mend --it" not in result.stdout
 
     def test_for_machines(self, checks: list[Check]) -> None:
@@ -145,12 +152,12 @@ class TestDoctor:
         checks.append(Check("open", "it is closed", lambda _: [open_file]))
         result = run("doctor", "--fix")
         assert result.exit_code == 0
-        assert f"Done:\n{path}: mode 644 is now 600; back: chmod 644\n" in result.stdout
+        assert re.search(rf"^Done:\n{path}: .*644.*600", result.stdout, re.MULTILINE)
         assert path.stat().st_mode & 0o777 == 0o600
         checks.append(Check("broken", "it works", lambda _: [PROBLEM]))
         result = run("doctor", "--fix")
         assert result.exit_code == 1
-        assert "To type, after a look at it:\nmend --it\n" in result.stdout
+        assert "\nmend --it\n" in result.stdout
 
     def test_colour(self, checks: list[Check]) -> None:
         """On a terminal alone, and not where NO_COLOR is set."""
@@ -182,7 +189,7 @@ def test_help() -> None:
     for command in ("explain", "doctor"):
         text = " ".join(run(command, "--help").output.split())
         assert f"genai-config {command} --" in text
-        assert "The exit code is 0" in text
+        assert "exit code" in text
 
 
 def test_six_faults_as_a_program(tmp_path: Path) -> None:
