@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from openai import AsyncOpenAI, OpenAI
 
 from genai_config import override, safe_configure
 
@@ -71,19 +72,26 @@ def test_the_readmes_python_blocks_run(
 
 @pytest.mark.usefixtures("adc")
 def test_the_page_on_openais_clients_runs(
-    server: GeminiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: GeminiServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """Each sample by itself, and the error as it is shown."""
+    for name in ("work", "lab"):
+        shutil.copy(server.service_account_file(name), tmp_path / f"{name}.json")
     safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.rest_endpoint})
     for number, block in enumerate(blocks(OPENAI, "python")):
         with override(api_key=server.api_key()) if number == 0 else override():
             names: dict[str, Any] = {}
-            if number == 1:
+            if "openai.client()" in block:
                 export = blocks(OPENAI, "console")[1].removeprefix("$ export ")
                 for variable, value in (pair.split("=") for pair in export.split()):
                     monkeypatch.setenv(variable, value)
-            exec(compile(block, f"openai page {number}", "exec"), names)  # noqa: S102 -- our own
-            assert names["client"].base_url.path.startswith("/v1/projects/my-project/")
+            code = block.replace("/path/to", str(tmp_path))
+            exec(compile(code, f"openai page {number}", "exec"), names)  # noqa: S102 -- our own
+            clients = [one for one in names.values() if isinstance(one, OpenAI | AsyncOpenAI)]
+            assert "projects" in {one.base_url.path.split("/")[2] for one in clients}
     shown = f"Hello from models/gemini-3.6-flash\n{blocks(OPENAI, 'text')[0]}"
     assert capsys.readouterr().out == shown
     assert [request.resource for request in server.requests] == ["google/gemini-3.6-flash"]
