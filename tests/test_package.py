@@ -25,14 +25,14 @@ ROOMS = {
     ),
     "_routing": ("decision",),
     "_transport": (
-        "call_credentials", "pool", "http", "channel_pool", "interceptors", "shared_channel",
-        "channels", "threads",
+        "call_credentials", "pool", "http", "channel_pool", "grpc_sync", "grpc_async",
+        "channels", "rest", "threads",
     ),
     "_auth": (
         "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",
         "token_source", "headers",
     ),
-    "_sdk": ("telemetry", "uploads", "clients", "manager"),
+    "_sdk": ("methods", "uploads", "clients", "manager"),
     "_api": ("decorators", "scopes", "configure"),
     "_diagnosis": (
         "provenance", "layout", "models", "explain", "checks", "check_environment",

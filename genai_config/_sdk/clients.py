@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
-import requests
+import grpc
+import proto
 from google.api_core import operations_v1
 from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
+from google.api_core.operation import Operation
+from google.api_core.operation_async import AsyncOperation
+from google.auth.credentials import AnonymousCredentials
 from google.generativeai import client as client_lib
+from grpc import aio
 
-from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers
 from genai_config._routing import decision
-from genai_config._sdk import telemetry
+from genai_config._sdk.methods import with_cheap_retries
 from genai_config._sdk.uploads import FileClient, Http
 from genai_config._settings.state import Snapshot, state
-from genai_config._transport import channels, http, interceptors, shared_channel
+from genai_config._transport import channels, http
+from genai_config._transport.call_credentials import CallContext
+from genai_config._transport.grpc_async import AsyncSharedChannel
+from genai_config._transport.grpc_sync import SharedChannel
+from genai_config._transport.pool import Key
+from genai_config._transport.rest import SharedSession
 from genai_config._transport.threads import off_the_loop
 
 if TYPE_CHECKING:
@@ -46,9 +58,57 @@ def client_class(service: str, *, asynchronous: bool) -> Any:
     return getattr(glm, f"{service.title()}{kind}")
 
 
-def _transport_factory(
-    config: GenAIConfig, transport: str, base: Any, bound: CallCredentials
-) -> Callable[..., Any]:
+class _LoggedOrNot:
+    """A gRPC transport's channel with the SDK's log of requests, only while somebody reads it.
+
+    The log is an interceptor: with it a call costs a tenth more, though nothing is logged.
+    """
+
+    def __get__(self, transport: Any, owner: Any) -> Any:
+        return self if transport is None else transport.__dict__["_genai_config_channel"]
+
+    def __set__(self, transport: Any, logged: Any) -> None:
+        logger = logging.getLogger(type(transport).__mro__[1].__module__)
+        channel = _LoggedOrNotChannel(transport._grpc_channel, logged, logger)
+        transport.__dict__["_genai_config_channel"] = channel
+
+
+class _LoggedOrNotChannel:
+    """Two channels, one of which logs.
+
+    Args:
+        plain: Ours.
+        logged: The same with the SDK's interceptor.
+        logger: The SDK's logger.
+    """
+
+    def __init__(self, plain: Any, logged: Any, logger: logging.Logger) -> None:
+        self._plain = plain
+        self._logged = logged
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., Any]:
+        """A unary method, logged or not."""
+        plain = self._plain.unary_unary(*method, **options)
+        logged = self._logged.unary_unary(*method, **options)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            chosen = logged if self._logger.isEnabledFor(logging.DEBUG) else plain
+            return chosen(*args, **kwargs)
+
+        return call
+
+
+@functools.cache
+def _transport_class(base: Any) -> Any:
+    """A generated transport with our choice of its channel."""
+    return type(base.__name__, (base,), {"_logged_channel": _LoggedOrNot()})
+
+
+def _transport_factory(config: GenAIConfig, transport: str, base: Any) -> Callable[..., Any]:
     """What a generated client calls to make its transport: the SDK's own, on our connections."""
 
     def make(
@@ -61,31 +121,37 @@ def _transport_factory(
             host = host if ":" in host else f"{host}:443"
         address = channels.Address(host, config.ca_certs, config.proxy, source and source())
         if transport == "grpc":
-            channel = shared_channel.bind(channels.connections().lanes(address), bound)
-            return base(channel=channel, host=address.target(), client_info=client_info)
+            channel: Any = SharedChannel(channels.connections().channels(address), _in_force)
+            return _transport_class(base)(
+                channel=channel, host=address.target(), client_info=client_info
+            )
         if transport == "grpc_asyncio":
-            lanes = channels.loop_connections().async_lanes(address)
-            channel = shared_channel.AsyncBoundChannel(lanes, bound)
+            pool = channels.loop_connections().async_channels(address)
+            channel = AsyncSharedChannel(pool, _in_force)
             return base(channel=channel, host=address.target(), client_info=client_info)
-        made = base(
-            host=host,
-            credentials=interceptors.RestCredentials(bound),
-            client_info=client_info,
-        )
-        channels.prepare_session(made._session, address, bound)
+        made = base(host=host, credentials=AnonymousCredentials(), client_info=client_info)
+        made._session = SharedSession(address, _in_force)
+        http.follow_no_redirects(made._session)
+        made._prep_wrapped_messages(client_info)  # once more: the first ones have its own session
         if hasattr(type(made), "operations_client"):
-            operations = made.operations_client._transport._session
-            channels.prepare_session(operations, address, bound)
+            made.operations_client._transport._session = made._session
         return made
 
     return make
 
 
-def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
-    """A real SDK client whose every call goes the way of a route."""
+def _in_force() -> CallCredentials:
+    """The credentials of a call that somebody makes past the client, on its transport."""
+    config = state.current().config
+    return headers.attached(config, decision.route(config, "generative", ""))
+
+
+def _make_client(service: str, config: GenAIConfig, transport: str) -> Any:
+    """A real SDK client, for whoever goes the same way."""
     if service == "operations":
-        return _make_client("model", config, route)._transport.operations_client
-    cls = client_class(service, asynchronous=route.transport == "grpc_asyncio")
+        return _make_client("model", config, transport)._transport.operations_client
+    asynchronous = transport == "grpc_asyncio"
+    cls = client_class(service, asynchronous=asynchronous)
     options = ClientOptions()
     for name, value in config.client_options:
         if value is not None:
@@ -96,43 +162,62 @@ def _make_client(service: str, config: GenAIConfig, route: Route) -> Any:
     info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
     info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
     client = cls(
-        transport=_transport_factory(
-            config,
-            route.transport,
-            cls.get_transport_class(route.transport),
-            headers.attached(config, route),
-        ),
+        transport=_transport_factory(config, transport, cls.get_transport_class(transport)),
         client_options=options,
         client_info=info,
     )
-    if isinstance(client, FileClient) and config.api_key is not None:
-        session = requests.Session()
-        http.mount(session, config.ca_certs, config.proxy)
-        client.http = Http(session, config.api_key)
+    if isinstance(client, FileClient):
+        uploads = channels.Address("", config.ca_certs, config.proxy, None)
+        client.http = Http(SharedSession(uploads))
+    with_cheap_retries(client.transport, asynchronous=asynchronous)
     # The first 0.8 releases compare the transport's credentials, which are not the real ones, with
     # the universe; `_credentials` has looked at those.
     getattr(client, "_client", client)._is_universe_domain_valid = True
     return client
 
 
-def _client(service: str, config: GenAIConfig, route: Route) -> Any:
-    """The pooled client for a route: one for all who send the same credentials the same way."""
-    if route.auth == "api_key":
-        credentials: object = config.api_key
-    else:
-        credentials = (
-            _credentials.identity(config.credentials), route.scopes, config.quota_project,
-            config.auth_timeout,
-        )  # fmt: skip
-    options = config.client_options
-    key = (
-        service, route.transport, credentials, options.api_endpoint, options.client_cert_source,
-        options.client_encrypted_cert_source, options.api_audience, options.universe_domain,
-        config.client_info, config.ca_certs, config.proxy,
-    )  # fmt: skip
-    asynchronous = route.transport == "grpc_asyncio"
-    connections = channels.loop_connections() if asynchronous else channels.connections()
-    return connections.clients.get(key, lambda: _make_client(service, config, route))
+# The settings that a client does not depend on: those that travel with each call, and those by
+# which it is decided which client to take.
+_NOT_OF_A_CLIENT = frozenset(
+    {
+        "api_key", "credentials", "auth", "scopes", "quota_project", "auth_timeout", "timeout",
+        "default_metadata", "transport", "tuned_transport", "project", "location", "endpoint",
+        "raw_configure",
+    }
+)  # fmt: skip
+
+# What the SDK's generated clients read of the environment when they are made.
+_READ_BY_CLIENTS = (
+    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
+    "GOOGLE_API_USE_MTLS_ENDPOINT",
+    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+)
+
+
+class _Plan:
+    """How the calls of one method go under one snapshot.
+
+    Attributes:
+        route: The route.
+        key: What the client for it is pooled by.
+        context: What the calls carry, where it is always the same: a key does not change.
+        call: What observers are told.
+    """
+
+    __slots__ = ("call", "context", "key", "route")
+
+    def __init__(self, snapshot: Snapshot, service: str, name: str, route: Route) -> None:
+        config = snapshot.config
+        self.route = route
+        self.call = f"{service}.{name}"
+        environment = tuple(os.environ.get(name) for name in _READ_BY_CLIENTS)
+        key = (service, route.transport, environment)
+        self.key: Key = snapshot.memo.get(key) or snapshot.memo.setdefault(
+            key, Key(config, _NOT_OF_A_CLIENT, *key, grpc.secure_channel, aio.secure_channel)
+        )
+        self.context: CallContext | None = None
+        if route.auth == "api_key":
+            self.context = CallContext(headers.attached(config, route), config.timeout)
 
 
 class RoutingClient:
@@ -176,44 +261,86 @@ class RoutingClient:
 
     def _choose(
         self, name: str, request: Any, arguments: dict[str, Any]
-    ) -> tuple[Any, GenAIConfig, Route]:
+    ) -> tuple[Any, CallContext, GenAIConfig, Route]:
         snapshot = self._pinned or state.current()
         rule = decision.find_rule(self._service, name)
         resource = ""
         if rule is not None and rule.fields:
-            for named in decision.resources(rule, request, arguments):
+            for named in decision.resources(rule, _plain(request), arguments):
                 if decision.is_decisive(named):
                     resource = named
                     break
         key = (self._service, name, resource.partition("/")[0], self._asynchronous)
-        route = snapshot.memo.get(key)
-        if route is None:
-            route = snapshot.memo[key] = decision.route(
+        plan = snapshot.memo.get(key)
+        if plan is None:
+            route = decision.route(
                 snapshot.config, self._service, name, resource, asynchronous=self._asynchronous
             )
-        telemetry.tell(f"{self._service}.{name}", route)
-        return _client(self._service, snapshot.config, route), snapshot.config, route
+            plan = snapshot.memo[key] = _Plan(snapshot, self._service, name, route)
+        config, route = snapshot.config, plan.route
+        _tell(plan.call, route)
+        connections = (
+            channels.loop_connections()
+            if route.transport == "grpc_asyncio"
+            else channels.connections()
+        )
+        client = connections.clients.get(
+            plan.key, lambda: _make_client(self._service, config, route.transport)
+        )
+        context = plan.context or CallContext(headers.attached(config, route), config.timeout)
+        return client, context, config, route
 
     def _routed(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
-            client, config, _ = self._choose(name, request, kwargs)
+            client, context, config, _ = self._choose(name, request, kwargs)
             method = getattr(client, name)
-            return method(*args, **_with_defaults(config, client, name, kwargs))
+            result = method(*args, **_carrying(context, config, method, kwargs))
+            return _following(result, context)
 
         return call
 
     def _routed_async(self, name: str) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
-            client, config, route = self._choose(name, request, kwargs)
+            client, context, config, route = self._choose(name, request, kwargs)
             method = getattr(client, name)
-            kwargs = _with_defaults(config, client, name, kwargs)
+            kwargs = _carrying(context, config, method, kwargs)
             if route.transport == "rest":
-                return await off_the_loop(method, *args, **kwargs)
-            return await method(*args, **kwargs)
+                result = await off_the_loop(method, *args, **kwargs)
+            else:
+                result = await method(*args, **kwargs)
+            return _following(result, context)
 
         return call
+
+
+def _plain(request: Any) -> Any:
+    """A request whose fields are read at once: proto-plus makes an object for each."""
+    return request._pb if isinstance(request, proto.Message) else request
+
+
+def _carrying(
+    context: CallContext, config: GenAIConfig, method: Any, kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """A call's arguments with what it carries, and with the configured metadata."""
+    if "metadata" in _parameters(getattr(method, "__func__", method)):
+        given = kwargs.get("metadata") or ()
+        kwargs["metadata"] = [*given, *config.default_metadata, context.entry]
+    return kwargs
+
+
+def _following(result: Any, context: CallContext) -> Any:
+    """A result whose later requests are made by whoever made the first: those of an operation."""
+    if isinstance(result, (Operation, AsyncOperation)):
+        for name in ("_refresh", "_cancel"):
+            setattr(result, name, _with_context(getattr(result, name), context))
+    return result
+
+
+def _with_context(function: Callable[..., Any], context: CallContext) -> Callable[..., Any]:
+    # A new list for each call: the SDK's client for operations adds to it.
+    return lambda **options: function(**{**options, "metadata": [context.entry]})
 
 
 def _is_request(service: str, name: str, method: Any) -> bool:
@@ -228,28 +355,27 @@ def _parameters(function: Any) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def _with_defaults(
-    config: GenAIConfig, client: Any, name: str, kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """A call's arguments with the configured metadata and bound, where the caller gave none."""
-    if not config.default_metadata and config.timeout is None:
-        return kwargs
-    method = getattr(client, name)
-    taken = _parameters(getattr(method, "__func__", method))
-    if config.default_metadata and "metadata" in taken:
-        kwargs["metadata"] = (*(kwargs.get("metadata") or ()), *config.default_metadata)
-    if config.timeout is not None and "timeout" in taken and "timeout" not in kwargs:
-        kwargs["timeout"] = config.timeout
-        own_retry = _own_retry(client, name)
-        if "retry" not in kwargs and own_retry is not None:
-            # The SDK's `timeout` bounds an attempt, and its own retries go on for up to ten
-            # minutes: they get the same bound.
-            kwargs["retry"] = own_retry.with_timeout(config.timeout)
-    return kwargs
+_log = logging.getLogger("genai_config.requests")
 
 
-def _own_retry(client: Any, name: str) -> Any:
-    """How the SDK itself retries a method; None: it does not."""
-    transport = getattr(client, "transport", None)
-    wrapped = getattr(transport, "_wrapped_methods", {})
-    return getattr(wrapped.get(getattr(transport, name, None)), "_retry", None)
+def _tell(call: str, route: Route) -> None:
+    """Logs how a request is sent, and notes it on OpenTelemetry's current span.
+
+    Args:
+        call: The service and the method, such as "generative.generate_content".
+        route: How the request is sent.
+    """
+    _log.debug("%s: %s over %s", call, route.auth, route.transport)
+    # Whoever traces has imported it; for the others it is not even looked for.
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attributes(
+            {
+                "genai_config.call": call,
+                "genai_config.auth": route.auth,
+                "genai_config.transport": route.transport,
+            }
+        )

@@ -7,6 +7,7 @@ left as it is: Google's host, whatever the endpoint, as Colab's and Kaggle's for
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,23 +21,24 @@ if TYPE_CHECKING:
 
     import requests
 
-    from genai_config._settings.secrets import Secret
+
+# The metadata of the upload that this thread has under way: the SDK's own code carries it to some
+# of an upload's requests and not to others.
+_METADATA: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("genai_config upload", default=())
 
 
 class Http:
     """A `requests` session in the form that googleapiclient takes, that of `httplib2.Http`.
 
     Args:
-        session: The session.
-        key: The API key to send with everything.
+        session: The session, which finds the credentials in the headers.
     """
 
     # None: a redirect would carry the key along, and 308 is none, but "go on" of an upload.
     redirect_codes: frozenset[int] = frozenset()
 
-    def __init__(self, session: requests.Session, key: Secret) -> None:
+    def __init__(self, session: requests.Session) -> None:
         self._session = session
-        self._key = key
 
     def request(
         self,
@@ -50,7 +52,7 @@ class Http:
             method,
             uri,
             data=body,
-            headers={**(headers or {}), "x-goog-api-key": self._key.get_secret_value()},
+            headers={**dict(_METADATA.get()), **(headers or {})},
             allow_redirects=False,
             timeout=DEFAULT_HTTP_TIMEOUT_SEC,
         )
@@ -67,6 +69,18 @@ class FileClient(client_lib.FileServiceClient):
     """The SDK's client for files, whose uploads are sent by `http`."""
 
     http: Http
+
+    def create_file(self, *args: Any, metadata: Any = (), **kwargs: Any) -> Any:
+        """Uploads a file; all its requests carry the metadata."""
+        token = _METADATA.set(tuple(metadata))
+        try:
+            return super().create_file(*args, **kwargs)
+        finally:
+            _METADATA.reset(token)
+
+    def get_file(self, *args: Any, metadata: Any = (), **kwargs: Any) -> Any:
+        """Asks for a file; as a part of an upload, with the upload's metadata."""
+        return super().get_file(*args, metadata=(*_METADATA.get(), *metadata), **kwargs)
 
     def _setup_discovery_api(self, metadata: Any = ()) -> None:
         address = f"{client_lib.GENAI_API_DISCOVERY_URL}?version=v1beta"

@@ -1,14 +1,27 @@
-"""What a call wants of credentials: the headers to send, and what becomes of refused ones."""
+"""What travels with a call: its credentials, and the rule by which a refused call is made again.
+
+A generated client is shared by all identities, so each call carries its own credentials. They
+travel as one entry of the call's metadata, which the SDK hands on to every attempt, every page and
+every poll; the last function before the network takes the entry out and puts the headers in. The
+entry shows no secret, and no frame of a failed call holds the headers.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 Headers = tuple[tuple[str, str], ...]
 
+METADATA_KEY = "genai-config-call"
+"""The name of the metadata entry that holds a `CallContext`; it is never sent."""
+
 
 class CallCredentials(Protocol):
-    """The credentials of one client, as the headers of its next call.
+    """The credentials of one identity, as the headers of its next call.
 
     Attributes:
         renewable: Whether there may be others when the service refuses them.
@@ -24,3 +37,128 @@ class CallCredentials(Protocol):
 
     def refused(self, headers: Headers) -> bool:
         """The service answered 401: what was sent is not sent again. Returns whether to replay."""
+
+
+class CallContext:
+    """What a call carries through the SDK.
+
+    Args:
+        credentials: Whose call it is.
+        timeout: Seconds for the whole call, retries included; None: the SDK's bounds.
+    """
+
+    __slots__ = ("credentials", "entry", "timeout")
+
+    def __init__(self, credentials: CallCredentials, timeout: float | None = None) -> None:
+        self.credentials = credentials
+        self.timeout = timeout
+        self.entry = (METADATA_KEY, self)
+
+    def __repr__(self) -> str:
+        return "<genai_config call context>"
+
+
+def context_of(metadata: Iterable[tuple[str, Any]]) -> CallContext | None:
+    """The context that a call's metadata carries; None: it carries none."""
+    for name, value in metadata:
+        if name == METADATA_KEY:
+            return value if isinstance(value, CallContext) else None
+    return None
+
+
+class Attempts:
+    """One call, which is made once more with other credentials if the first ones are refused.
+
+    This is the one rule for every way a call is sent: gRPC, REST, asyncio, HTTP clients and the
+    proxy ask it for the headers and the time of an attempt, and whether to make another.
+
+    Args:
+        credentials: Whose call it is.
+        timeout: Seconds for both attempts together; None: no bound.
+
+    Attributes:
+        is_last: Whether there will be no attempt after this one.
+        sent: The headers of the last attempt.
+    """
+
+    __slots__ = ("_credentials", "_deadline", "is_last", "sent")
+
+    def __init__(self, credentials: CallCredentials, timeout: float | None = None) -> None:
+        self._credentials = credentials
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self.sent: Headers = ()
+        self.is_last = not credentials.renewable
+
+    def headers(self) -> Headers:
+        """The headers of the next attempt."""
+        self.sent = self._credentials.headers()
+        return self.sent
+
+    async def headers_async(self) -> Headers:
+        """The headers of the next attempt, without blocking the event loop."""
+        self.sent = await self._credentials.headers_async()
+        return self.sent
+
+    def timeout(self) -> float | None:
+        """The seconds that the next attempt may take."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def again(self) -> bool:
+        """The service answered 401: whether to make another attempt."""
+        if self.is_last:
+            return False
+        self.is_last = True
+        return self._credentials.refused(self.sent)
+
+
+class NoCredentials:
+    """The credentials of a call that carries none: no headers."""
+
+    renewable = False
+
+    def headers(self) -> Headers:
+        """None."""
+        return ()
+
+    async def headers_async(self) -> Headers:
+        """None."""
+        return ()
+
+    def refused(self, headers: Headers) -> bool:
+        """No: there are no others."""
+        del headers
+        return False
+
+
+class Opened:
+    """A call's metadata, its own entries apart from its credentials.
+
+    Args:
+        metadata: As the SDK gives it.
+        fallback: The credentials of a call that carries none.
+    """
+
+    __slots__ = ("credentials", "own")
+
+    def __init__(
+        self, metadata: Iterable[tuple[str, Any]] | None, fallback: Callable[[], CallCredentials]
+    ) -> None:
+        self.own = [entry for entry in metadata or () if entry[0] != METADATA_KEY]
+        context = context_of(metadata or ())
+        self.credentials = fallback() if context is None else context.credentials
+
+    def with_headers(self, headers: Headers) -> list[tuple[str, Any]]:
+        """The metadata to send: the credentials' headers replace the call's own of that name."""
+        names = {name for name, _ in headers}
+        return [*(entry for entry in self.own if entry[0] not in names), *headers]
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """The same error without the frames it came through, which hold the headers that were sent."""
+    chain: list[BaseException] = [error]
+    for link in chain:
+        link.__traceback__ = None
+        chain += [
+            cause for cause in (link.__cause__, link.__context__) if cause and cause not in chain
+        ]
+    return error

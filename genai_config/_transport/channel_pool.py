@@ -27,19 +27,20 @@ MOST = 16
 IDLE = 60.0
 """Seconds for which a connection that is needed no longer is kept."""
 
-# Who is full is looked at more closely, and that is not to happen at each of its calls.
+# A connection that was full takes calls again below this number, so that it is not counted anew
+# at each call while it is about full.
 _ROOM_AGAIN = 75
 
 clock: Callable[[], float] = time.monotonic
-"""The time in seconds since whenever that connections get idle by."""
+"""The time in seconds by which connections become idle."""
 
 
-class Lane(Generic[C]):
-    """One connection, and the calls on it: those that are neither over nor forgotten.
+class Connection(Generic[C]):
+    """One channel, and the calls on it that have neither ended nor been forgotten.
 
     Args:
-        channel: The connection.
-        lock: Held by whoever adds or removes a call, or looks at them all.
+        channel: The channel.
+        lock: Held by whoever adds or removes a call, or counts them.
     """
 
     def __init__(self, channel: C, lock: threading.Lock) -> None:
@@ -48,6 +49,7 @@ class Lane(Generic[C]):
         self.used = clock()
         # Weak, as a call that is forgotten is cancelled, and a callback for its end would hold it.
         self.calls: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._methods: dict[Any, Any] = {}
 
     def has_room(self) -> bool:
         """Whether one more call need not wait."""
@@ -58,20 +60,34 @@ class Lane(Generic[C]):
                 self.calls.discard(call)
         return len(self.calls) < _ROOM_AGAIN
 
+    def method(self, kind: str, *description: Any) -> Any:
+        """A method of the channel, made once: gRPC makes it anew each time it is asked.
+
+        Args:
+            kind: "unary_unary" or "unary_stream".
+            description: The path, the serializer, the deserializer.
+        """
+        key = (kind, *description)
+        method = self._methods.get(key)
+        if method is None:
+            method = self._methods[key] = getattr(self.channel, kind)(*description)
+        return method
+
 
 class Place(Generic[C]):
     """A place for one call, taken while a ``with`` block runs or as long as the call is."""
 
-    def __init__(self, lane: Lane[C]) -> None:
-        self._lane = lane
-        self.channel = lane.channel
+    __slots__ = ("__weakref__", "connection")
+
+    def __init__(self, connection: Connection[C]) -> None:
+        self.connection = connection
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self._lane.lock:
-            self._lane.calls.discard(self)
+        with self.connection.lock:
+            self.connection.calls.discard(self)
 
     def done(self) -> bool:
         """Not before the block ends."""
@@ -79,11 +95,11 @@ class Place(Generic[C]):
 
     def keep_for(self, call: Any) -> None:
         """Leaves the place to a call that outlives the block."""
-        with self._lane.lock:
-            self._lane.calls.add(call)
+        with self.connection.lock:
+            self.connection.calls.add(call)
 
 
-class Lanes(Generic[C]):
+class ChannelPool(Generic[C]):
     """The channels to one address, as many as the calls in flight need.
 
     Args:
@@ -93,32 +109,34 @@ class Lanes(Generic[C]):
     def __init__(self, connect: Callable[[], C]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
-        self._lanes = [Lane(connect(), self._lock)]
+        self._connections = [Connection(connect(), self._lock)]
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self._connections)
 
     @property
     def first(self) -> C:
         """The channel that is always there."""
-        return self._lanes[0].channel
+        return self._connections[0].channel
 
     def take(self) -> Place[C]:
         """A place for one more call: on the first connection that has one."""
         with self._lock:
-            lane = next((lane for lane in self._lanes if lane.has_room()), None)
-            if lane is None and len(self._lanes) < MOST:
-                lane = Lane(self._connect(), self._lock)
-                self._lanes.append(lane)
-            elif lane is None:
-                lane = min(self._lanes, key=lambda lane: len(lane.calls))
-            lane.used = clock()
-            place = Place(lane)
-            lane.calls.add(place)
-            if len(self._lanes) > 1:
-                self._drop_idle(lane.used)
+            connection = next((one for one in self._connections if one.has_room()), None)
+            if connection is None and len(self._connections) < MOST:
+                connection = Connection(self._connect(), self._lock)
+                self._connections.append(connection)
+            elif connection is None:
+                connection = min(self._connections, key=lambda one: len(one.calls))
+            connection.used = clock()
+            place = Place(connection)
+            connection.calls.add(place)
+            if len(self._connections) > 1:
+                self._drop_idle(connection.used)
             return place
 
     def _drop_idle(self, now: float) -> None:
         # A channel closes with the last reference to it.
-        self._lanes[1:] = [lane for lane in self._lanes[1:] if lane.calls or now - lane.used < IDLE]
+        self._connections[1:] = [
+            one for one in self._connections[1:] if one.calls or now - one.used < IDLE
+        ]

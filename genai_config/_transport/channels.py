@@ -1,6 +1,6 @@
 """Connections: those to one endpoint, of one event loop, shared by every service and tenant.
 
-Credentials are no part of a channel: `_calls` attaches them to each call.
+Credentials are no part of a connection: each call brings its own (`call_credentials`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import grpc
 from grpc import aio
 
-from genai_config._transport import http, interceptors
-from genai_config._transport.channel_pool import Lanes
+from genai_config._transport import http
+from genai_config._transport.channel_pool import ChannelPool
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from genai_config._settings.secrets import Secret
-    from genai_config._transport.call_credentials import CallCredentials
 
 _OPTIONS = (
     # As the SDK's own transports.
@@ -50,6 +49,9 @@ class Address(NamedTuple):
     ca_certs: Path | None
     proxy: Secret | None
     client_cert: tuple[bytes, bytes] | None
+
+    def __repr__(self) -> str:
+        return f"Address({self.host!r})"  # the private key of the certificate is a secret
 
     def target(self) -> str:
         """The address as gRPC wants it."""
@@ -84,39 +86,36 @@ class Connections:
     """The channels of one event loop (or of all the synchronous callers), and their clients."""
 
     def __init__(self) -> None:
-        self._lanes: Pool[Lanes[Any]] = Pool(16)
+        self._channels: Pool[ChannelPool[Any]] = Pool(16)
         self.clients: Pool[Any] = Pool(256)
 
-    def lanes(self, address: Address) -> Lanes[grpc.Channel]:
+    def channels(self, address: Address) -> ChannelPool[grpc.Channel]:
         """The synchronous channels to an address."""
+        return self._pooled(address, grpc.insecure_channel, grpc.secure_channel)
 
-        def make(credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-            if credentials is None:
-                return grpc.insecure_channel(address.target(), options=address.options())
-            return grpc.secure_channel(address.target(), credentials, options=address.options())
-
-        return self._lanes.get(address, lambda: _lanes_of(address, make))
-
-    def async_lanes(self, address: Address) -> Lanes[aio.Channel]:
+    def async_channels(self, address: Address) -> ChannelPool[aio.Channel]:
         """The channels to an address for the running event loop."""
+        return self._pooled(address, aio.insecure_channel, aio.secure_channel)
 
-        def make(credentials: grpc.ChannelCredentials | None) -> aio.Channel:
-            more = {"options": address.options(), "interceptors": interceptors.ASYNC_INTERCEPTORS}
-            if credentials is None:
-                return aio.insecure_channel(address.target(), **more)
-            return aio.secure_channel(address.target(), credentials, **more)
-
-        return self._lanes.get(address, lambda: _lanes_of(address, make))
+    def _pooled(self, address: Address, *makers: Callable[..., Any]) -> ChannelPool[Any]:
+        # What instruments gRPC replaces its functions: then there are to be other channels.
+        key = (address, *makers)
+        return self._channels.get(key, lambda: _channel_pool(address, *makers))
 
     def clear(self) -> None:
         """Forgets the channels and clients; a channel closes when its last call has ended."""
         self.clients.clear()
-        self._lanes.clear()
+        self._channels.clear()
 
 
-def _lanes_of(address: Address, make: Callable[[Any], Any]) -> Lanes[Any]:
+def _channel_pool(
+    address: Address, insecure: Callable[..., Any], secure: Callable[..., Any]
+) -> ChannelPool[Any]:
     # Read once: a file may be gone, or half written, when a call needs another connection.
-    return Lanes(functools.partial(make, address.credentials()))
+    target, credentials, options = address.target(), address.credentials(), address.options()
+    if credentials is None:
+        return ChannelPool(functools.partial(insecure, target, options=options))
+    return ChannelPool(functools.partial(secure, target, credentials, options=options))
 
 
 _SYNC = Connections()
@@ -180,10 +179,3 @@ def close_all() -> None:
     _SYNC.clear()
     _LOOPS.clear()
     http.close_all()
-
-
-def prepare_session(session: Any, address: Address, bound: CallCredentials) -> None:
-    """Makes a `requests` session go the way of an address, and replay once on 401."""
-    http.mount(session, address.ca_certs, address.proxy, address.client_cert)
-    http.follow_no_redirects(session)
-    session._max_refresh_attempts = int(bound.renewable)  # noqa: SLF001 -- the transports do not pass it on

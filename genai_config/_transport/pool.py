@@ -9,9 +9,40 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
 T = TypeVar("T")
+
+
+class Key:
+    """What a pooled thing depends on: everything in a configuration but what is named.
+
+    A part that is forgotten in a list of parts mixes tenants; one that is forgotten in a list of
+    exceptions only makes one thing more.
+
+    Args:
+        config: The configuration.
+        without: The settings on which the thing does not depend.
+        more: What else it depends on.
+    """
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(
+        self, config: Iterable[tuple[str, Any]], without: frozenset[str], *more: Any
+    ) -> None:
+        settings = [value for name, value in config if name not in without]
+        self._parts = (*more, *settings)
+        self._hash = hash(self._parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._parts == other._parts
+
+    def __repr__(self) -> str:
+        return f"Key({self._hash:x})"
 
 
 class Pool(Generic[T]):
@@ -24,7 +55,7 @@ class Pool(Generic[T]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self.clear()
+        self.start_anew()
         _POOLS.add(self)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -47,6 +78,11 @@ class Pool(Generic[T]):
 
     def clear(self) -> None:
         """Forgets everything."""
+        with self._lock:
+            self._things = OrderedDict()
+
+    def start_anew(self) -> None:
+        """Forgets everything, in a process in which no other thread uses the pool."""
         self._lock = threading.RLock()
         self._things: OrderedDict[Hashable, T] = OrderedDict()
 
@@ -62,7 +98,7 @@ def _start_anew() -> None:
     for pool in list(_POOLS):
         # Kept, and never used: a process that destroys an asyncio channel of its parent crashes.
         _INHERITED.append(pool._things)  # noqa: SLF001 -- this room's own
-        pool.clear()
+        pool.start_anew()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork

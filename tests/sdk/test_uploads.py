@@ -17,7 +17,6 @@ from googleapiclient.errors import HttpError
 
 from genai_config import override
 from genai_config._sdk.uploads import Http
-from genai_config._settings.secrets import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +110,8 @@ def test_the_key_is_not_carried_along() -> None:
     _Elsewhere.seen = []
     with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server, requests.Session() as session:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        response, _ = Http(session, Secret("k")).request(f"http://127.0.0.1:{server.server_port}/")
+        response, _ = Http(session).request(
+            f"http://127.0.0.1:{server.server_port}/", headers={"x-goog-api-key": "k"}
+        )
         server.shutdown()
     assert (response.status, _Elsewhere.seen) == (307, ["k"])

@@ -16,8 +16,9 @@ from google.ai import generativelanguage_v1beta as glm
 
 from genai_config._auth.headers import KeyHeaders
 from genai_config._settings.secrets import Secret
-from genai_config._transport import channel_pool, channels, shared_channel
-from genai_config._transport.channel_pool import FULL, IDLE, MOST, Lanes, Place
+from genai_config._transport import channel_pool, channels
+from genai_config._transport.channel_pool import FULL, IDLE, MOST, ChannelPool, Place
+from genai_config._transport.grpc_sync import SharedChannel
 from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -57,15 +58,15 @@ class Watched(weakref.WeakSet[Any]):
             yield call
 
 
-def numbered() -> Lanes[int]:
-    """Lanes whose channels are 1, 2, 3 and so on."""
+def numbered() -> ChannelPool[int]:
+    """A pool whose channels are 1, 2, 3 and so on."""
     made = iter(range(1, 1000))
-    return Lanes(lambda: next(made))
+    return ChannelPool(lambda: next(made))
 
 
-def fill(lanes: Lanes[int], count: int) -> list[Place[int]]:
+def fill(pool: ChannelPool[int], count: int) -> list[Place[int]]:
     """Takes places and holds them."""
-    return [lanes.take() for _ in range(count)]
+    return [pool.take() for _ in range(count)]
 
 
 def address_of(server: GeminiServer) -> channels.Address:
@@ -82,88 +83,89 @@ def until(condition: Callable[[], bool]) -> None:
 class TestGrowth:
     def test_the_first_is_filled_first(self) -> None:
         """A hundred calls need one connection, the next one needs another."""
-        lanes = numbered()
-        assert {place.channel for place in fill(lanes, FULL)} == {1}
-        held = fill(lanes, FULL)
-        assert {place.channel for place in held} == {1}
+        pool = numbered()
+        assert {place.connection.channel for place in fill(pool, FULL)} == {1}
+        held = fill(pool, FULL)
+        assert {place.connection.channel for place in held} == {1}
 
     def test_a_full_one_is_left_alone(self) -> None:
         """Calls beyond a hundred go over a second, then a third."""
-        lanes = numbered()
-        held = fill(lanes, 2 * FULL + 1)
-        assert [place.channel for place in held] == [1] * FULL + [2] * FULL + [3]
-        assert len(lanes) == 3
+        pool = numbered()
+        held = fill(pool, 2 * FULL + 1)
+        assert [place.connection.channel for place in held] == [1] * FULL + [2] * FULL + [3]
+        assert len(pool) == 3
 
     def test_there_is_an_end_to_it(self) -> None:
         """When as many as there may be are full, calls spread over them."""
-        lanes = numbered()
-        held = fill(lanes, MOST * FULL)
-        more = fill(lanes, MOST)
-        assert len(lanes) == MOST
-        assert sorted(place.channel for place in more) == list(range(1, MOST + 1))
+        pool = numbered()
+        held = fill(pool, MOST * FULL)
+        more = fill(pool, MOST)
+        assert len(pool) == MOST
+        assert sorted(place.connection.channel for place in more) == list(range(1, MOST + 1))
         assert len(held) == MOST * FULL
 
     def test_a_place_is_free_after_the_block(self) -> None:
         """However it ends; whoever holds the exception holds no place."""
-        lanes = numbered()
-        held = fill(lanes, FULL - 1)
-        kept = [self.failing(lanes) for _ in range(3)]
-        assert lanes.take().channel == 1
+        pool = numbered()
+        held = fill(pool, FULL - 1)
+        kept = [self.failing(pool) for _ in range(3)]
+        assert pool.take().connection.channel == 1
         assert (len(held), len(kept)) == (FULL - 1, 3)
 
-    def failing(self, lanes: Lanes[int]) -> pytest.ExceptionInfo[ValueError]:
+    def failing(self, pool: ChannelPool[int]) -> pytest.ExceptionInfo[ValueError]:
         """The error of a call, with its traceback."""
-        with pytest.raises(ValueError, match="refused") as raised, lanes.take():
+        with pytest.raises(ValueError, match="refused") as raised, pool.take():
             raise ValueError("refused")
         return raised
 
     def test_a_call_keeps_its_place_until_it_is_over(self) -> None:
         """Its object may live on."""
-        lanes = numbered()
+        pool = numbered()
         calls = [Call() for _ in range(FULL)]
         for call in calls:
-            with lanes.take() as place:
+            with pool.take() as place:
                 place.keep_for(call)
-        assert lanes.take().channel == 2
+        assert pool.take().connection.channel == 2
         for call in calls[:50]:
             call.is_over = True
-        assert lanes.take().channel == 1
+        assert pool.take().connection.channel == 1
 
     def test_a_call_that_is_forgotten_has_no_place(self) -> None:
         """Nothing here keeps it from being forgotten."""
-        lanes = numbered()
+        pool = numbered()
         call = Call()
-        held = fill(lanes, FULL - 1)
-        with lanes.take() as place:
+        held = fill(pool, FULL - 1)
+        with pool.take() as place:
             place.keep_for(call)
-        assert lanes.take().channel == 2
+        assert pool.take().connection.channel == 2
         del call
-        assert lanes.take().channel == 1
+        assert pool.take().connection.channel == 1
         assert len(held) == FULL - 1
 
     def test_a_call_ends_while_others_are_counted(self) -> None:
         """Whoever is counting goes on; without a lock it would fail with a RuntimeError."""
-        lanes = numbered()
-        held = fill(lanes, FULL)
+        pool = numbered()
+        held = fill(pool, FULL)
         leaving = threading.Thread(target=held[0].__exit__)
-        lanes._lanes[0].calls = Watched(held, leaving)
-        assert lanes.take().channel == 2
+        pool._connections[0].calls = Watched(held, leaving)
+        assert pool.take().connection.channel == 2
         leaving.join(10)
-        assert lanes.take().channel == 1
+        assert pool.take().connection.channel == 1
 
     def test_threads_count_right(self) -> None:
         """Taken by many at once, no connection gets more than its hundred."""
-        lanes = numbered()
+        pool = numbered()
         barrier = threading.Barrier(8)
 
         def take(_: int) -> list[Place[int]]:
             barrier.wait(10)
-            return fill(lanes, 50)
+            return fill(pool, 50)
 
         with ThreadPoolExecutor(8) as threads:
             held = [place for places in threads.map(take, range(8)) for place in places]
         assert (
-            sorted(place.channel for place in held) == [1] * 100 + [2] * 100 + [3] * 100 + [4] * 100
+            sorted(place.connection.channel for place in held)
+            == [1] * 100 + [2] * 100 + [3] * 100 + [4] * 100
         )
 
 
@@ -177,32 +179,32 @@ class TestShrinking:
 
     def test_idle_ones_are_dropped(self, clock: FakeClock) -> None:
         """A minute after the last call that needed them."""
-        lanes = numbered()
-        held = fill(lanes, FULL + 1)
+        pool = numbered()
+        held = fill(pool, FULL + 1)
         del held
         clock.advance(IDLE - 1)
-        lanes.take()
-        assert len(lanes) == 2
+        pool.take()
+        assert len(pool) == 2
         clock.advance(2)
-        lanes.take()
-        assert len(lanes) == 1
+        pool.take()
+        assert len(pool) == 1
 
     def test_one_with_a_call_is_kept(self, clock: FakeClock) -> None:
         """However long the call takes."""
-        lanes = numbered()
-        held = fill(lanes, FULL + 1)
+        pool = numbered()
+        held = fill(pool, FULL + 1)
         del held[:FULL]
         clock.advance(10 * IDLE)
-        lanes.take()
-        assert len(lanes) == 2
+        pool.take()
+        assert len(pool) == 2
 
     def test_the_first_stays(self, clock: FakeClock) -> None:
         """It is there for the next call."""
-        lanes = numbered()
-        lanes.take()
+        pool = numbered()
+        pool.take()
         clock.advance(10 * IDLE)
-        assert lanes.take().channel == 1
-        assert lanes.first == 1
+        assert pool.take().connection.channel == 1
+        assert pool.first == 1
 
 
 class TestOnTheWire:
@@ -213,15 +215,15 @@ class TestOnTheWire:
         copy = tmp_path / "ca.pem"
         copy.write_bytes(server.ca_file.read_bytes())
         address = channels.Address(server.grpc_endpoint, copy, None, None)
-        lanes = channels.connections().lanes(address)
+        pool = channels.connections().channels(address)
         copy.unlink()
-        held = [lanes.take() for _ in range(FULL + 1)]
-        assert held[0].channel is not held[FULL].channel
+        held = [pool.take() for _ in range(FULL + 1)]
+        assert held[0].connection is not held[FULL].connection
 
     def test_threads(self, server: GeminiServer, configured: object) -> None:
         """A hundred and fifty threads are served at once, over two connections."""
         del configured
-        lanes = channels.connections().lanes(address_of(server))
+        pool = channels.connections().channels(address_of(server))
         barrier = threading.Barrier(151)
         server.hang()
 
@@ -232,7 +234,7 @@ class TestOnTheWire:
         with ThreadPoolExecutor(150) as threads:
             asked = threads.map(ask, range(150))
             barrier.wait(30)
-            until(lambda: sum(len(lane.calls) for lane in lanes._lanes) == 150)
+            until(lambda: sum(len(one.calls) for one in pool._connections) == 150)
             server.release()
             list(asked)
         assert len({request.connection for request in server.requests}) == 2
@@ -261,14 +263,14 @@ class TestSharedChannel:
     )
 
     @pytest.fixture
-    def lanes(self, server: GeminiServer) -> Lanes[grpc.Channel]:
-        """The lanes to the server."""
-        return channels.connections().lanes(address_of(server))
+    def pool(self, server: GeminiServer) -> ChannelPool[grpc.Channel]:
+        """The connections to the server."""
+        return channels.connections().channels(address_of(server))
 
     @pytest.fixture
-    def channel(self, server: GeminiServer, lanes: Lanes[grpc.Channel]) -> grpc.Channel:
+    def channel(self, server: GeminiServer, pool: ChannelPool[grpc.Channel]) -> grpc.Channel:
         """A channel with a key."""
-        return shared_channel.bind(lanes, KeyHeaders(Secret(server.api_key())))
+        return SharedChannel(pool, lambda: KeyHeaders(Secret(server.api_key())))
 
     def stream(self, channel: grpc.Channel) -> Any:
         """A stream of answers."""
@@ -279,28 +281,28 @@ class TestSharedChannel:
         )(self.REQUEST)
 
     def test_a_stream_has_its_place_until_its_end(
-        self, server: GeminiServer, lanes: Lanes[grpc.Channel], channel: grpc.Channel
+        self, server: GeminiServer, pool: ChannelPool[grpc.Channel], channel: grpc.Channel
     ) -> None:
         """And no longer, though its object is held still."""
         server.respond(MODEL, ["one", "two"])
         call = self.stream(channel)
-        assert len(lanes._lanes[0].calls) == 1
+        assert len(pool._connections[0].calls) == 1
         assert len(list(call)) == 2
         assert call.done()
-        held = [lanes.take() for _ in range(FULL - 1)]
-        lanes.take()
-        assert len(lanes._lanes[0].calls) == len(held)
+        held = [pool.take() for _ in range(FULL - 1)]
+        pool.take()
+        assert len(pool._connections[0].calls) == len(held)
 
     def test_a_stream_that_is_forgotten_ends(
-        self, server: GeminiServer, lanes: Lanes[grpc.Channel], channel: grpc.Channel
+        self, server: GeminiServer, pool: ChannelPool[grpc.Channel], channel: grpc.Channel
     ) -> None:
         """It is cancelled, as on a channel of gRPC's own."""
         server.hang()
         call = self.stream(channel)
-        assert len(lanes._lanes[0].calls) == 1
+        assert len(pool._connections[0].calls) == 1
         del call
         gc.collect()
-        assert len(lanes._lanes[0].calls) == 0
+        assert len(pool._connections[0].calls) == 0
 
     def test_what_else_a_channel_can(self, channel: grpc.Channel) -> None:
         """Its state can be watched, and it has methods that stream both ways."""
@@ -319,11 +321,13 @@ class TestSharedChannel:
         channel.close()
         assert list(self.stream(channel))
 
-    def test_without_credentials(self, server: GeminiServer, lanes: Lanes[grpc.Channel]) -> None:
+    def test_without_credentials(
+        self, server: GeminiServer, pool: ChannelPool[grpc.Channel]
+    ) -> None:
         """It is a channel by itself, and closing it leaves the connections open."""
         key = (("x-goog-api-key", server.api_key("mine")),)
         for _ in range(2):
-            with shared_channel._SharedChannel(lanes) as channel:
+            with SharedChannel(pool) as channel:
                 list_models = channel.unary_unary(
                     "/google.ai.generativelanguage.v1beta.ModelService/ListModels",
                     glm.ListModelsRequest.serialize,

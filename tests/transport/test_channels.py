@@ -38,9 +38,11 @@ from genai_config._auth.token_source import TokenSource
 from genai_config._routing.decision import TUNED_SCOPES, Route
 from genai_config._settings.model import GenAIConfig
 from genai_config._settings.secrets import Secret
-from genai_config._transport import channels, interceptors, shared_channel
-from genai_config._transport.interceptors import RestCredentials
-from genai_config._transport.shared_channel import AsyncBoundChannel
+from genai_config._transport import channels
+from genai_config._transport.call_credentials import Attempts
+from genai_config._transport.channel_pool import ChannelPool
+from genai_config._transport.grpc_async import AsyncSharedChannel
+from genai_config._transport.grpc_sync import SharedChannel
 from genai_config.exceptions import CredentialsNotFoundError, TokenRefreshError
 from genai_config.testing._wire.grpc_side import _sockets
 
@@ -240,7 +242,7 @@ class TestLoops:
         assert len({request.connection for request in server.requests}) == 2
 
 
-class TestAsyncBoundChannel:
+class TestAsyncSharedChannel:
     @pytest.fixture
     def shared(self, server: GeminiServer) -> channels.Address:
         """The address of the server."""
@@ -248,9 +250,9 @@ class TestAsyncBoundChannel:
 
     async def test_it_is_a_channel(self, server: GeminiServer, shared: channels.Address) -> None:
         """It has the state of the shared channel, and makes calls with its own credentials."""
-        lanes = channels.loop_connections().async_lanes(shared)
+        pool = channels.loop_connections().async_channels(shared)
         bound = KeyHeaders(Secret(server.api_key("mine")))
-        async with AsyncBoundChannel(lanes, bound) as mine:
+        async with AsyncSharedChannel(pool, lambda: bound) as mine:
             state = mine.get_state(try_to_connect=True)
             assert state is grpc.ChannelConnectivity.IDLE
             await mine.wait_for_state_change(state)
@@ -266,16 +268,16 @@ class TestAsyncBoundChannel:
 
     async def test_closing_it_leaves_the_shared_one_open(self, shared: channels.Address) -> None:
         """Others are using that one."""
-        lanes = channels.loop_connections().async_lanes(shared)
-        mine = AsyncBoundChannel(lanes, KeyHeaders(Secret("k")))
+        pool = channels.loop_connections().async_channels(shared)
+        mine = AsyncSharedChannel(pool, lambda: KeyHeaders(Secret("k")))
         await mine.close(grace=1)
-        await lanes.first.channel_ready()
-        assert channels.loop_connections().async_lanes(shared) is lanes
+        await pool.first.channel_ready()
+        assert channels.loop_connections().async_channels(shared) is pool
 
     async def test_what_no_service_has(self, shared: channels.Address) -> None:
         """There is no client streaming in the SDK, nor here."""
-        lanes = channels.loop_connections().async_lanes(shared)
-        mine = AsyncBoundChannel(lanes, KeyHeaders(Secret("k")))
+        pool = channels.loop_connections().async_channels(shared)
+        mine = AsyncSharedChannel(pool, lambda: KeyHeaders(Secret("k")))
         for method in (mine.stream_unary, mine.stream_stream):
             with pytest.raises(NotImplementedError):  # what grpc has there
                 method("/service/method")
@@ -286,8 +288,8 @@ class TestAsyncBoundChannel:
     ) -> None:
         """Whatever is waited for, the error is ours; nothing of it is left to be printed later."""
         bound = _headers.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
-        lanes = channels.loop_connections().async_lanes(shared)
-        call = getattr(AsyncBoundChannel(lanes, bound), kind)("/service/method")(b"")
+        pool = channels.loop_connections().async_channels(shared)
+        call = getattr(AsyncSharedChannel(pool, lambda: bound), kind)("/service/method")(b"")
         told: list[Any] = []
         call.add_done_callback(told.append)
         with pytest.raises(CredentialsNotFoundError):
@@ -303,13 +305,17 @@ class TestAsyncBoundChannel:
         gc.collect()
         assert server.requests == []
 
-    def test_a_failed_call_is_over(self) -> None:
-        """It ended before it began: there is nothing to wait for."""
-        failed = interceptors._FailedCall(CredentialsNotFoundError("none"))
+    async def test_a_call_without_credentials_is_over(self, shared: channels.Address) -> None:
+        """Whoever comes later learns that it has ended; there is no time to wait for."""
+        bound = _headers.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
+        pool = channels.loop_connections().async_channels(shared)
+        call = AsyncSharedChannel(pool, lambda: bound).unary_unary("/service/method")(b"")
+        with pytest.raises(CredentialsNotFoundError):
+            await call
         told: list[Any] = []
-        failed.add_done_callback(told.append)
-        assert told == [failed]
-        assert failed.time_remaining() is None
+        call.add_done_callback(told.append)
+        assert told == [call]
+        assert call.time_remaining() is None
 
 
 def ask_synchronously_for_a_stream(model: str = BASE) -> str:
@@ -455,25 +461,14 @@ class TestRefusedToken:
 
     def test_only_the_token_that_was_refused_is_forgotten(self, server: GeminiServer) -> None:
         """Whoever was refused late, with the old token, leaves the new one to the others."""
-        user = server.user_credentials()
-        bound = RestCredentials(TokenHeaders(source_of(user), None))
-        sent: dict[str, str] = {}
-        bound.before_request(None, "POST", "", sent)
-
-        def another() -> str:
-            mine: dict[str, str] = {}
-            bound.before_request(None, "POST", "", mine)
-            assert mine == sent
-            bound.refresh(None)
-            bound.before_request(None, "POST", "", mine)
-            return mine["authorization"]
-
-        with ThreadPoolExecutor(1) as threads:
-            new = threads.submit(another).result()
-        assert new != sent["authorization"]
-        bound.refresh(None)
-        bound.before_request(None, "POST", "", sent)
-        assert sent["authorization"] == new
+        bound = TokenHeaders(source_of(server.user_credentials()), None)
+        late, early = Attempts(bound), Attempts(bound)
+        assert late.headers() == early.headers()
+        assert early.again()
+        new = early.headers()
+        assert new != late.sent
+        assert late.again()
+        assert late.headers() == new
         assert server.tokens.count == 2
 
 
@@ -514,7 +509,7 @@ class TestReplayedCall:
         request_: Any,
     ) -> None:
         """After a replay its code is the second call's, and it can be cancelled."""
-        channel = shared_channel.bind(channels.connections().lanes(address), bound)
+        channel = SharedChannel(channels.connections().channels(address), lambda: bound)
         stream = channel.unary_stream(self.STREAM, **self.TYPES)
         call = stream(request_, timeout=30)
         assert [chunk.candidates[0].content.parts[0].text for chunk in call] == ["one", "two"]
@@ -531,7 +526,7 @@ class TestReplayedCall:
     ) -> None:
         """Whoever wants the call before its answer gets it at once."""
         bound.refused(bound.headers())
-        channel = shared_channel.bind(channels.connections().lanes(address), bound)
+        channel = SharedChannel(channels.connections().channels(address), lambda: bound)
         server.hang()
         call = channel.unary_unary(self.GENERATE, **self.TYPES).future(request_)
         assert not call.done()
@@ -542,7 +537,9 @@ class TestReplayedCall:
         self, server: GeminiServer, address: channels.Address, bound: TokenHeaders, request_: Any
     ) -> None:
         """It is the same with asyncio."""
-        channel = AsyncBoundChannel(channels.loop_connections().async_lanes(address), bound)
+        channel = AsyncSharedChannel(
+            channels.loop_connections().async_channels(address), lambda: bound
+        )
         stream = channel.unary_stream(self.STREAM, **self.TYPES)
         call = stream(request_, timeout=30)
         assert (await call.read()).candidates
@@ -556,35 +553,28 @@ class TestReplayedCall:
             assert call.cancel()
             assert await waiter is grpc.StatusCode.CANCELLED
 
-    async def test_a_stream_without_answers(self, address: channels.Address) -> None:
-        """It ends as it would by itself."""
+    async def test_a_stream_without_answers(self, address: channels.Address, request_: Any) -> None:
+        """It ends as it would by itself, also where its first answer is awaited."""
 
         class Call:
-            def __aiter__(self) -> Call:
-                return self
+            async def read(self) -> Any:
+                return aio.EOF
 
-            async def __anext__(self) -> None:
-                raise StopAsyncIteration
+        class Channel:
+            def unary_stream(self, *_: Any) -> Callable[..., Call]:
+                return lambda *_, **__: Call()
 
-        async def continuation(details: Any, request: Any) -> Call:
-            del details, request
-            return call
-
-        call, bound = Call(), TokenHeaders(source_of(AnonymousCredentials()), None)
-        caller = AsyncBoundChannel(channels.loop_connections().async_lanes(address), bound).caller
-        details = aio.ClientCallDetails("/a/b", None, None, None, None)
-        token = interceptors.CALLER.set(caller)
-        try:
-            assert await interceptors._Sender(continuation, details, None).stream() is call
-        finally:
-            interceptors.CALLER.reset(token)
+        del address
+        bound = TokenHeaders(source_of(AnonymousCredentials()), None)
+        shared = AsyncSharedChannel(ChannelPool(Channel), lambda: bound)
+        assert [answer async for answer in shared.unary_stream("/a/b")(request_)] == []
 
     def test_the_second_attempt_has_the_time_that_the_first_has_left(self) -> None:
         """A replay does not double a call's timeout."""
-        started = time.monotonic() - 4
-        assert interceptors._left(None, started) is None
-        assert 5 < (interceptors._left(10, started) or 0) <= 6
-        assert interceptors._left(3, started) == 0
+        bound = KeyHeaders(Secret("k"))
+        assert Attempts(bound).timeout() is None
+        assert 9 < (Attempts(bound, 10).timeout() or 0) <= 10
+        assert Attempts(bound, -1).timeout() == 0
 
     def test_what_was_sent_without_a_token(self) -> None:
         """There is nothing to replace, with a quota project or without."""
@@ -797,7 +787,7 @@ class TestAddresses:
 def test_channels_that_nobody_holds_are_closed(server: GeminiServer) -> None:
     """Forgetting a channel is enough to hang up: nothing else holds it."""
     address = channels.Address(server.grpc_endpoint, server.ca_file, None, None)
-    channel = weakref.ref(channels.connections().lanes(address))
+    channel = weakref.ref(channels.connections().channels(address))
     assert channel() is not None
     channels.close_all()
     gc.collect()

@@ -1,0 +1,154 @@
+"""The methods of a generated client: the SDK's retries and bounds, at the cost of a plain call.
+
+The SDK wraps each call in a retry and a clock, which takes longer than sending it. Here a call is
+made first, and only one that fails is handed to the retry, as its first attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
+
+from genai_config._transport.call_credentials import context_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Bounds:
+    """How long a call may take, and how it is retried.
+
+    Args:
+        wrapped: The method as the SDK's `wrap_method` made it.
+        retry: The caller's `retry`.
+        timeout: The caller's `timeout`, in seconds for each attempt.
+        metadata: The call's metadata.
+    """
+
+    __slots__ = ("_attempt", "_started", "_whole", "retry")
+
+    def __init__(self, wrapped: Any, retry: Any, timeout: Any, metadata: Any) -> None:
+        self.retry = wrapped._retry if retry is DEFAULT else retry
+        attempt = wrapped._timeout if timeout is DEFAULT else timeout
+        # The SDK takes an object here as well, of which only this part says anything.
+        self._attempt: float | None = getattr(attempt, "_timeout", attempt)
+        context = context_of(metadata)
+        self._whole = None if context is None else context.timeout
+        self._started = time.monotonic()
+
+    def timeout(self) -> float | None:
+        """The seconds that the next attempt may take."""
+        took = time.monotonic() - self._started
+        if self._whole is not None:
+            left = max(0.0, self._whole - took)
+            return left if self._attempt is None else min(left, self._attempt)
+        return self._attempt
+
+    def first_timeout(self) -> float | None:
+        """The seconds that the first attempt may take."""
+        if self._whole is None or (self._attempt is not None and self._attempt < self._whole):
+            return self._attempt
+        return self._whole
+
+    def retry_left(self) -> Any:
+        """The retry, for the time that the first attempt has left of it."""
+        bounds = [b for b in (self._whole, self.retry._timeout) if b is not None]
+        if not bounds:
+            return self.retry
+        return self.retry.with_timeout(max(0.0, min(bounds) - (time.monotonic() - self._started)))
+
+
+class Method:
+    """A method of a synchronous client.
+
+    Args:
+        wrapped: The method as the SDK's `wrap_method` made it.
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+        self._send: Callable[..., Any] = wrapped._target
+        self._agent = tuple(wrapped._metadata or ())
+
+    def _options(self, metadata: Any, compression: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {"metadata": (*(metadata or ()), *self._agent)}
+        own = self._wrapped._compression
+        if own is not None:  # else the transport may have no such argument
+            options["compression"] = own if compression is DEFAULT else compression
+        return options
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        retry: Any = DEFAULT,
+        timeout: Any = DEFAULT,
+        compression: Any = DEFAULT,
+        metadata: Any = (),
+    ) -> Any:
+        bounds = Bounds(self._wrapped, retry, timeout, metadata)
+        options = self._options(metadata, compression)
+        try:
+            return self._send(request, timeout=bounds.first_timeout(), **options)
+        except Exception as error:
+            if not bounds.retry:
+                raise
+            failed: list[Exception] = [error]
+
+        def attempt() -> Any:
+            if failed:
+                raise failed.pop()
+            return self._send(request, timeout=bounds.timeout(), **options)
+
+        return bounds.retry_left()(attempt)()
+
+
+class AsyncMethod(Method):
+    """A method of an asynchronous client."""
+
+    async def __call__(
+        self,
+        request: Any,
+        *,
+        retry: Any = DEFAULT,
+        timeout: Any = DEFAULT,
+        compression: Any = DEFAULT,
+        metadata: Any = (),
+    ) -> Any:
+        bounds = Bounds(self._wrapped, retry, timeout, metadata)
+        options = self._options(metadata, compression)
+        try:
+            return await self._send(request, timeout=bounds.first_timeout(), **options)
+        except Exception as error:
+            if not bounds.retry:
+                raise
+            failed: list[Exception] = [error]
+
+        async def attempt() -> Any:
+            if failed:
+                raise failed.pop()
+            return await self._send(request, timeout=bounds.timeout(), **options)
+
+        return await bounds.retry_left()(attempt)()
+
+
+def with_cheap_retries(transport: Any, *, asynchronous: bool) -> None:
+    """Replaces the methods that a generated client's transport has wrapped.
+
+    Args:
+        transport: The transport.
+        asynchronous: Whether its methods are awaited.
+    """
+    kind = AsyncMethod if asynchronous else Method
+    holders = [transport._wrapped_methods]
+    if hasattr(type(transport), "operations_client"):
+        # The client for operations has its own, in its attributes or in its transport.
+        operations = transport.operations_client
+        own = getattr(getattr(operations, "_transport", None), "_wrapped_methods", None)
+        holders.append(vars(operations) if own is None else own)
+    for holder in holders:
+        for name, method in list(holder.items()):
+            if isinstance(method, _GapicCallable):
+                holder[name] = kind(method)
