@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import credentials as _credentials
 from genai_config._auth.token_source import TokenSource
-from genai_config._transport.pool import Pool
+from genai_config._transport.pool import Key, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,15 +52,25 @@ def known(config: GenAIConfig, scopes: tuple[str, ...]) -> Found | None:
     return source.known if source is not None else None
 
 
-def _key(config: GenAIConfig, scopes: tuple[str, ...]) -> tuple[object, ...]:
-    return (
+# The settings that a token does not depend on. The rest is part of what its source is pooled by.
+_NOT_OF_A_TOKEN = frozenset(
+    {
+        "api_key", "credentials", "transport", "client_options", "client_info", "default_metadata",
+        "auth", "tuned_transport", "scopes", "quota_project", "timeout", "project", "location",
+        "endpoint", "raw_configure", "existing_models", "backend", "tuned_endpoints",
+        "vertex_endpoint",
+    }
+)  # fmt: skip
+
+
+def _key(config: GenAIConfig, scopes: tuple[str, ...]) -> Key:
+    return Key(
+        config,
+        _NOT_OF_A_TOKEN,
         _credentials.identity(config.credentials),
         scopes,
         _credentials.audience(config.client_options),
         _credentials.universe(config.client_options),
-        config.auth_timeout,
-        config.ca_certs,
-        config.proxy,
     )
 
 
@@ -136,7 +146,7 @@ class TokenHeaders:
         return (*headers, ("x-goog-user-project", quota)) if quota else headers
 
 
-def attached(config: GenAIConfig, route: Route) -> CallCredentials:
+def for_route(config: GenAIConfig, route: Route) -> CallCredentials:
     """The credentials that a route chose."""
     if route.auth == "api_key":
         assert config.api_key is not None  # noqa: S101 -- the routing chose the key

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import headers as _headers
 from genai_config._clients.target import origin, with_model
+from genai_config._transport.call_credentials import Attempts
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
@@ -120,28 +121,25 @@ def _put(request: Any, headers: Headers) -> None:
         request.headers[QUOTA_HEADER] = given
 
 
-def _attached(request: Any, bound: CallCredentials) -> Headers:
-    """Puts the credentials on a request, in the place of any others; returns them."""
+def _attach(request: Any, attempts: Attempts) -> None:
+    """Puts the credentials on a request, in the place of any others."""
     try:
-        headers = bound.headers()
+        _put(request, attempts.headers())
     except GenAIConfigError as error:
         raise Stop(error) from None
-    _put(request, headers)
-    return headers
 
 
-async def _attached_async(request: Any, bound: CallCredentials) -> Headers:
+async def _attach_async(request: Any, attempts: Attempts) -> None:
     try:
-        headers = await bound.headers_async()
+        _put(request, await attempts.headers_async())
     except GenAIConfigError as error:
         raise Stop(error) from None
-    _put(request, headers)
-    return headers
 
 
-def _is_refused(response: Any, bound: CallCredentials, headers: Headers) -> bool:
+def _is_refused(response: Any, attempts: Attempts) -> bool:
     """Whether a request is to be sent again, with another token."""
-    return response.status_code == HTTPStatus.UNAUTHORIZED and bound.refused(headers)
+    refused: bool = response.status_code == HTTPStatus.UNAUTHORIZED
+    return refused and attempts.again()
 
 
 class SyncSending:
@@ -184,15 +182,15 @@ class SyncSending:
         if self.is_closed:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
-        bound = self.link.attach()
-        headers = _attached(request, bound)
+        attempts = Attempts(self.link.attach())
+        _attach(request, attempts)
         send = functools.partial(
             self.inner().send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = send()
-        if _is_refused(response, bound, headers):
+        if _is_refused(response, attempts):
             response.read()
-            _attached(request, bound)
+            _attach(request, attempts)
             response = send()
         return response
 
@@ -262,15 +260,15 @@ class AsyncSending:
         if self.is_closed:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
-        bound = self.link.attach()
-        headers = await _attached_async(request, bound)
+        attempts = Attempts(self.link.attach())
+        await _attach_async(request, attempts)
         send = functools.partial(
             (await self.inner()).send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = await send()
-        if _is_refused(response, bound, headers):
+        if _is_refused(response, attempts):
             await response.aread()
-            await _attached_async(request, bound)
+            await _attach_async(request, attempts)
             response = await send()
         return response
 

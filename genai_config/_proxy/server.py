@@ -31,6 +31,7 @@ from genai_config._proxy.rules import (
     passed_on,
     path_below,
 )
+from genai_config._transport.call_credentials import Attempts
 from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
@@ -288,16 +289,15 @@ class _Exchange:
     async def _sent(self) -> httpx.Response:
         """Sends the request; once more, if the token is refused and the body is still here."""
         content = await self._body()
-        bound = self._gateway.attach()
-        credentials = await bound.headers_async()
-        response = await self._attempt(content, credentials)
+        attempts = Attempts(self._gateway.attach())
+        response = await self._attempt(content, await attempts.headers_async())
         if (
             response.status_code == HTTPStatus.UNAUTHORIZED
-            and bound.refused(credentials)
+            and attempts.again()
             and isinstance(content, bytes)
         ):
             await response.aclose()
-            response = await self._attempt(content, await bound.headers_async())
+            response = await self._attempt(content, await attempts.headers_async())
         return response
 
     async def _attempt(

@@ -143,7 +143,7 @@ def _transport_factory(config: GenAIConfig, transport: str, base: Any) -> Callab
 def _in_force() -> CallCredentials:
     """The credentials of a call that somebody makes past the client, on its transport."""
     config = state.current().config
-    return headers.attached(config, decision.route(config, "generative", ""))
+    return headers.for_route(config, decision.route(config, "generative", ""))
 
 
 def _make_client(service: str, config: GenAIConfig, transport: str) -> Any:
@@ -182,7 +182,7 @@ _NOT_OF_A_CLIENT = frozenset(
     {
         "api_key", "credentials", "auth", "scopes", "quota_project", "auth_timeout", "timeout",
         "default_metadata", "transport", "tuned_transport", "project", "location", "endpoint",
-        "raw_configure",
+        "raw_configure", "existing_models", "backend", "tuned_endpoints", "vertex_endpoint",
     }
 )  # fmt: skip
 
@@ -217,7 +217,7 @@ class _Plan:
         )
         self.context: CallContext | None = None
         if route.auth == "api_key":
-            self.context = CallContext(headers.attached(config, route), config.timeout)
+            self.context = CallContext(headers.for_route(config, route), config.timeout)
 
 
 class RoutingClient:
@@ -287,7 +287,7 @@ class RoutingClient:
         client = connections.clients.get(
             plan.key, lambda: _make_client(self._service, config, route.transport)
         )
-        context = plan.context or CallContext(headers.attached(config, route), config.timeout)
+        context = plan.context or CallContext(headers.for_route(config, route), config.timeout)
         return client, context, config, route
 
     def _routed(self, name: str) -> Callable[..., Any]:

@@ -79,7 +79,7 @@ class Pool(Generic[T]):
     def clear(self) -> None:
         """Forgets everything."""
         with self._lock:
-            self._things = OrderedDict()
+            self._things.clear()
 
     def start_anew(self) -> None:
         """Forgets everything, in a process in which no other thread uses the pool."""

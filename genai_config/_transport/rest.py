@@ -40,24 +40,27 @@ class SharedSession(requests.Session):
         self._fallback = fallback
         http.mount(self, address.ca_certs, address.proxy, address.client_cert)
 
-    def request(self, *args: Any, headers: Any = None, **options: Any) -> requests.Response:
+    def request(  # type: ignore[override] # the SDK and googleapiclient name all but the first two
+        self, method: str, url: str, *, headers: Any = None, **options: Any
+    ) -> requests.Response:
         """Sends a request with its credentials; once more, if the token is refused."""
         opened = Opened((headers or {}).items(), self._fallback)
         attempts = Attempts(opened.credentials, options.pop("timeout", None))
         while True:
-            answer, error = self._attempt(opened, attempts, args, options)
-            if error is not None:
+            options["timeout"] = attempts.timeout()
+            answer, error = self._attempt(opened, attempts, method, url, options)
+            if answer is None:
+                assert error is not None  # noqa: S101 -- one of them is there
                 raise error
             if answer.status_code != HTTPStatus.UNAUTHORIZED or not attempts.again():
                 return answer
 
     def _attempt(
-        self, opened: Opened, attempts: Attempts, args: Any, options: Any
-    ) -> tuple[Any, BaseException | None]:
+        self, opened: Opened, attempts: Attempts, method: str, url: str, options: dict[str, Any]
+    ) -> tuple[requests.Response | None, BaseException | None]:
         """An answer, or an error without the frames it came through."""
         headers = dict(opened.with_headers(attempts.headers()))
-        timeout = attempts.timeout()
         try:
-            return super().request(*args, headers=headers, timeout=timeout, **options), None
+            return super().request(method, url, headers=headers, **options), None
         except BaseException as error:  # noqa: BLE001 -- raised by the caller
             return None, without_frames(error)

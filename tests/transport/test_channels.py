@@ -287,7 +287,7 @@ class TestAsyncSharedChannel:
         self, server: GeminiServer, shared: channels.Address, kind: str
     ) -> None:
         """Whatever is waited for, the error is ours; nothing of it is left to be printed later."""
-        bound = _headers.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
+        bound = _headers.for_route(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
         pool = channels.loop_connections().async_channels(shared)
         call = getattr(AsyncSharedChannel(pool, lambda: bound), kind)("/service/method")(b"")
         told: list[Any] = []
@@ -307,7 +307,7 @@ class TestAsyncSharedChannel:
 
     async def test_a_call_without_credentials_is_over(self, shared: channels.Address) -> None:
         """Whoever comes later learns that it has ended; there is no time to wait for."""
-        bound = _headers.attached(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
+        bound = _headers.for_route(GenAIConfig(), Route("oauth", "grpc_asyncio", TUNED_SCOPES, ()))
         pool = channels.loop_connections().async_channels(shared)
         call = AsyncSharedChannel(pool, lambda: bound).unary_unary("/service/method")(b"")
         with pytest.raises(CredentialsNotFoundError):
@@ -593,14 +593,14 @@ class TestAttached:
     async def test_a_key(self) -> None:
         """It is one header, for both calling modes."""
         route = Route("api_key", "grpc", (), ())
-        bound = _headers.attached(GenAIConfig(api_key=Secret("k")), route)
+        bound = _headers.for_route(GenAIConfig(api_key=Secret("k")), route)
         assert bound.headers() == await bound.headers_async() == (("x-goog-api-key", "k"),)
 
     async def test_a_token(self, server: GeminiServer) -> None:
         """It comes with the quota project, for both calling modes."""
         user = server.user_credentials(quota_project="user-project")
         route = Route("oauth", "grpc", TUNED_SCOPES, ())
-        bound = _headers.attached(GenAIConfig(credentials=user), route)
+        bound = _headers.for_route(GenAIConfig(credentials=user), route)
         headers = await bound.headers_async()
         assert headers == bound.headers()
         assert headers == (
@@ -611,7 +611,7 @@ class TestAttached:
     async def test_none(self) -> None:
         """What cannot be found is an error before anything is sent."""
         route = Route("oauth", "grpc", TUNED_SCOPES, ())
-        bound = _headers.attached(GenAIConfig(), route)
+        bound = _headers.for_route(GenAIConfig(), route)
         with pytest.raises(CredentialsNotFoundError):
             bound.headers()
         with pytest.raises(CredentialsNotFoundError):
