@@ -161,5 +161,7 @@ def test_the_placeholder_stays_at_home(elsewhere: Callable[..., Elsewhere]) -> N
 class Anonymous:
     """Credentials that send nothing."""
 
+    renewable = False
+
     def headers(self) -> tuple[tuple[str, str], ...]:
         return ()

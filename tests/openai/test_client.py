@@ -296,6 +296,8 @@ def test_the_proxy_is_the_configurations(server: GeminiServer) -> None:
 class Bare:
     """Credentials that send nothing."""
 
+    renewable = False
+
     def headers(self) -> tuple[tuple[str, str], ...]:
         return ()
 
