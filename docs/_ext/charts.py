@@ -142,9 +142,12 @@ def contenders(page: str) -> str:
                 ours = row["contender"].startswith("**")
                 bars.append(Bar(row["contender"], value, f"{value:g}", spread, ours=ours))
         parts.append(chart(title, bars, unit=unit))
-    head = ["contender", "failed calls", "p50, threads", "p50, tasks", "loop blocked, in all"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    lines += [f"| {' | '.join(row[name] for name in head)} |" for row in rows]
+    lines = [
+        f"- {row['contender']}: {row['failed calls']} calls failed; p50 of threads: "
+        f"{row['p50, threads']}, of tasks: {row['p50, tasks']}; event loop blocked, in all: "
+        f"{row['loop blocked, in all']}."
+        for row in rows
+    ]
     return page.replace(text, "\n\n".join([*parts, "\n".join(lines), ""]))
 
 

@@ -5,6 +5,7 @@ Where a page says ``<!-- made: commands -->``, a section for each command is put
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -23,17 +24,43 @@ def commands() -> str:
 
 def section(name: str, command: Any) -> str:
     """One command."""
-    said, _, example = str(command.help).partition("\n\nExample: ")
+    said, examples = _said(str(command.help))
     options = [one for one in command.params if one.param_type_name == "option"]
     arguments = [f"{one.name.upper()}…" for one in command.params if one not in options]
     usage = " ".join(["genai-config", name, *(["[OPTIONS]"] if options else []), *arguments])
-    parts = [f"## {name}", said, f"```text\n{usage}\n```"]
-    if example:
-        parts += [f"```console\n$ {example.strip()}\n```"]
+    parts = [f"## {name}", f"```text\n{usage}\n```", *map(_marked, said)]
+    if examples:
+        typed = "".join(f"$ {example}\n" for example in examples)
+        parts += [f"```console\n{typed}```"]
     if options:
         rows = [f"| {_names(one)} | {_cell(one)} |" for one in options if not one.hidden]
         parts.append("\n".join(["| option | |", "|---|---|", *rows]))
     return "\n\n".join(parts)
+
+
+def _said(text: str) -> tuple[list[str], list[str]]:
+    """A command's help, taken apart: paragraphs, and the commands after "Examples:"."""
+    paragraphs: list[str] = []
+    examples: list[str] = []
+    among = paragraphs
+    for paragraph in text.split("\n\n"):
+        head, colon, rest = paragraph.partition(":")
+        if colon and head in ("Example", "Examples"):
+            among = examples
+            examples += [one.strip() for one in rest.split("; ") if one.strip()]
+        elif head == "Exit code":
+            paragraphs.append(paragraph)
+        else:
+            among.append(paragraph)
+    return paragraphs, examples
+
+
+_CODE = re.compile(r"(?<![\w`$-])(--[a-z]+(?:-[a-z]+)*|[A-Z]+_[A-Z_]+)(?![\w`])")
+
+
+def _marked(text: str) -> str:
+    """Options and variables as code."""
+    return _CODE.sub(r"`\1`", text)
 
 
 def _names(option: Any) -> str:
@@ -42,7 +69,7 @@ def _names(option: Any) -> str:
 
 
 def _cell(option: Any) -> str:
-    said = " ".join(str(option.help or "").split()).replace("|", "\\|")
+    said = _marked(" ".join(str(option.help or "").split()).replace("|", "\\|"))
     told = option.is_flag or option.default in (None, "", 0) or "Default:" in said
     return said if told else f"{said} Default: {option.default}."
 
