@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genai_config._auth import credentials as _credentials
 from genai_config._auth.token_source import TokenSource
+from genai_config._settings import keys
 from genai_config._transport.pool import Key, Pool
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ def _key(config: GenAIConfig, scopes: tuple[str, ...]) -> Key:
 
 
 def forget_sources() -> None:
-    """Drops every token source: credentials are found anew."""
+    """Drops every token source, and how keys were taken: all is found anew."""
     _POOL.clear()
+    _BY_NAME.clear()
 
 
 def _request(config: GenAIConfig) -> Any:
@@ -91,14 +93,13 @@ def _request(config: GenAIConfig) -> Any:
 
 
 class KeyHeaders:
-    """An API key; as a bearer token where OpenAI's clients are served."""
+    """An API key."""
 
     renewable = False
 
-    def __init__(self, key: Secret, *, bearer: bool = False) -> None:
-        value = key.get_secret_value()
-        header = ("authorization", f"Bearer {value}") if bearer else ("x-goog-api-key", value)
-        self._headers = (header,)
+    def __init__(self, key: Secret) -> None:
+        self._headers: Headers = (("x-goog-api-key", key.get_secret_value()),)
+        self.kind = keys.kind(key.get_secret_value())
 
     def headers(self) -> Headers:
         """The key's header."""
@@ -114,9 +115,51 @@ class KeyHeaders:
         return False
 
 
+_BY_NAME: set[str] = set()
+"""The origins whose OpenAI-compatible API has refused an auth key as a bearer token."""
+
+
+class OpenAIKeyHeaders:
+    """An API key on the OpenAI-compatible path: a bearer token, as OpenAI's clients send it.
+
+    Reports differ on whether auth keys are accepted so. Where one is refused, the next attempt
+    sends `x-goog-api-key` alone, and the origin is remembered for this process.
+
+    Args:
+        key: The key.
+        origin: Where it is sent.
+    """
+
+    def __init__(self, key: Secret, origin: str) -> None:
+        self._key = key
+        self._origin = origin
+        self.kind = keys.kind(key.get_secret_value())
+        self.renewable = self.kind == "auth key"
+
+    def headers(self) -> Headers:
+        """The key's header."""
+        value = self._key.get_secret_value()
+        if self.renewable and self._origin in _BY_NAME:
+            return (("x-goog-api-key", value),)
+        return (("authorization", f"Bearer {value}"),)
+
+    async def headers_async(self) -> Headers:
+        """The key's header."""
+        return self.headers()
+
+    def refused(self, headers: Headers) -> bool:
+        """Whether there is another way to send the key; from now on it is taken."""
+        if not self.renewable:
+            return False
+        change = _BY_NAME.add if headers[0][0] == "authorization" else _BY_NAME.discard
+        change(self._origin)
+        return True
+
+
 class TokenHeaders:
     """An access token, and the quota project if there is one."""
 
+    kind: Literal["token"] = "token"
     renewable = True
 
     def __init__(self, source: TokenSource, quota_project: str | None) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from genai_config._auth import headers as _headers
+from genai_config._cli.console import in_options
 from genai_config._clients.account import account, in_force_with
 from genai_config._clients.http import attached_to, http_options
 from genai_config._clients.target import GEMINI_ENDPOINT
@@ -280,7 +281,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except GenAIConfigError as error:
-        typer.echo(f"{error}", err=True)
+        typer.echo(in_options(f"{error}"), err=True)
         is_setting = isinstance(error, ConfigurationError)
         raise typer.Exit(_USAGE if is_setting else _REFUSED) from None
 

@@ -113,7 +113,9 @@ class Link:
 
 
 def _put(request: Any, headers: Headers) -> None:
+    # Exactly one credential: with two the service refuses the request.
     request.headers.pop("authorization", None)
+    request.headers.pop("x-goog-api-key", None)
     # A quota project that the request names itself goes before the credentials' own.
     given = request.headers.get(QUOTA_HEADER)
     request.headers.update(headers)
@@ -325,5 +327,5 @@ def attached_to(config: GenAIConfig, target: Target) -> CallCredentials:
     """The credentials for the place that OpenAI's requests go to."""
     if target.auth == "api_key":
         assert config.api_key is not None  # noqa: S101 -- so it was resolved
-        return _headers.KeyHeaders(config.api_key, bearer=True)
+        return _headers.OpenAIKeyHeaders(config.api_key, target.origin)
     return _headers.TokenHeaders(_headers.source_for(config, target.scopes), config.quota_project)

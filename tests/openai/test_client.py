@@ -129,7 +129,10 @@ def test_the_gemini_api(server: GeminiServer) -> None:
 def test_a_key_opens_no_vertex_ai() -> None:
     """Neither a key nor somebody's token is taken in the place of credentials."""
     with pytest.raises(OAuthRequiredError, match="leave api_key out"):
+        ours.client(api_key="key", location="global")
+    with pytest.raises(ConfigurationError, match="OAuth access token") as token:
         ours.client(api_key="ya29.token", location="global")
+    assert "credentials=" in token.value.remedy
     with pytest.raises(ConfigurationError, match="api_key must be a string"):
         ours.client(api_key=lambda: "key")  # type: ignore[arg-type] # on purpose
 
