@@ -24,7 +24,7 @@ httpx: Any = importlib.import_module("httpx2" if importlib.util.find_spec("httpx
 
 PROMPT: Any = [
     {"role": "system", "content": "Be kind."},
-    {"role": "user", "content": [{"type": "text", "text": "hi there"}, {"type": "image_url"}]},
+    {"role": "user", "content": [{"type": "text", "text": "hi there"}]},
 ]
 VERTEX = "projects/mine/locations/global/endpoints"
 MODEL = "google/gemini-3.6-flash"
@@ -161,7 +161,9 @@ def test_models(server: GeminiServer, gemini: openai.OpenAI, vertex: openai.Open
     assert "models/gemini-3.6-flash" in [one.id for one in gemini.models.list()]
     assert gemini.models.retrieve("gemini-3.6-flash").id == "models/gemini-3.6-flash"
     assert error_of(lambda: gemini.models.retrieve("none"))["status"] == "NOT_FOUND"
-    assert "google/gemini-3.6-flash" in [one.id for one in vertex.models.list()]
+    with pytest.raises(openai.NotFoundError) as caught:
+        vertex.models.list()
+    assert caught.value.response.headers["content-type"].startswith("text/html")
     methods = [one.method for one in server.requests]
     assert methods == ["OpenAI.ListModels", *["OpenAI.RetrieveModel"] * 2, "OpenAI.ListModels"]
 
@@ -255,10 +257,18 @@ def test_vertex_scope_and_quota(
     """The scope of the Gemini API does not open Vertex AI; a person needs a quota project."""
     path = f"v1/{VERTEX}/openapi"
     narrow = fetch(server.user_credentials([rules.GENERATIVE]))
-    detail = error_of(connect(narrow, path).models.list)["details"][0]
+
+    def ask(given: str) -> dict[str, Any]:
+        chat = connect(given, path).chat.completions
+        return error_of(lambda: chat.create(model=MODEL, messages=PROMPT))
+
+    detail = ask(narrow)["details"][0]
     assert detail["reason"] == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
-    assert detail["metadata"]["method"] == "google.cloud.aiplatform.v1.PredictionService.ListModels"
-    message = error_of(connect(token, path).models.list)["message"]
+    assert (
+        detail["metadata"]["method"]
+        == "google.cloud.aiplatform.v1.PredictionService.ChatCompletions"
+    )
+    message = ask(token)["message"]
     assert "aiplatform.googleapis.com API requires a quota project" in message
 
 

@@ -16,7 +16,7 @@ from genai_config.testing._service.programming import Programming
 from genai_config.testing._service.recording import Log, RecordedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from genai_config.testing._service.methods import Method
     from genai_config.testing._service.rules import Caller
@@ -117,7 +117,7 @@ class Service:
                 resource = next(iter(asked.resources), "")
                 self.registry.check_permission(caller.identity, asked.permission, resource)
             self.programming.enter()
-            messages = self._guarded(asked.method, functools.partial(work, caller))
+            messages = self.guarded(asked.method, functools.partial(work, caller))
             # The first message decides whether the request succeeded at all.
             first = list(itertools.islice(messages, 1))
         except (ServiceError, DroppedError) as error:
@@ -152,7 +152,12 @@ class Service:
             )
         )
 
-    def _guarded(self, method: str, work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    def guarded(self, method: str, work: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+        """What some work makes; an error that nobody expected is kept for the test to hear of.
+
+        Raises:
+            ServiceError: What the service answers instead.
+        """
         try:
             yield from work()
         except ServiceError:

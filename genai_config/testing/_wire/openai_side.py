@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.ai import generativelanguage_v1beta as glm
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from genai_config.testing._service import openai_messages
+from genai_config.testing._service import openai_answers, openai_requests, strict_json
 from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import VERTEX, ServiceError
 from genai_config.testing._service.methods import methods
+from genai_config.testing._service.models import can_be_asked, missing_on_vertex
 from genai_config.testing._service.origins import Origin
 from genai_config.testing._service.programming import full_name
 from genai_config.testing._wire.rest_calls import VERBS, call_of, endpoint, stream
@@ -40,7 +42,7 @@ _METHODS = (
     ("ListModels", "GET", re.compile("models")),
     ("RetrieveModel", "GET", re.compile("models/(.+)")),
 )
-_FAMILIES = ("gemini-", "text-embedding-")
+_NOT_ON_VERTEX = ("ListModels", "RetrieveModel")
 _SERVICE = "/google.ai.generativelanguage.v1beta."
 
 
@@ -55,8 +57,21 @@ def routes(service: Service, pool: ThreadPoolExecutor) -> list[BaseRoute]:
 
 
 def _refusal(error: ServiceError) -> Response:
+    if isinstance(error, PageError):
+        return HTMLResponse(error.page, error.http_status)
     # A list with one error: so do both services, here and nowhere else.
     return JSONResponse([error.to_json()], error.http_status)
+
+
+class PageError(ServiceError):
+    """Vertex AI's front end says that there is no such URL, in HTML."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("NOT_FOUND", f"The requested URL {path} was not found on this server.")
+        self.page = (
+            "<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title>"
+            f"<p><b>404.</b> <ins>That's an error.</ins><p>{html.escape(self.message)}</html>"
+        )
 
 
 class _Place(NamedTuple):
@@ -101,13 +116,10 @@ class _Place(NamedTuple):
                 f"Malformed publisher model (\"model\": '{model}'): "
                 "expected '<publisher>/<model>'.",
             )
-        if publisher != "google" or not name.startswith(_FAMILIES):
-            path = f"projects/{self.project}/locations/{self.location}"
-            raise ServiceError(
-                "NOT_FOUND",
-                f"Publisher Model `{path}/publishers/{publisher}/models/{name}` was not found or "
-                "your project does not have access to it.",
-            )
+        if publisher != "google" or not can_be_asked(name):
+            place = f"projects/{self.project}/locations/{self.location}"
+            path = f"publishers/{publisher}/models/{name}"
+            raise missing_on_vertex(path, Origin(VERTEX, place))
 
 
 def _answer(service: Service, request: Request, body: bytes, pool: ThreadPoolExecutor) -> Response:
@@ -119,6 +131,8 @@ def _answer(service: Service, request: Request, body: bytes, pool: ThreadPoolExe
     try:
         name, model = _find(request.method, rest)
         asked = place.asked(name, model)
+        if place.endpoint and name in _NOT_ON_VERTEX:
+            raise PageError(request.url.path)
         arguments = _arguments(body) if request.method == "POST" else {"model": model}
         asked = place.asked(name, arguments["model"])
         exchange = _Exchange(service, place, asked, call, arguments)
@@ -142,11 +156,8 @@ def _find(verb: str, path: str) -> tuple[str, str]:
 
 
 def _arguments(body: bytes) -> dict[str, Any]:
-    try:
-        arguments = json.loads(body)
-    except ValueError as error:
-        raise ServiceError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
-    if not isinstance(arguments, dict) or not isinstance(arguments.get("model"), str):
+    arguments = strict_json.loads(body)
+    if not isinstance(arguments.get("model"), str):
         raise ServiceError("INVALID_ARGUMENT", "Invalid JSON payload received. No model is named.")
     return arguments
 
@@ -167,12 +178,12 @@ class _Exchange(NamedTuple):
             ServiceError: The request is not understood.
         """
         if name == "ChatCompletions":
-            request = openai_messages.prompt(self.arguments)
+            request = openai_requests.prompt(self.arguments)
             if self.place.endpoint not in ("", "openapi"):
                 request.model = self.place.name  # it has one model, whatever it is called
             return lambda: self._chat(request)
         if name == "Embeddings":
-            texts = openai_messages.texts_to_embed(self.arguments)
+            texts = openai_requests.texts_to_embed(self.arguments)
             return lambda: self._embeddings(texts)
         return self._list if name == "ListModels" else self._model
 
@@ -183,25 +194,30 @@ class _Exchange(NamedTuple):
         head = ("chatcmpl-" + secrets.token_hex(12), int(self.service.clock()))
         model = self.arguments["model"]
         if not streams:
-            return openai_messages.completion(*head, model, next(responses))
+            whole = openai_answers.completion
+            made = self.service.guarded("OpenAI", lambda: (whole(*head, model, responses),))
+            done: dict[str, Any] = next(made)
+            return done
         options = self.arguments.get("stream_options") or {}
         usage = bool(options.get("include_usage"))
-        return openai_messages.chunks(*head, model, responses, usage=usage)
+        return self.service.guarded(
+            "OpenAI", lambda: openai_answers.chunks(*head, model, responses, usage=usage)
+        )
 
     def _embeddings(self, request: Any) -> dict[str, Any]:
         (response,) = self._ask("GenerativeService/BatchEmbedContents", request)
-        return openai_messages.embeddings(self.arguments, request, response)
+        return openai_answers.embeddings(self.arguments, request, response)
 
     def _list(self) -> dict[str, Any]:
         request = glm.ListModelsRequest.pb()(page_size=1000)
         (response,) = self._ask("ModelService/ListModels", request)
-        models = [openai_messages.model(self._local(one.name)) for one in response.models]
+        models = [openai_answers.model(one.name) for one in response.models]
         return {"object": "list", "data": models}
 
     def _model(self) -> dict[str, Any]:
         request = glm.GetModelRequest.pb()(name=full_name(self.arguments["model"]))
         (response,) = self._ask("ModelService/GetModel", request)
-        return openai_messages.model(self._local(response.name))
+        return openai_answers.model(response.name)
 
     def _ask(self, path: str, request: Any) -> Iterator[Any]:
         def work(caller: Caller) -> Iterator[Any]:
@@ -211,9 +227,6 @@ class _Exchange(NamedTuple):
             return self.service.behaviour.answer(methods()[_SERVICE + path], request, origin)
 
         return self.service.answer(self.asked, self.call, work)
-
-    def _local(self, name: str) -> str:
-        return name.replace("models/", "google/", 1) if self.place.endpoint else name
 
 
 def _events(documents: Iterator[dict[str, Any]]) -> Iterator[str]:
