@@ -99,7 +99,9 @@ def test_env_for_vertex_ai(server: GeminiServer, url: str) -> None:
     with openai.OpenAI(
         api_key=found["OPENAI_API_KEY"], base_url=url, http_client=trusting(server)
     ) as client:
-        assert client.models.retrieve(found["MODEL_ID"]).id == found["MODEL_ID"]
+        create = client.chat.completions.create
+        done = create(model=found["MODEL_ID"], messages=[{"role": "user", "content": "hi"}])
+        assert done.choices[0].message.content == "Hello"
 
 
 def trusting(server: GeminiServer) -> Any:
@@ -389,14 +391,16 @@ def test_proxy(server: GeminiServer, monkeypatch: pytest.MonkeyPatch, url: str) 
         with openai.OpenAI(
             api_key=found["OPENAI_API_KEY"], base_url=found["OPENAI_BASE_URL"]
         ) as client:
-            answers.append(client.models.retrieve(found["MODEL_ID"]).id)
+            create = client.chat.completions.create
+            done = create(model=found["MODEL_ID"], messages=[{"role": "user", "content": "hi"}])
+            answers.append(str(done.choices[0].message.content))
         proxy.stop()
         serving.join()
 
     monkeypatch.setattr(_server.Proxy, "run", running)
     result = run("proxy", "--base-url", url, "--timeout", "30", "--shell", "bash")
     assert result.exit_code == 0
-    assert answers == [f"google/{MODEL}"]
+    assert answers == [f"Hello from models/{MODEL}"]
     assert printed[-1] == f"# Sends requests on to {url}. Stop with Ctrl-C."
     assert server.requests[-1].identity == "sa-1@project.iam.gserviceaccount.com"
 

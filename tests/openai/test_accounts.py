@@ -199,7 +199,6 @@ class TestTheHttpClient:
         http = ours.http_client()
         with openai.OpenAI(api_key="x", base_url=str(http.base_url), http_client=http) as client:
             client.chat.completions.create(model="gemini-test", messages=PROMPT)
-            client.models.list()
         assert {request.identity for request in server.requests} == {"user-1@example.com"}
         assert server.requests[0].resource == MODEL
 
