@@ -40,7 +40,7 @@ ROOMS = {
     ),
     "_clients": ("target", "account", "errors", "http"),
     "openai": (),
-    "_proxy": ("rules", "server"),
+    "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
     "pytest_plugin": (),
     "_cli": ("console", "demo", "diagnosis", "openai", "app"),
     "__main__": (),

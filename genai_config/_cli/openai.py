@@ -6,11 +6,13 @@ import contextlib
 import datetime as dt
 import functools
 import inspect
+import logging
 import os
 import re
 import secrets
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -234,7 +236,29 @@ def proxy(  # noqa: PLR0913 -- options
         typer.Option(help="Keep the key here, for the next start; made if it does not exist."),
     ] = None,
     shell: _Shell = None,
-    model: _Model = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model that programs may see in the list of models; repeatable. The first is "
+            f"what MODEL_ID becomes. Default: what it is, else {MODEL}."
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for a container.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further name of this machine, such as host.docker.internal; repeatable."
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A web page that may ask, such as http://localhost:3000; repeatable."),
+    ] = None,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Log each request on stderr, without its content.")
+    ] = False,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 64,
     max_bytes: Annotated[int, typer.Option(min=1, help="Size of a request.")] = 100 << 20,
     timeout: Annotated[
@@ -243,7 +267,8 @@ def proxy(  # noqa: PLR0913 -- options
     ] = None,
 ) -> None:
     """Serves in this process."""
-    from genai_config._proxy.server import Limits, Proxy
+    from genai_config._proxy.rules import Limits
+    from genai_config._proxy.server import Proxy
 
     with _errors():
         config, target = account(place)
@@ -253,13 +278,26 @@ def proxy(  # noqa: PLR0913 -- options
         if seconds is not None:
             limits = limits._replace(timeout=seconds)
         key = _kept_key(key_file) if key_file else None
+        chosen: list[str | None] = [*model] if model else [None]
+        names = tuple(_model(target, one) for one in chosen)
+        if access_log:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            log = logging.getLogger("genai_config.proxy.access")
+            log.addHandler(handler)
+            log.setLevel(logging.INFO)
         try:
             server = Proxy(
                 target,
                 lambda: attached_to(config, target),
                 http_options(config),
+                host=host,
                 port=port,
                 key=key,
+                hosts=tuple(allow_host or ()),
+                origins=tuple(allow_origin or ()),
+                # The Gemini API lists its models itself, Vertex AI does not.
+                models=names if model or target.backend == "vertex" else (),
                 limits=limits,
             )
         except OSError as error:
@@ -267,8 +305,11 @@ def proxy(  # noqa: PLR0913 -- options
             raise typer.Exit(_USAGE) from None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
-        name = _model(target, model)
-        variables = {"OPENAI_API_KEY": server.key, "OPENAI_BASE_URL": server.url, "MODEL_ID": name}
+        variables = {
+            "OPENAI_API_KEY": server.key,
+            "OPENAI_BASE_URL": server.url,
+            "MODEL_ID": names[0],
+        }
         for line in _lines(variables, shell or _users_shell()):
             typer.echo(line)
         typer.echo(f"# Sends requests on to {target.base_url}. Stop with Ctrl-C.")
@@ -367,7 +408,10 @@ def _kept_key(path: Path) -> str:
 
 def _read_key(path: Path) -> str:
     try:
-        others = path.stat().st_mode & 0o077
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError("not a file")  # noqa: TRY301 -- told like the others
+        others = mode & 0o077
         text = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         raise ConfigurationError(

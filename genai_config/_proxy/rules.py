@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from genai_config.exceptions import ConfigurationError, GenAIConfigError, TokenRefreshError
@@ -24,6 +24,9 @@ _HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNOR
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 _DECODINGS = 4
+_LONGEST_TARGET = 8000
+# https://cloud.google.com/apis/docs/system-parameters
+_CREDENTIAL_PARAMETER = re.compile(r"(^|&)\s*(key|access_token|oauth_token)=", re.IGNORECASE)
 
 # https://datatracker.ietf.org/doc/html/rfc9110#section-7.6.1, and what HTTP/1.1 makes anew.
 _HOP_BY_HOP = frozenset(
@@ -32,11 +35,47 @@ _HOP_BY_HOP = frozenset(
 )  # fmt: skip
 NOT_SENT_ON = _HOP_BY_HOP | {
     "authorization", "content-length", "cookie", "expect", "host", "openai-organization",
-    "openai-project", "x-goog-api-key", "x-goog-user-project",
+    "openai-project", "origin", "x-goog-api-key", "x-goog-user-project", "x-http-method",
+    "x-http-method-override", "x-method-override",
 }  # fmt: skip
 """Headers that are between the program and the proxy, or for OpenAI; credentials are ours."""
 NOT_SENT_BACK = _HOP_BY_HOP | {"alt-svc", "set-cookie", "strict-transport-security"}
 """Headers that are between the service and the proxy."""
+
+
+class Access(NamedTuple):
+    """Whom the proxy serves.
+
+    Attributes:
+        key: The key that callers must know.
+        url: The proxy's address, for those who look for it.
+        hosts: Further names of this machine that a Host header may have, lower-case.
+        origins: Web pages that may ask, as their Origin header names them.
+    """
+
+    key: str
+    url: str
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+
+class Limits(NamedTuple):
+    """How much is too much.
+
+    Attributes:
+        requests: Requests under way at once.
+        patience: Seconds that another waits for its turn.
+        body: Bytes of a request's body.
+        kept: Bytes of a body that is kept until it is answered: it can be sent again after a 401,
+            and its model's name be completed. What is larger passes through as it is.
+        timeout: Seconds without a byte from the service, or from the client.
+    """
+
+    requests: int = 64
+    patience: float = 5.0
+    body: int = 100 << 20
+    kept: int = 8 << 20
+    timeout: float = 600.0
 
 
 class Refusal(Exception):  # noqa: N818 -- an answer, more than an error
@@ -57,9 +96,7 @@ class Refusal(Exception):  # noqa: N818 -- an answer, more than an error
 
     def body(self) -> bytes:
         """The error in OpenAI's form."""
-        is_ours = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        usual = ("server_error" if is_ours else "invalid_request_error", None)
-        kind, code = _TYPES.get(self.status, usual)
+        kind, code = _type_of(self.status)
         error = {"message": self._message, "type": kind, "param": None, "code": code}
         return json.dumps({"error": error}).encode()
 
@@ -69,7 +106,26 @@ class Refusal(Exception):  # noqa: N818 -- an answer, more than an error
         return own | self._headers
 
 
-_TYPES = {
+def _type_of(status: int) -> tuple[str, str | None]:
+    """What OpenAI calls an error with this status: its type and its code."""
+    is_servers = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return _TYPES.get(status, ("server_error" if is_servers else "invalid_request_error", None))
+
+
+def google_error(status: int, message: str, reason: str) -> bytes:
+    """An error of Google's in OpenAI's form.
+
+    Args:
+        status: The HTTP status.
+        message: What the service said, and the remedy.
+        reason: Google's reason; "" if there is none.
+    """
+    kind, code = _type_of(status)
+    error = {"message": message, "type": kind, "param": None, "code": reason or code}
+    return json.dumps({"error": error}).encode()
+
+
+_TYPES: dict[int, tuple[str, str | None]] = {
     HTTPStatus.UNAUTHORIZED: ("authentication_error", "invalid_api_key"),
     HTTPStatus.FORBIDDEN: ("permission_error", None),
     HTTPStatus.TOO_MANY_REQUESTS: ("rate_limit_error", "too_many_requests"),
@@ -86,47 +142,103 @@ def as_refusal(error: GenAIConfigError) -> Refusal:
     return Refusal(HTTPStatus.BAD_GATEWAY, error.problem, error.remedy, x_should_retry="false")
 
 
-def check_caller(headers: Iterable[tuple[str, str]], key: str, url: str) -> None:
-    """Checks who asks.
+def check_host(headers: list[tuple[str, str]], access: Access) -> str:
+    """Checks that a request means this machine, and comes from a program or an allowed page.
 
     Args:
         headers: The headers of the request, by lower-cased name.
-        key: The key that callers must know.
-        url: The proxy's address, for those who look for it.
+        access: Whom the proxy serves.
+
+    Returns:
+        The page that asks; "" for a program.
 
     Raises:
-        Refusal: It is somebody who is not served.
+        Refusal: It is a request that is not served.
     """
-    found: dict[str, list[str]] = {}
-    for name, value in headers:
-        found.setdefault(name, []).append(value)
-    hosts = found.get("host", [])
+    hosts = [value for name, value in headers if name == "host"]
     # A web page may have given this machine's address to a name of its own.
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+    if len(hosts) != 1 or not (_HOST.fullmatch(hosts[0]) or _name_of(hosts[0]) in access.hosts):
         raise Refusal(
             HTTPStatus.FORBIDDEN,
-            "This proxy is for this machine, and the request's Host header names another.",
-            f"send requests to {url}",
+            "The Host header of the request does not name this machine.",
+            f"send requests to {access.url}, or start the proxy with --allow-host.",
         )
-    if "origin" in found:
+    origins = [value for name, value in headers if name == "origin"]
+    if origins and (len(origins) > 1 or origins[0] not in access.origins):
         raise Refusal(
             HTTPStatus.FORBIDDEN,
-            "This proxy is not for the pages of a browser.",
-            "send requests from a program, without an Origin header.",
+            "The request comes from a web page that is not allowed to use this proxy.",
+            "send requests from a program, or start the proxy with --allow-origin.",
         )
-    given = found.get("authorization", [])
+    return "".join(origins)
+
+
+def _name_of(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def check_key(headers: list[tuple[str, str]], access: Access) -> None:
+    """Checks that the caller knows the key.
+
+    Raises:
+        Refusal: The caller does not.
+    """
+    given = [value for name, value in headers if name == "authorization"]
     scheme, _, sent = (given[0] if len(given) == 1 else "").partition(" ")
     # compare_digest takes a time that tells nothing about the key.
-    is_known = secrets.compare_digest(sent.strip().encode(), key.encode())
+    is_known = secrets.compare_digest(sent.strip().encode(), access.key.encode())
     if not is_known or scheme.lower() != "bearer":
         raise Refusal(
             HTTPStatus.UNAUTHORIZED,
             "The request has another key than this proxy's."
             if sent
-            else "The request does not have this proxy's key as a bearer token.",
+            else "The request has no Authorization header with this proxy's key.",
             "export OPENAI_API_KEY=… as the proxy has printed it; it is a new one after each "
             "start, unless there is a --key-file.",
         )
+
+
+def cors_headers(origin: str) -> dict[str, str]:
+    """What lets a web page read the answer: https://fetch.spec.whatwg.org/#http-cors-protocol."""
+    if not origin:
+        return {}
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-allow-methods": ", ".join(_METHODS),
+        "access-control-allow-headers": "authorization, content-type, x-stainless-arch, "
+        "x-stainless-async, x-stainless-helper-method, x-stainless-lang, x-stainless-os, "
+        "x-stainless-package-version, x-stainless-poll-helper, x-stainless-retry-count, "
+        "x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout",
+        "access-control-max-age": "600",
+        "vary": "origin",
+    }
+
+
+def models_answer(path: str, models: tuple[str, ...]) -> dict[str, Any] | None:
+    """OpenAI's list of models, or one of them; None: the path is for neither.
+
+    Raises:
+        Refusal: There is no such model.
+    """
+    described = [
+        {"id": model, "object": "model", "created": 0, "owned_by": model.rpartition("/")[0]}
+        for model in models
+    ]
+    path = unquote(path.partition("?")[0])
+    if path == "/models":
+        return {"object": "list", "data": described}
+    if not path.startswith("/models/"):
+        return None
+    wanted = path.removeprefix("/models/")
+    for one in described:
+        if one["id"] == wanted:
+            return one
+    raise Refusal(
+        HTTPStatus.NOT_FOUND,
+        f"This proxy was started for {', '.join(models)}, and not for {wanted!r}.",
+        f"start it with --model {wanted} as well.",
+    )
 
 
 def path_below(method: str, target: str, query: str, url: str) -> str:
@@ -147,6 +259,18 @@ def path_below(method: str, target: str, query: str, url: str) -> str:
             f"This proxy does not send {method} requests on.",
             f"send {', '.join(_METHODS)}.",
             allow=", ".join(_METHODS),
+        )
+    if len(target) + len(query) > _LONGEST_TARGET:
+        raise Refusal(
+            HTTPStatus.REQUEST_URI_TOO_LONG,
+            f"The request's address is longer than {_LONGEST_TARGET} characters.",
+            "send what belongs to the request in its body.",
+        )
+    if _CREDENTIAL_PARAMETER.search(unquote(query)):
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST,
+            "The request's address has a credential in it.",
+            "leave out key= and access_token=: the proxy adds the credentials that are needed.",
         )
     path = target.removeprefix(PREFIX)
     if path == target or not path.startswith("/"):

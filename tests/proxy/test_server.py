@@ -18,9 +18,10 @@ import pytest
 from genai_config import get_config, safe_configure
 from genai_config._clients.http import attached_to, http_options
 from genai_config._clients.target import resolve
+from genai_config._proxy import exchange
 from genai_config._proxy import server as _server
-from genai_config._proxy.rules import _stays_below
-from genai_config._proxy.server import Limits, Proxy
+from genai_config._proxy.rules import Limits, _stays_below
+from genai_config._proxy.server import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -322,7 +323,8 @@ def test_a_large_body_passes_through(
         assert b"ghij" in seen.body(14 if chunked else 4)
         seen.answer(b"no", status="401 Unauthorized")
         response, body = reply(connection)
-        assert (response.status, body) == (401, b"no")
+        assert response.status == 401
+        assert json.loads(body)["error"]["type"] == "authentication_error"
         # The refused token is forgotten all the same.
         connection.sendall(request())
         again = upstream.accept()
@@ -369,7 +371,7 @@ def test_a_token_is_refused_twice(upstream: Upstream, to_upstream: Proxy) -> Non
         for _ in range(2):
             upstream.accept().answer(b"[]", status="401 Unauthorized")
         response, body = reply(connection)
-    assert (response.status, body) == (401, b"[]")
+    assert (response.status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")
 
 
 def test_an_answer_before_the_end_of_the_request(
@@ -411,9 +413,9 @@ LINE, HOST, BEARER = "POST /v1/chat/completions", "host: localhost", f"Bearer {K
         (request(key=f"{KEY}k"), 401, "another key"),
         (request(key="schlüssel"), 401, "another key"),
         (replaced(BEARER, f"Basic {KEY}"), 401, "another key"),
-        (replaced(BEARER, ""), 401, "bearer token"),
-        (request(f"authorization: {BEARER}"), 401, "bearer token"),
-        (request("origin: http://localhost"), 403, "browser"),
+        (replaced(BEARER, ""), 401, "Authorization"),
+        (request(f"authorization: {BEARER}"), 401, "Authorization"),
+        (request("origin: http://localhost"), 403, "--allow-origin"),
         (replaced(HOST, "host: evil.example"), 403, "Host header"),
         (replaced(HOST, "host: localhost.evil.example:80"), 403, "Host header"),
         (replaced(HOST, "host: 127.0.0.1@evil.example"), 403, "Host header"),
@@ -592,9 +594,9 @@ class Watch(logging.Handler):
 def log() -> Iterator[Watch]:
     """What the proxy logs."""
     watch = Watch()
-    _server._log.addHandler(watch)
+    exchange._log.addHandler(watch)
     yield watch
-    _server._log.removeHandler(watch)
+    exchange._log.removeHandler(watch)
 
 
 def test_an_answer_breaks_off(upstream: Upstream, to_upstream: Proxy, log: Watch) -> None:
@@ -670,7 +672,9 @@ def test_it_leaves_nothing(server: GeminiServer, oauth: None) -> None:
     thread.start()
     with connected(proxy, proxy.key) as client:
         ask(client)
-        with pytest.raises(OSError, match="cannot be had"):
+        with pytest.raises(
+            OSError, match=f"Port {proxy.url.rpartition(':')[2].partition('/')[0]} "
+        ):
             Proxy(target, lambda: attached_to(config, target), {}, port=port_of(proxy))
         proxy.stop()
         thread.join(SECONDS)
