@@ -97,6 +97,7 @@ class Proxy:
         names = frozenset(name.lower() for name in (*hosts, host))
         access = Access(self.key, self.url, names, frozenset(origins))
         self._metrics = Metrics()
+        self._signatures = Signatures()
         self._attach = attach
         self._target = target
         self._limits = limits
@@ -138,7 +139,7 @@ class Proxy:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=count)
         async with httpx.AsyncClient(timeout=timeout, limits=limits, **self._options) as client:
             self._gateway.upstream = Upstream(
-                self._target, self._attach, self._limits, self._metrics, Signatures(), client
+                self._target, self._attach, self._limits, self._metrics, self._signatures, client
             )
             await self._server.serve(sockets=[self._listening])
 

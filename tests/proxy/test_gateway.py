@@ -303,7 +303,7 @@ class TestSignatures:
     def test_in_a_conversation(self, start: Callable[..., Proxy], server: GeminiServer) -> None:
         """A client that drops the signature goes on nevertheless; other bodies go as they are."""
         proxy = start()
-        signatures = proxy._gateway.upstream.signatures
+        signatures = proxy._signatures
         signatures.keep("call-1", CALL["extra_content"])
         bodies: list[Any] = []
         original = signatures.restored
