@@ -82,6 +82,11 @@ def rules() -> str:
     return "\n".join(lines)
 
 
+def _class(kind: type) -> str:
+    ours = kind.__module__ == exceptions.__name__
+    return f"{{py:exc}}`{kind.__name__}`" if ours else f"`{kind.__name__}`"
+
+
 def _code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
@@ -91,8 +96,11 @@ def errors() -> str:
     sections = []
     for name, kind in vars(exceptions).items():
         if isinstance(kind, type) and kind.__module__ == exceptions.__name__:
-            parts = [f"## {name}", str(inspect.getdoc(kind)).partition("\n")[0]]
-            parts.append(f"Caught as {_code(base.__name__ for base in kind.__bases__)} as well.")
+            said = str(inspect.getdoc(kind)).partition("\n")[0]
+            # What docstrings say is raised leads here.
+            target = f"```{{py:exception}} {exceptions.__name__}.{name}\n```"
+            caught = ", ".join(map(_class, kind.__bases__))
+            parts = [f"## {name}", target, said, f"Caught as {caught} as well."]
             if code := RAISED_BY.get(name):
                 parts += [f"```python\n{code}\n```", f"```text\n{message(name)}\n```"]
             sections += parts
