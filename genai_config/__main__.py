@@ -11,6 +11,8 @@ def main() -> None:
         from genai_config._cli.app import app
 
         app(prog_name="genai-config")
+    except KeyboardInterrupt:
+        sys.exit(130)  # Ctrl-C before a command has begun; 128 + SIGINT, as a shell has it
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "genai_config":
             raise  # a mistake of this library: no installation would mend it

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from genai_config.testing import FakeClock, GeminiServer
+    from genai_config.testing import FakeClock, GeminiServer, VertexProject
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,3 +94,14 @@ def gemini_adc(gemini_server: GeminiServer, monkeypatch: pytest.MonkeyPatch) -> 
     path = gemini_server.service_account_file("test-account")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     return path
+
+
+@pytest.fixture
+def gemini_vertex(
+    gemini_server: GeminiServer,
+    gemini_adc: Path,  # noqa: ARG001 -- Vertex AI takes OAuth alone
+) -> VertexProject:
+    """The server's Vertex AI: a project that the configuration points at, with ADC for it."""
+    from genai_config.testing import vertex_project
+
+    return vertex_project(gemini_server)

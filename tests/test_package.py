@@ -42,7 +42,7 @@ ROOMS = {
     "openai": (),
     "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
     "pytest_plugin": (),
-    "_cli": ("console", "demo", "diagnosis", "openai", "app"),
+    "_cli": ("console", "demo", "diagnosis", "openai", "trust", "app"),
     "__main__": (),
 }  # fmt: skip
 """The rooms and the modules in each: a module may import those before it, in its room and above.

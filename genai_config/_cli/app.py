@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import textwrap
@@ -13,12 +14,14 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 import genai_config
+from genai_config import _models
 from genai_config._cli import console as _console
 from genai_config._cli import demo as _demo
-from genai_config._cli import diagnosis, openai
+from genai_config._cli import diagnosis, openai, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -93,7 +96,9 @@ def demo() -> None:
 @app.command(
     help="Run the local Gemini server until Ctrl-C or SIGTERM, for programs in any language.\n\n"
     "Prints the variables to export, for a shell; the keys and accounts are made up and known "
-    "only to this server.\n\n"
+    "only to this server. The Gemini API, Vertex AI, OpenAI's protocol and OAuth are served; "
+    "models that nobody has told what to answer say who they are, call the functions that they "
+    "are given, and follow JSON schemas.\n\n"
     "Example: genai-config serve --port 8443 --rest-port 8444"
 )
 def serve(
@@ -104,45 +109,66 @@ def serve(
     rest_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port for REST; 0 chooses a free one.")
     ] = 0,
+    today: Annotated[
+        bool,
+        typer.Option(
+            "--today",
+            help="Refuse retired models, and tuned models on the Gemini API, as the service does "
+            "today.",
+        ),
+    ] = False,
 ) -> None:
     """Serves in this process; all it prints is for ``source <(…)`` or a file."""
+    stop = threading.Event()
+    # First of all: importing the server takes long enough for a Ctrl-C.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stop.set())
     from genai_config.testing import GeminiServer
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        server = GeminiServer(port=port, rest_port=rest_port)
-        server.start()
-    except OSError as error:
-        typer.echo(f"{error}", err=True)
-        raise typer.Exit(2) from None
-    try:
-        for line in _exports(server):
+    with contextlib.ExitStack() as undo:
+        try:
+            server = GeminiServer(port=port, rest_port=rest_port)
+            server.start()
+        except OSError as error:
+            flags = str(error).replace("rest_port=", "--rest-port").replace("port=", "--port")
+            typer.echo(flags, err=True)
+            raise typer.Exit(2) from None
+        undo.callback(server.stop)
+        if today:
+            server.models, server.tuning = "today", "ended"
+        authorities = server.ca_file
+        with contextlib.suppress(OSError):  # a home that cannot be written to
+            given = trust.bundle(authorities.read_bytes(), trust.folder())
+            authorities = undo.enter_context(given)
+        for line in _exports(server, authorities):
             typer.echo(line)
         stop.wait()
-    finally:
-        server.stop()
 
 
-def _exports(server: GeminiServer) -> Iterator[str]:
+def _exports(server: GeminiServer, authorities: Path) -> Iterator[str]:
     """What a program needs to reach the server, as a shell reads it."""
     rest = f"https://{server.rest_endpoint}"
+    place = "projects/my-project/locations/us-central1"
     yield f"# gRPC: {server.grpc_endpoint}   REST: {rest}   (TLS)"
-    # No variables: whoever reads these lines may have an account of OpenAI's.
+    yield f"# Vertex AI: {rest}/v1beta1/{place}/publishers/google/models/{_models.MODEL}"
+    # No variables of OpenAI's own: whoever reads these lines may have an account there.
     yield f"# OpenAI clients with GEMINI_API_KEY: {rest}/v1beta/openai"
-    yield (
-        "# OpenAI clients with an access token: "
-        f"{rest}/v1/projects/my-project/locations/us-central1/endpoints/openapi"
-    )
+    yield f"# OpenAI clients with an access token: {rest}/v1/{place}/endpoints/openapi"
     variables = {
         "GEMINI_API_KEY": server.api_key("serve-key"),
         "GEMINI_GRPC_ENDPOINT": server.grpc_endpoint,
         "GEMINI_REST_ENDPOINT": server.rest_endpoint,
+        "GEMINI_OPENAI_URL": f"{rest}/v1beta/openai",
+        # What google-genai reads.
+        "GOOGLE_GEMINI_BASE_URL": rest,
+        "GOOGLE_VERTEX_BASE_URL": rest,
         **server.environ(adc="service_account"),
     }
+    old = str(server.ca_file)
     for name, value in variables.items():
-        yield f"export {name}={shlex.quote(value)}"
+        yield f"export {name}={shlex.quote(str(authorities) if value == old else value)}"
+    yield f"# To undo: unset {' '.join(variables)}"
     yield "# Stop with Ctrl-C."
 
 

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from genai_config.testing._service.recording import RecordedRequest
     from genai_config.testing.assertions import assert_auth, assert_requests
     from genai_config.testing.clock import FakeClock
-    from genai_config.testing.fixtures import GeminiTestMixin, serving
+    from genai_config.testing.fixtures import (
+        GeminiTestMixin,
+        VertexProject,
+        serving,
+        vertex_project,
+    )
     from genai_config.testing.isolation import NetworkBlockedError, isolated
     from genai_config.testing.server import GeminiServer
 
@@ -22,10 +27,12 @@ __all__ = [
     "GeminiTestMixin",
     "NetworkBlockedError",
     "RecordedRequest",
+    "VertexProject",
     "assert_auth",
     "assert_requests",
     "isolated",
     "serving",
+    "vertex_project",
 ]
 
 _LAZY = {
@@ -34,10 +41,12 @@ _LAZY = {
     "GeminiTestMixin": "genai_config.testing.fixtures",
     "NetworkBlockedError": "genai_config.testing.isolation",
     "RecordedRequest": "genai_config.testing._service.recording",
+    "VertexProject": "genai_config.testing.fixtures",
     "assert_auth": "genai_config.testing.assertions",
     "assert_requests": "genai_config.testing.assertions",
     "isolated": "genai_config.testing.isolation",
     "serving": "genai_config.testing.fixtures",
+    "vertex_project": "genai_config.testing.fixtures",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from unittest import mock
 
 from google.generativeai import client as client_lib
@@ -57,6 +57,42 @@ def serving(
             raw_configure="merge",
         )
         yield server
+
+
+class VertexProject(NamedTuple):
+    """A project on the server's Vertex AI, to which the configuration of the process points.
+
+    Attributes:
+        server: The server; ``server.base_url`` is where google-genai and others find it.
+        project: The project's ID.
+        location: The location.
+    """
+
+    server: GeminiServer
+    project: str = "my-project"
+    location: str = "us-central1"
+
+    def model(self, name: str) -> str:
+        """The full path of one of Google's models."""
+        return f"{self._place}/publishers/google/models/{name}"
+
+    def endpoint(self, identifier: str = "123") -> str:
+        """The full path of an endpoint, such as that of a tuned model; any is served."""
+        return f"{self._place}/endpoints/{identifier}"
+
+    @property
+    def _place(self) -> str:
+        return f"projects/{self.project}/locations/{self.location}"
+
+
+def vertex_project(server: GeminiServer) -> VertexProject:
+    """Points the configuration of this process at the Vertex AI of a server, inside `serving`.
+
+    Base models stay on the Gemini API unless ``backend="vertex"`` is set.
+    """
+    made = VertexProject(server)
+    safe_configure(project=made.project, location=made.location, vertex_endpoint=server.base_url)
+    return made
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ class GeminiServer(Accounts, Control):
 
         Raises:
             RuntimeError: It was started before.
-            OSError: A port cannot be had.
+            OSError: A port cannot be opened.
         """
         if self._used:
             raise RuntimeError("A GeminiServer starts only once; make another one.")
@@ -165,6 +165,11 @@ class GeminiServer(Accounts, Control):
         return f"localhost:{self._http.plain_port}"
 
     @property
+    def base_url(self) -> str:
+        """The URL of REST: of the Gemini API, of Vertex AI, and before OpenAI's paths."""
+        return f"https://{self.rest_endpoint}"
+
+    @property
     def token_uri(self) -> str:
         """The URL of the token endpoint, for every grant."""
         return f"http://{self.metadata_host}/token"
@@ -202,6 +207,7 @@ class GeminiServer(Accounts, Control):
                 "CURL_CA_BUNDLE",
                 "SSL_CERT_FILE",
                 "HTTPLIB2_CA_CERTS",
+                "NODE_EXTRA_CA_CERTS",
             ),
             ca,
         )

@@ -7,8 +7,10 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -229,24 +231,36 @@ def test_a_mistake_of_our_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> 
         main()
 
 
+def handled() -> list[int]:
+    """The signals that end a server."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
 def test_serve_prints_what_to_export_and_stops_on_a_signal(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Here the signal comes when all has been printed."""
     exports = app._exports
 
-    def then_stop(server: GeminiServer) -> Iterator[str]:
-        yield from exports(server)
-        signal.raise_signal(signal.SIGTERM)
+    def then_stop(server: GeminiServer, authorities: Path) -> Iterator[str]:
+        assert authorities.read_bytes().endswith(server.ca_file.read_bytes())
+        assert (server.tuning, server.models) == ("ended", "today")
+        yield from exports(server, authorities)
+        signal.raise_signal(getattr(signal, "SIGHUP", signal.SIGTERM))
 
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(app, "_exports", then_stop)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in handled()}
     try:
-        result = run("serve")
+        result = run("serve", "--today")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert result.exit_code == 0
+    bundle = tmp_path / "genai-config" / "ca-bundle.pem"
+    assert f"export SSL_CERT_FILE={bundle}\n" in result.stdout
+    assert ssl.create_default_context(cafile=str(bundle)).get_ca_certs()
     for name in ("GEMINI_API_KEY", "GEMINI_GRPC_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS"):
         assert f"export {name}=" in result.stdout
     place = "v1/projects/my-project/locations/us-central1/endpoints/openapi"
@@ -254,7 +268,42 @@ def test_serve_prints_what_to_export_and_stops_on_a_signal(
         assert re.search(
             rf"^# OpenAI .*: https://localhost:\d+/{path}$", result.stdout, re.MULTILINE
         )
-    assert "OPENAI_" not in result.stdout
+    assert "export OPENAI_" not in result.stdout
+
+
+def test_serve_where_no_bundle_can_be_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The server's own file is named; it is gone when the server is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    found: list[Path] = []
+
+    def then_stop(_: GeminiServer, authorities: Path) -> Iterator[str]:
+        found.append(authorities)
+        signal.raise_signal(signal.SIGTERM)
+        return iter(())
+
+    monkeypatch.setattr(app, "_exports", then_stop)
+    before = {number: signal.getsignal(number) for number in handled()}
+    try:
+        result = run("serve")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert result.exit_code == 0
+    assert found[0].name == "ca.pem"
+    assert not found[0].exists()
+
+
+def test_ctrl_c_before_a_command_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends the program as a shell expects it, without a traceback."""
+
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 130
 
 
 def test_serve_on_a_port_that_is_taken() -> None:
@@ -262,4 +311,4 @@ def test_serve_on_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("serve", "--port", str(taken.getsockname()[1]))
     assert result.exit_code == 2
-    assert "port" in result.output
+    assert "is in use; choose another with --port" in result.output

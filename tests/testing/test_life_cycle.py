@@ -78,12 +78,12 @@ def test_fixed_ports() -> None:
 
 @pytest.mark.parametrize("setting", ["port", "rest_port"])
 def test_ports_in_use(setting: str) -> None:
-    """A port that cannot be had is an error that says which, and what to do."""
+    """A port that is in use is an error that says which, and what to do."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        with pytest.raises(OSError, match=f"Port {taken} .* another {setting}, or none"):
+        with pytest.raises(OSError, match=f"Port {taken} is in use; .* with {setting}="):
             GeminiServer(**{setting: taken}).start()
 
 

@@ -118,6 +118,8 @@ class Store:
         with self._lock:
             kept = _copy(self.find(changed.name))
             if mask.paths:
+                if not mask.IsValidForDescriptor(kept.DESCRIPTOR):
+                    raise ServiceError("INVALID_ARGUMENT", f"Invalid update mask: {mask.paths}.")
                 mask.MergeMessage(changed, kept, True, True)
             else:
                 kept.MergeFrom(changed)

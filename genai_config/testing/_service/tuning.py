@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.ai import generativelanguage_v1beta as glm
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
+from google.rpc import code_pb2
 
 from genai_config.testing._service.errors import ServiceError
 from genai_config.testing._service.models import not_found
@@ -75,7 +77,7 @@ class Tuning:
         with self._lock:
             looks = self._looks.get(request.name)
             if looks is None:
-                raise ServiceError("NOT_FOUND", f"{request.name} does not exist.")
+                raise _missing(request.name)
             self._looks[request.name] = looks = min(looks + 1, self._polls)
         return self._operation(request.name, looks)
 
@@ -92,10 +94,16 @@ class Tuning:
         return self._store.page(request, items, operations_pb2.ListOperationsResponse())
 
     def _cancel(self, request: Any) -> Any:
-        operation = self._get(request)
-        if not operation.done:
-            with self._lock:
+        with self._lock:
+            looks = self._looks.get(request.name)
+            if looks is None:
+                raise _missing(request.name)
+            if looks < self._polls:
                 self._cancelled.add(request.name)
+        if request.name in self._cancelled:
+            failed = int(glm.TunedModel.State.FAILED)
+            with contextlib.suppress(ServiceError):  # it may have been deleted
+                self._store.replace(_model_of(request.name), state=failed)
         return empty_pb2.Empty()
 
     def _delete(self, request: Any) -> Any:
@@ -105,7 +113,7 @@ class Tuning:
         return empty_pb2.Empty()
 
     def _operation(self, name: str, looks: int) -> Any:
-        model_name = name.partition("/operations/")[0]
+        model_name = _model_of(name)
         done = looks >= self._polls
         steps = _STEPS * looks // self._polls if self._polls else _STEPS
         operation = operations_pb2.Operation(name=name, done=done or name in self._cancelled)
@@ -125,5 +133,18 @@ class Tuning:
             operation.error.message = "The operation was cancelled."
         elif done:
             active = int(glm.TunedModel.State.ACTIVE)
-            operation.response.Pack(self._store.replace(model_name, state=active))
+            try:
+                operation.response.Pack(self._store.replace(model_name, state=active))
+            except ServiceError as error:
+                # An operation outlives its model.
+                operation.error.code = code_pb2.Code.Value(error.status)
+                operation.error.message = error.message
         return operation
+
+
+def _model_of(operation: str) -> str:
+    return operation.partition("/operations/")[0]
+
+
+def _missing(name: str) -> ServiceError:
+    return ServiceError("NOT_FOUND", f"{name} does not exist.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import field_mask_pb2, json_format
+from google.protobuf import json_format
 
 from genai_config.testing import _schemas
 from genai_config.testing._service import strict_json
@@ -158,8 +158,8 @@ class Vertex:
             yield strict_json.to_dict(store.add("CachedContent", message, parent=name))
         elif method == "UpdateCachedContent":
             message.name = name
-            mask = field_mask_pb2.FieldMask()
-            mask.FromJsonString(query.get("updateMask", ""))
+            asked = {"updateMask": query.get("updateMask", "")}
+            mask = read("UpdateCachedContentRequest", asked).update_mask
             yield strict_json.to_dict(self._behaviour.store.update(message, mask))
         else:
             yield self._cached(method, name, query)
@@ -172,7 +172,8 @@ class Vertex:
             store.delete(name)
             return {}
         items = [item for _, item in store.snapshot(f"{name}/cachedContents/")]
-        asked = read("ListCachedContentsRequest", dict(query))
+        pages = {one: query[one] for one in ("pageSize", "pageToken") if one in query}
+        asked = read("ListCachedContentsRequest", pages)
         response = _schemas.message("vertex", "ListCachedContentsResponse")()
         return strict_json.to_dict(store.page(asked, items, response))
 

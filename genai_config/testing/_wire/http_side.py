@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -114,7 +115,7 @@ def listen(port: int, setting: str) -> socket.socket:
     """A socket on a port of this machine; 0 is a free one.
 
     Raises:
-        OSError: The port cannot be had.
+        OSError: The port cannot be opened.
     """
     # The protocol is named, or asyncio does not turn Nagle's algorithm off: 40 ms a request.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -124,11 +125,10 @@ def listen(port: int, setting: str) -> socket.socket:
         listening.bind(("127.0.0.1", port))
     except OSError as error:
         listening.close()
-        raise OSError(
-            error.errno,
-            f"Port {port} cannot be had ({error.strerror}): stop what listens there, or give "
-            f"another {setting}, or none for a free port",
-        ) from None
+        used = error.errno == errno.EADDRINUSE
+        reason = "is in use" if used else f"cannot be opened ({error.strerror})"
+        text = f"Port {port} {reason}; choose another with {setting}="
+        raise OSError(error.errno, text) from None
     return listening
 
 

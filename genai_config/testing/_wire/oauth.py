@@ -95,14 +95,18 @@ class TokenEndpoint:
 
     async def _token(self, request: Request) -> Response:
         try:
-            form = dict(parse_qsl((await request.body()).decode()))
+            body = await request.body()
         except ClientDisconnect:
             return Response()
         failure = await self._asked()
         if failure is not None:
             return failure
         try:
+            form = dict(parse_qsl(body.decode()))
             return JSONResponse(self._grant(form, str(request.url)))
+        except UnicodeDecodeError:
+            refused = {"error": "invalid_request", "error_description": "The form is not UTF-8."}
+            return JSONResponse(refused, 400)
         except _RefusedError as error:
             code, description = error.args
             return JSONResponse({"error": code, "error_description": description}, 400)
@@ -154,7 +158,7 @@ class TokenEndpoint:
             raise _RefusedError("invalid_grant", f"Invalid JWT: {error}") from error
         if not claims.get("scope"):
             raise _RefusedError("invalid_scope", "Invalid OAuth scope or ID token audience.")
-        return identity, frozenset(claims["scope"].split())
+        return identity, frozenset(str(claims["scope"]).split())
 
     def _login(self, form: dict[str, str]) -> tuple[Identity, frozenset[str]]:
         identity = self._known(form.get("refresh_token", ""), "Token has been expired or revoked.")

@@ -21,6 +21,7 @@ from google.protobuf import json_format
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from genai_config.testing._service import strict_json
 from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import ServiceError
 from genai_config.testing._wire import discovery
@@ -184,11 +185,7 @@ def _described(request: Request, body: bytes) -> tuple[Any, bytes | None]:
 
 def _file(description: bytes) -> Any:
     request = glm.CreateFileRequest.pb()()
-    try:
-        json_format.Parse(description or b"{}", request)
-    except (json_format.ParseError, UnicodeDecodeError) as error:
-        raise ServiceError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
-    return request.file
+    return strict_json.read(strict_json.loads(description), request).file
 
 
 def _parts(content_type: str, body: bytes) -> tuple[bytes, bytes, str]:
