@@ -191,9 +191,10 @@ def _clock(case: Case) -> Iterator[Finding | str]:
 
 def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding | None:
     """Makes one call, "service.method"; what is said of its answer, None: nothing is wrong."""
-    from google.api_core.exceptions import GoogleAPIError
+    from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 
     from genai_config._sdk.clients import RoutingClient
+    from genai_config._sdk.explained import answer_of
 
     service, _, method = call.partition(".")
     bounded = config.merge(timeout=BOUND, auth_timeout=min(config.auth_timeout, BOUND))
@@ -205,7 +206,10 @@ def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding |
         return Finding(error.problem, error.remedy)
     except (GoogleAPIError, OSError) as error:  # the latter: those of requests
         said = f"{method}: {type(error).__name__}: {scrub(str(error))}"
-        means = refusals.meaning(_sent(bounded, call, resource), _answer(error))
+        answer = refusals.Answer(0)
+        if isinstance(error, GoogleAPICallError):
+            answer = answer_of(error)
+        means = refusals.meaning(_sent(bounded, call, resource), answer)
         if means is None:
             return Finding(said, "see the message; and the check of the endpoint.")
         return Finding(f"{said} {means.means}", means.remedy)
@@ -222,13 +226,6 @@ def _sent(config: GenAIConfig, call: str, resource: str) -> refusals.Sent:
     place: refusals.Place = "vertex" if models.on_vertex(config, resource) else "gemini"
     where = (config.project or "", config.location or "", config.endpoint or "")
     return refusals.Sent(credential, place, resource, *where)
-
-
-def _answer(error: Any) -> refusals.Answer:
-    """An error of google-api-core's in the words of the table."""
-    reason = getattr(error, "reason", None)
-    message = getattr(error, "message", "")
-    return refusals.Answer(int(getattr(error, "code", None) or 0), str(reason or ""), str(message))
 
 
 _PROMPT = [{"role": "user", "parts": [{"text": "hi"}]}]

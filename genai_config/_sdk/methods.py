@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
 
+from genai_config._sdk.explained import explained, explained_async
 from genai_config._transport.call_credentials import context_of
 
 if TYPE_CHECKING:
@@ -67,9 +68,11 @@ class Method:
         wrapped: The method as the SDK's `wrap_method` made it.
     """
 
+    _explained = staticmethod(explained)
+
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped
-        self._send: Callable[..., Any] = wrapped._target
+        self._send: Callable[..., Any] = self._explained(wrapped._target)
         self._agent = tuple(wrapped._metadata or ())
 
     def _options(self, metadata: Any, compression: Any) -> dict[str, Any]:
@@ -107,6 +110,8 @@ class Method:
 
 class AsyncMethod(Method):
     """A method of an asynchronous client."""
+
+    _explained = staticmethod(explained_async)
 
     async def __call__(
         self,

@@ -9,7 +9,7 @@ entry shows no secret, and no frame of a failed call holds the headers.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +28,10 @@ class CallCredentials(Protocol):
     """
 
     renewable: bool
+
+    @property
+    def kind(self) -> Literal["standard key", "auth key", "key", "token", "none"]:
+        """What they are: a refusal means one thing for a key and another for a token."""
 
     def headers(self) -> Headers:
         """The headers; may fetch a token, within `auth_timeout`."""
@@ -114,6 +118,7 @@ class Attempts:
 class NoCredentials:
     """The credentials of a call that carries none: no headers."""
 
+    kind: Literal["none"] = "none"
     renewable = False
 
     def headers(self) -> Headers:

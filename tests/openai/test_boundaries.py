@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import openai
 import pytest
@@ -161,6 +161,7 @@ def test_the_placeholder_stays_at_home(elsewhere: Callable[..., Elsewhere]) -> N
 class Anonymous:
     """Credentials that send nothing."""
 
+    kind: Literal["none"] = "none"
     renewable = False
 
     def headers(self) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import openai
 import pydantic
@@ -298,6 +298,7 @@ def test_the_proxy_is_the_configurations(server: GeminiServer) -> None:
 class Bare:
     """Credentials that send nothing."""
 
+    kind: Literal["none"] = "none"
     renewable = False
 
     def headers(self) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,73 @@
+"""Errors of the service, with what they mean and the remedy as a note: class and message stay."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from google.api_core.exceptions import GoogleAPICallError
+
+from genai_config._auth import refusals
+from genai_config._transport.call_credentials import context_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FIELDS = ("model", "name", "parent")
+_MARK = "genai_config: "
+
+
+def explained(send: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose errors say what they mean."""
+
+    def call(request: Any, *, metadata: Any = (), **options: Any) -> Any:
+        try:
+            return send(request, metadata=metadata, **options)
+        except GoogleAPICallError as error:
+            _explain(error, request, metadata)
+            raise
+
+    return call
+
+
+def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a method that is awaited."""
+
+    async def call(request: Any, *, metadata: Any = (), **options: Any) -> Any:
+        try:
+            return await send(request, metadata=metadata, **options)
+        except GoogleAPICallError as error:
+            _explain(error, request, metadata)
+            raise
+
+    return call
+
+
+def answer_of(error: Any) -> refusals.Answer:
+    """What the service said in an error of google-api-core's."""
+    reason = getattr(error, "reason", None)  # over REST it may raise AttributeError
+    if not reason:
+        plain = [one for one in error.details if isinstance(one, dict)]
+        reason = next((one["reason"] for one in plain if "reason" in one), "")
+    return refusals.Answer(int(error.code or 0), str(reason or ""), str(error.message))
+
+
+def _explain(error: Any, request: Any, metadata: Any) -> None:
+    context = context_of(metadata)
+    if context is None:
+        return  # a call past our clients: it is not known what was sent
+    named = (getattr(request, field, "") for field in _FIELDS)
+    resource = next((name for name in named if name and isinstance(name, str)), "")
+    resolve = getattr(context, "resolve", None)
+    place: refusals.Place = "gemini" if resolve is None else "vertex"
+    sent = refusals.Sent(context.credentials.kind, place, resource)
+    if resolve is not None:
+        where = resolve(resource)
+        sent = sent._replace(project=where.project, location=where.location)
+    means = refusals.meaning(sent, answer_of(error))
+    if means is None:
+        return
+    if sys.version_info >= (3, 11):
+        error.add_note(f"{_MARK}{means}")
+    else:  # pragma: no cover -- Python 3.10, which has no notes
+        error.message += f"\n{_MARK}{means}"
