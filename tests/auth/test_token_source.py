@@ -290,7 +290,7 @@ class TestWindows:
             it.expiry += dt.timedelta(hours=1)
 
         margins = {3600 - source_of(Given(refresh))._renew(flight()).stale for _ in range(64)}
-        assert len(margins) > 1
+        assert max(margins) - min(margins) > 5
         assert all(0.8 * 225 - 1 < margin < 225 + 1 for margin in margins)
 
     def test_one_that_fails_is_logged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
 import pytest
+import requests
 from google.api_core import exceptions as api_errors
 
 from genai_config import safe_configure
+from genai_config._transport import http
 from genai_config.exceptions import ConfigurationError, TokenRefreshError
 
 if TYPE_CHECKING:
@@ -202,3 +205,17 @@ class TestTokenEndpoint:
             generate(TUNED)
         assert [path for path, _ in here.seen][:2] == ["/token", "/moved"]
         assert "subject_token=" in here.seen[1][1]["body"]
+
+
+@pytest.mark.parametrize("refuse", [http._stay_at_home, http._refuse])
+def test_no_password_is_in_the_message(refuse: Callable[[requests.Response], None]) -> None:
+    """Nor a user name, a path or a query: of where it came from and of where it leads."""
+    response = requests.Response()
+    response.status_code, response.raw = 302, io.BytesIO()
+    response.url = "https://me:hunter2@here:1/hunter2?hunter2"
+    response.headers["location"] = "https://you:hunter2@there:2/hunter2?hunter2#hunter2"
+    with pytest.raises((requests.RequestException, ConfigurationError)) as caught:
+        refuse(response)
+    assert "https://here:1 redirects to https://there:2" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "@" not in str(caught.value)
