@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -18,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     PlainSerializer,
     PlainValidator,
+    SkipValidation,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 
 DEFAULT_AUTH_TIMEOUT = 30.0
 """Seconds that finding credentials and fetching a token may take, unless configured."""
-
-# Header names whose values are credentials: a configuration that holds one is not pickled.
-_CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie|passw|credential|session|signature")
 
 
 def _without_input(error: ValidationError) -> ValidationError:
@@ -228,7 +225,8 @@ class GenAIConfig(_Model, frozen=True):
         WithJsonSchema({"type": "object"}),
     ] = None
     default_metadata: Annotated[
-        tuple[tuple[str, str | bytes], ...],
+        # Values that show as asterisks, of which pydantic would make plain strings.
+        tuple[tuple[str, SkipValidation[str | bytes]], ...],
         _by(lambda value: _pairs(validation.default_metadata(value))),
         PlainSerializer(lambda value: [(header, MASK) for header, _ in value]),
     ] = ()
@@ -325,7 +323,7 @@ class GenAIConfig(_Model, frozen=True):
             )
         if self.proxy is not None and "@" in self.proxy.get_secret_value():
             refuse_pickling("a proxy's password")
-        if any(_CREDENTIAL_HEADER.search(header) for header, _ in self.default_metadata):
+        if any(validation.CREDENTIAL_HEADER.search(header) for header, _ in self.default_metadata):
             refuse_pickling("a credential in default_metadata")
         values = dict(_flatten(self).values)
         if self.proxy is not None:

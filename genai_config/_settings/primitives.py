@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from genai_config._settings.secrets import MASK
+from genai_config._masking import MASK, looks_secret
 from genai_config.exceptions import ConfigurationError
 
 PRINTABLE = re.compile(r"[!-~]+")
@@ -39,13 +39,34 @@ def refuse_mask(setting: str, value: Any) -> None:
         )
 
 
+# What a secret belongs in; it is shown nowhere.
+_SECRET_SETTINGS = ("api_key", "proxy")
+
+
+def refuse_secret(what: str, text: str) -> None:
+    """Refuses a text that has the shape of a secret where it would be shown.
+
+    Raises:
+        ConfigurationError: It has; the error does not hold it.
+    """
+    if looks_secret(text):
+        raise ConfigurationError(
+            f"{what} holds what looks like a key, a token or another secret ({len(text)} "
+            "characters).",
+            "give a key as api_key=, a key file's path or content as credentials=, and a token "
+            "as credentials=function.",
+        )
+
+
 def text_of(setting: str, value: object, wanted: str = "a string") -> str:
     """The text without its outer white space.
 
     Raises:
-        ConfigurationError: It is no string, or the placeholder of a secret.
+        ConfigurationError: It is no string, a secret, or the placeholder of one.
     """
     if not isinstance(value, str):
         raise wrong_type(setting, value, wanted)
     refuse_mask(setting, value)
+    if setting not in _SECRET_SETTINGS:
+        refuse_secret(setting, value)
     return value.strip()

@@ -14,12 +14,25 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from genai_config._masking import is_plausible_path, register, scrub
 from genai_config._settings import addresses, callables, given, keys
-from genai_config._settings.primitives import PRINTABLE, refuse_mask, text_of, wrong_type
-from genai_config._settings.secrets import Secret, SecretMapping, scrub
+from genai_config._settings.primitives import (
+    PRINTABLE,
+    refuse_mask,
+    refuse_secret,
+    text_of,
+    wrong_type,
+)
+from genai_config._settings.secrets import Secret, SecretBytes, SecretMapping, SecretText
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
 
 _HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
+MOST_HEADERS = 100
+"""More than any server accepts; HTTP servers stop at about a hundred."""
+
+CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie|passw|credential|session|signature")
+"""Headers whose values are credentials: a configuration that holds one is not pickled."""
+
 _HEADER_VALUE = re.compile(r"[ -~]*")
 # Regions look like europe-west12; `global`, `us` and `eu` are the multi-regions.
 _LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
@@ -104,12 +117,6 @@ def credentials(value: object) -> object:
         return SecretMapping(value)
     if isinstance(value, (str, os.PathLike)):
         refuse_mask("credentials", os.fspath(value))
-        if isinstance(value, str) and value.lstrip().startswith(("{", "-----BEGIN")):
-            # Taken for a path, the key would be shown wherever paths are.
-            raise ConfigurationError(
-                "credentials is the text of a key file, not its path.",
-                "give its path, or its content as a dict: credentials=json.loads(text).",
-            )
         return _path("credentials", value)
     if is_credentials(value):
         return value
@@ -135,7 +142,20 @@ def _path(setting: str, value: object) -> Path:
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ConfigurationError(f"{setting} is not a path.", f"give {setting}='/path/to/file'.")
-    return Path(text.strip()).expanduser()
+    if not is_plausible_path(text.strip()):
+        # Taken for a path, it would be shown wherever paths are.
+        raise ConfigurationError(
+            f"{setting} is the content of a file or a secret ({len(text)} characters), not a path.",
+            "give the path of the file, or a key file's content as a dict: "
+            "credentials=json.loads(text).",
+        )
+    try:
+        return Path(text.strip()).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(
+            f"{setting}={text.strip()!r}: there is no such user, or no home folder.",
+            f"give the whole path: {setting}='/path/to/file'.",
+        ) from None
 
 
 def ca_certs(value: object) -> Path:
@@ -209,10 +229,22 @@ def client_info(value: object) -> ClientInfo:
     if isinstance(value, ClientInfo):
         return value
     if isinstance(value, Mapping) and value.keys() <= {*ClientInfo._fields}:
-        return ClientInfo(**value)  # as a configuration is dumped
+        return _client_info(value)  # as a configuration is dumped
     if not hasattr(value, "user_agent") or not hasattr(value, "to_grpc_metadata"):
         raise wrong_type("client_info", value, "a google.api_core ClientInfo")
-    return ClientInfo(*(getattr(value, field, None) for field in ClientInfo._fields))
+    return _client_info({field: getattr(value, field, None) for field in ClientInfo._fields})
+
+
+def _client_info(values: Mapping[str, object]) -> ClientInfo:
+    for field, value in values.items():
+        if value is None:
+            continue
+        text = text_of(f"client_info.{field}", value)
+        if not _HEADER_VALUE.fullmatch(text):
+            raise ConfigurationError(
+                f"client_info.{field} cannot be sent.", "give a string of printable ASCII."
+            )
+    return ClientInfo(**values)  # type: ignore[arg-type] # they are strings or None
 
 
 def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
@@ -220,10 +252,16 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
     pairs = value.items() if isinstance(value, Mapping) else value
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
         raise wrong_type("default_metadata", value, "a sequence of (name, value) pairs")
-    kept: dict[str, tuple[str | bytes, ...]] = {}
-    for pair in pairs:
+    kept: dict[str, list[str | bytes]] = {}
+    for number, pair in enumerate(pairs):
+        if number >= MOST_HEADERS:
+            raise ConfigurationError(
+                f"default_metadata has more than {MOST_HEADERS} headers.",
+                "no server accepts so many: give those that are needed.",
+            )
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):  # noqa: PLR2004 -- a pair has two
             raise wrong_type("default_metadata", pair, "a sequence of (name, value) pairs")
+        refuse_secret("default_metadata: the name of a header", pair[0])
         name, item = pair[0].strip().lower(), pair[1]
         if not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(
@@ -239,8 +277,11 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
                 f"default_metadata: the value of {name!r} cannot be sent.",
                 "a value is a string of printable ASCII; bytes go under a name that ends in -bin.",
             )
-        kept[name] = (*kept.get(name, ()), item)
-    return kept
+        hidden = SecretBytes(item) if isinstance(item, bytes) else SecretText(item)
+        if isinstance(hidden, SecretText) and CREDENTIAL_HEADER.search(name):
+            register(hidden)
+        kept.setdefault(name, []).append(hidden)
+    return {name: tuple(items) for name, items in kept.items()}
 
 
 def tuned_endpoints(value: object) -> dict[str, Any]:
