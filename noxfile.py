@@ -35,6 +35,7 @@ EXAMPLES = [
     "ipykernel>=6.29",
     "nbclient>=0.10",
     "opentelemetry-api>=1.25",
+    "pydantic-settings>=2",
 ]
 SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 

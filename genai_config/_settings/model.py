@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import html
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -311,6 +312,16 @@ class GenAIConfig(_Model, frozen=True):
 
     def __str__(self) -> str:
         return repr(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was set, as a table; secrets are masked, everything is escaped."""
+        left = 'style="text-align:left"'
+        rows = "".join(
+            f"<tr><th {left}>{html.escape(str(name))}</th>"
+            f"<td {left}>{html.escape(repr(value))}</td></tr>"
+            for name, value in self.__repr_args__()
+        )
+        return f"<h4>{type(self).__name__}</h4><table>{rows}</table>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self.credentials, SecretMapping):

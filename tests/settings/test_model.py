@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 import traceback
@@ -129,6 +130,17 @@ def test_the_repr_names_what_was_set() -> None:
         f"client_info={[i for i in config.client_info or () if i]}, "
         f"default_metadata=(('x-tenant', '{MASK}'),), timeout=3.0)"
     )
+
+
+def test_a_notebook_shows_a_table() -> None:
+    """Each setting that was set has a row; secrets are masked, and markup is escaped."""
+    config = GenAIConfig(api_key="AIza-nobody-may-see", client_info={"user_agent": "<b>me</b>"})
+    shown = config._repr_html_()
+    assert "<th" in shown
+    assert re.findall(r"<th [^>]*>(\w+)</th>", shown) == ["api_key", "client_info"]
+    assert "nobody" not in shown
+    assert "<b>" not in shown
+
 
 
 class Embedding(BaseModel):
