@@ -142,7 +142,6 @@ def test_a_notebook_shows_a_table() -> None:
     assert "<b>" not in shown
 
 
-
 class Embedding(BaseModel):
     """Somebody's model with a configuration in it."""
 
