@@ -40,6 +40,12 @@ ROOMS = {
     ),
     "_clients": ("target", "account", "errors", "http"),
     "openai": (),
+    "google_genai": (),
+    "_migrate": (
+        "report", "source", "imports", "adopt", "unit", "variables", "values", "settings",
+        "follow", "answers", "calls", "models", "functions", "errors", "moving",
+    ),
+    "_compare": ("meaning",),
     "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
     "pytest_plugin": (),
     "_cli": ("console", "demo", "diagnosis", "openai", "trust", "app"),

@@ -65,6 +65,7 @@ class Link:
     Attributes:
         completes_models: Whether the HTTP client gives the models in requests the form that the
             target wants; else whoever sends with it has done so.
+        raised: Turns an error of ours into what the library at hand lets through.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Link:
         self.attach = attach
         self.options = options
         self.completes_models = False
+        self.raised: Callable[[GenAIConfigError], BaseException] = Stop
         self._origin = target.origin
 
     def completed(self, build: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +105,7 @@ class Link:
         found = origin(str(request.url))
         if found != self._origin or request.url.userinfo:
             whither = "with a user name" if found == self._origin else f"to {found}"
-            raise Stop(
+            raise self.raised(
                 ConfigurationError(
                     f"This client sends its credentials to {self._origin} alone, and was asked for "
                     f"a request {whither}.",
@@ -123,19 +125,19 @@ def _put(request: Any, headers: Headers) -> None:
         request.headers[QUOTA_HEADER] = given
 
 
-def _attach(request: Any, attempts: Attempts) -> None:
+def _attach(request: Any, attempts: Attempts, link: Link) -> None:
     """Puts the credentials on a request, in the place of any others."""
     try:
         _put(request, attempts.headers())
     except GenAIConfigError as error:
-        raise Stop(error) from None
+        raise link.raised(error) from None
 
 
-async def _attach_async(request: Any, attempts: Attempts) -> None:
+async def _attach_async(request: Any, attempts: Attempts, link: Link) -> None:
     try:
         _put(request, await attempts.headers_async())
     except GenAIConfigError as error:
-        raise Stop(error) from None
+        raise link.raised(error) from None
 
 
 def _is_refused(response: Any, attempts: Attempts) -> bool:
@@ -185,14 +187,14 @@ class SyncSending:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
         attempts = Attempts(self.link.attach())
-        _attach(request, attempts)
+        _attach(request, attempts, self.link)
         send = functools.partial(
             self.inner().send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = send()
         if _is_refused(response, attempts):
             response.read()
-            _attach(request, attempts)
+            _attach(request, attempts, self.link)
             response = send()
         return response
 
@@ -263,14 +265,14 @@ class AsyncSending:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
         attempts = Attempts(self.link.attach())
-        await _attach_async(request, attempts)
+        await _attach_async(request, attempts, self.link)
         send = functools.partial(
             (await self.inner()).send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = await send()
         if _is_refused(response, attempts):
             await response.aread()
-            await _attach_async(request, attempts)
+            await _attach_async(request, attempts, self.link)
             response = await send()
         return response
 

@@ -49,12 +49,14 @@ class Asked(NamedTuple):
         rpc: The method's full name.
         resources: The resources that the request names, the most telling first.
         permission: The IAM permission that it takes on Vertex AI.
+        message: The request itself.
     """
 
     method: str
     rpc: str
     resources: Sequence[str]
     permission: str = ""
+    message: Any = None
 
 
 class Service:
@@ -82,7 +84,7 @@ class Service:
             ServiceError: What the service answers instead.
             DroppedError: The connection is to be cut.
         """
-        asked = Asked(method.name, method.rpc, method.resources(request))
+        asked = Asked(method.name, method.rpc, method.resources(request), message=request)
 
         def work(caller: Caller) -> Iterator[Any]:
             return self.behaviour.answer(method, request, Origin(identity=caller.identity))
@@ -149,6 +151,7 @@ class Service:
                 headers=recording.masked(headers),
                 connection=call.connection,
                 status=status,
+                message=asked.message,
             )
         )
 

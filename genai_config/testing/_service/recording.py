@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +30,7 @@ class RecordedRequest:
         headers: The headers by lower-cased name, secrets masked. A key in the URL is "?key".
         connection: The client's end of the connection; one per connection.
         status: "OK" or the code of the error.
+        message: What was asked, as a protobuf message; None for what is no method of the service.
     """
 
     method: str
@@ -41,6 +42,7 @@ class RecordedRequest:
     headers: Mapping[str, str]
     connection: str
     status: str = "OK"
+    message: Any = field(default=None, repr=False, compare=False)
 
 
 class Log:

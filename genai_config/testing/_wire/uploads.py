@@ -101,7 +101,8 @@ class _Uploads:
             url = f"{_root(request)}{request.url.path[1:]}?upload_id={identifier}"
             return _answer("active", {"location": url, "x-goog-upload-url": url})
 
-        return self._served(asked._replace(resources=[file.name]), request, create, caller)
+        asked = asked._replace(resources=[file.name], message=file)
+        return self._served(asked, request, create, caller)
 
     def _resume(self, request: Request, body: bytes) -> Response:
         identifier = request.query_params["upload_id"]

@@ -1,0 +1,269 @@
+"""Functions of the old SDK's package: embeddings, files, models, caches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+
+from genai_config._migrate import answers
+from genai_config._migrate.calls import Tools, arguments, contents
+from genai_config._migrate.settings import joined
+from genai_config._migrate.source import expression, keyword, string
+from genai_config._migrate.unit import BlockedError, Unit
+from genai_config._migrate.values import is_text_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genai_config._migrate.follow import Follower, Thing
+
+_BY_HAND = "move it by hand, with what uses it."
+_TASKS = frozenset(
+    ("RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "SEMANTIC_SIMILARITY", "CLASSIFICATION",
+     "CLUSTERING", "QUESTION_ANSWERING", "FACT_VERIFICATION")
+)  # fmt: skip
+_SHORT_TASKS = {
+    "query": "RETRIEVAL_QUERY", "document": "RETRIEVAL_DOCUMENT",
+    "similarity": "SEMANTIC_SIMILARITY",
+}  # fmt: skip
+_UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 604800}
+
+
+class Functions:
+    """Moves calls of the package's functions.
+
+    Args:
+        mover: Follows what they give.
+        tools: What all moves share.
+    """
+
+    def __init__(self, mover: Follower, tools: Tools) -> None:
+        self._mover = mover
+        self._tools = tools
+        self.known: dict[str, Callable[[cst.Call, Unit], Thing | None]] = {
+            "embed_content": self._embed,
+            "embed_content_async": self._embed,
+            "upload_file": self._upload,
+            "get_file": self._get_file,
+            "delete_file": self._delete_file,
+            "list_files": self._list_files,
+            "list_models": self._list_models,
+            "get_model": self._get_model,
+            "caching.CachedContent.create": self._create_cache,
+            "caching.CachedContent.get": self._get_cache,
+            "caching.CachedContent.list": self._list_caches,
+        }
+
+    def move(self, call: cst.Call, name: str) -> None:
+        """Moves a call, and follows what it gives."""
+        line = self._mover.source.line(call)
+        unit = self._mover.start(line, name)
+        unit.need("google_genai")
+        self._mover.sent.append((call, unit))
+        try:
+            thing = self.known[name](call, unit)
+        except BlockedError as error:
+            unit.block(line, name, error)
+            return
+        if thing is not None:
+            self._mover.follow(call, thing)
+
+    def _becomes(
+        self, call: cst.Call, unit: Unit, method: str, renamed: dict[int, str],
+        config: tuple[str, dict[int, Any]] | None = None,
+    ) -> None:  # fmt: skip
+        """Makes a call one of the client's.
+
+        Args:
+            call: The call.
+            unit: What it moves with.
+            method: The method, below the client.
+            renamed: What its arguments are called, by place.
+            config: The type of the config, and what goes into it by place: a name, or a function
+                from the changed value to an argument.
+        """
+
+        def change(updated: cst.Call) -> Any:
+            args = [
+                updated.args[index].with_changes(
+                    keyword=cst.Name(name), equal=keyword(name, cst.Name(name)).equal
+                )
+                for index, name in renamed.items()
+            ]
+            if config and config[1]:
+                kind, inner = config
+                made = [
+                    keyword(new, updated.args[index].value)
+                    if isinstance(new, str)
+                    else new(updated.args[index].value)
+                    for index, new in inner.items()
+                ]
+                value = cst.Call(self._tools.values.type_name(kind), made)
+                args.append(keyword("config", value))
+            func = expression(f"{self._tools.client}.{method}")
+            return joined(updated, args).with_changes(func=func)
+
+        if config and config[1]:
+            unit.need("types")
+        unit.edit(call, change)
+
+    def _embed(self, call: cst.Call, unit: Unit) -> Thing:
+        source = self._mover.source
+        at = arguments(call, "model", "content", "task_type", "title", "output_dimensionality")
+        if not {"model", "content"} <= at.keys():
+            raise BlockedError("the model or the content is not given", _BY_HAND)
+        content = call.args[at["content"]].value
+        many = isinstance(content, cst.List)
+        if not many and not self._is_text(content):
+            raise BlockedError(
+                f"{source.text(content)} may be one text or several",
+                "annotate it as str, or write a list: result.embeddings[0].values is one vector.",
+            )
+        elements = content.elements if isinstance(content, cst.List) else []
+        if not all(self._is_text(element.value) for element in elements):
+            raise BlockedError("a list of what may be no texts", _BY_HAND)
+        for element in elements:
+            # A list of texts is one content to some models of google-genai.
+            unit.need("types")
+            unit.edit(element.value, lambda updated: cst.Call(
+                self._tools.values.type_name("UserContent"), [cst.Arg(updated)]))  # fmt: skip
+        inner: dict[int, Any] = {}
+        if "task_type" in at:
+            inner[at["task_type"]] = self._task(call.args[at["task_type"]].value)
+        for name in ("title", "output_dimensionality"):
+            if name in at:
+                inner[at[name]] = name
+        is_async = source.old(call.func).endswith("_async")
+        self._becomes(
+            call, unit, f"{'aio.' if is_async else ''}models.embed_content",
+            {at["model"]: "model", at["content"]: "contents"}, ("EmbedContentConfig", inner),
+        )  # fmt: skip
+        if is_async:
+            return answers.Awaitable(unit, lambda: answers.Embedding(unit, many=many))
+        return answers.Embedding(unit, many=many)
+
+    def _is_text(self, node: Any) -> bool:
+        if isinstance(node, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString):
+            return True
+        return isinstance(node, cst.Name) and is_text_variable(self._mover.source, node)
+
+    def _task(self, value: Any) -> Any:
+        text = (string(value) or "").lower().removeprefix("task_type_")
+        name = _SHORT_TASKS.get(text) or _SHORT_TASKS.get(text.removeprefix("retrieval_"))
+        name = name or text.removeprefix("semantic_").upper()
+        name = f"SEMANTIC_{name}" if name == "SIMILARITY" else name
+        if name not in _TASKS:
+            raise BlockedError("a task type that is not written out", 'give "RETRIEVAL_QUERY", …')
+        return lambda _: keyword("task_type", cst.SimpleString(f'"{name}"'))
+
+    def _upload(self, call: cst.Call, unit: Unit) -> Thing:
+        at = arguments(call, "path", known=("mime_type", "name", "display_name"))
+        if "path" not in at:
+            raise BlockedError("the path is not given", _BY_HAND)
+        names = ("mime_type", "name", "display_name")
+        inner: dict[int, Any] = {at[name]: name for name in names if name in at}
+        path = call.args[at["path"]].value
+        if "display_name" not in at:
+            inner[at["path"]] = self._display_name(path)
+        self._becomes(call, unit, "files.upload", {at["path"]: "file"},
+                      ("UploadFileConfig", inner))  # fmt: skip
+        return answers.File(unit)
+
+    def _display_name(self, path: Any) -> Any:
+        """The old SDK names a file after its path; google-genai does not."""
+        text = string(path)
+        if text is None:
+            raise BlockedError(
+                "a file is named after its path by the old SDK alone",
+                "give display_name=, and run this again.",
+            )
+        name = text.replace("\\", "/").rpartition("/")[2]
+        return lambda _: keyword("display_name", cst.SimpleString(repr(name).replace("'", '"')))
+
+    def _get_file(self, call: cst.Call, unit: Unit) -> Thing:
+        at = arguments(call, "name")
+        self._becomes(call, unit, "files.get", {at["name"]: "name"})
+        return answers.File(unit)
+
+    def _delete_file(self, call: cst.Call, unit: Unit) -> None:
+        at = arguments(call, "name")
+        value = call.args[at["name"]].value
+        if isinstance(value, cst.Name) and not isinstance(self._mover.thing(value), answers.File):
+            raise BlockedError("what is deleted may be a file or its name", _BY_HAND)
+        self._becomes(call, unit, "files.delete", {at["name"]: "name"})
+
+    def _list_files(self, call: cst.Call, unit: Unit) -> Thing:
+        self._becomes(call, unit, "files.list", {}, self._page(call))
+        return answers.Files(unit)
+
+    def _page(self, call: cst.Call) -> tuple[str, dict[int, Any]]:
+        at = arguments(call, "page_size")
+        inner = {index: name for name, index in at.items()}
+        kind = "ListFilesConfig" if "file" in self._mover.source.old(call.func) else (
+            "ListModelsConfig"
+        )  # fmt: skip
+        return kind, dict(inner)
+
+    def _list_models(self, call: cst.Call, unit: Unit) -> Thing:
+        self._becomes(call, unit, "models.list", {}, self._page(call))
+        return answers.Infos(unit)
+
+    def _get_model(self, call: cst.Call, unit: Unit) -> Thing:
+        at = arguments(call, "name")
+        text = string(call.args[at["name"]].value)
+        if text is None or text.startswith("tunedModels/"):
+            raise BlockedError("a description of what may be a tuned model", _BY_HAND)
+        self._becomes(call, unit, "models.get", {at["name"]: "model"})
+        return answers.Info(unit)
+
+    def _create_cache(self, call: cst.Call, unit: Unit) -> Thing:
+        settings = ("display_name", "system_instruction", "contents", "tools", "tool_config",
+                    "ttl", "expire_time")  # fmt: skip
+        at = arguments(call, "model", known=settings)
+        if at.keys() & {"tools", "tool_config"} or "model" not in at:
+            raise BlockedError("a cache with tools", _BY_HAND)
+        inner: dict[int, Any] = {}
+        for name in settings:
+            if name not in at:
+                continue
+            index = at[name]
+            inner[index] = self._ttl(call.args[index].value) if name == "ttl" else name
+            if name == "contents":
+                contents(self._mover, self._tools, call, index, unit)
+            elif name == "system_instruction":
+                self._tools.values.contents(call.args[index].value, unit)
+        self._becomes(call, unit, "caches.create", {at["model"]: "model"},
+                      ("CreateCachedContentConfig", inner))  # fmt: skip
+        return answers.Cache(unit, self._tools.client)
+
+    def _ttl(self, value: Any) -> Any:
+        seconds = self._seconds(value)
+        if seconds is None:
+            raise BlockedError("a ttl that is not written out", 'give "300s", for example.')
+        return lambda _: keyword("ttl", cst.SimpleString(f'"{seconds}s"'))
+
+    def _seconds(self, value: Any) -> int | None:
+        if isinstance(value, cst.Integer):
+            return value.evaluated_value
+        if isinstance(value, cst.Call) and (
+            self._mover.source.name(value.func) == "datetime.timedelta"
+        ):
+            total = 0
+            for arg in value.args:
+                factor = _UNITS.get(arg.keyword.value) if arg.keyword else None
+                if factor is None or not isinstance(arg.value, cst.Integer):
+                    return None
+                total += factor * arg.value.evaluated_value
+            return total
+        return None
+
+    def _get_cache(self, call: cst.Call, unit: Unit) -> Thing:
+        at = arguments(call, "name")
+        self._becomes(call, unit, "caches.get", {at["name"]: "name"})
+        return answers.Cache(unit, self._tools.client)
+
+    def _list_caches(self, call: cst.Call, unit: Unit) -> Thing:
+        arguments(call)
+        self._becomes(call, unit, "caches.list", {})
+        return answers.Caches(unit)

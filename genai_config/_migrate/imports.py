@@ -1,0 +1,102 @@
+"""Imports that a changed module needs, and those that it no longer does."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+from libcst.codemod import CodemodContext
+from libcst.codemod.visitors import AddImportsVisitor
+
+from genai_config._migrate.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Imports of these are dropped once nothing uses them any more.
+_REPLACED = ("google.generativeai", "google.ai.generativelanguage", "google.api_core.exceptions")
+
+
+def with_imports(text: str, wanted: Iterable[tuple[str, str, str]]) -> str:
+    """The module with further imports ``from package import name as alias``.
+
+    Args:
+        text: The module.
+        wanted: (package, name, alias); the alias is "" for the name itself.
+    """
+    context = CodemodContext()
+    for package, name, alias in wanted:
+        AddImportsVisitor.add_needed_import(context, package, name, asname=alias or None)
+    module = cst.parse_module(text)
+    return AddImportsVisitor(context).transform_module(module).code
+
+
+def without_unused(text: str, before: str) -> str:
+    """The module without those imports of the old SDK that were used before, and no longer are."""
+    source = Source(text)
+    used = _used(source)
+    dropped = _used(Source(before)) - used
+    for statement in source.nodes(cst.SimpleStatementLine):
+        kept = [_pruned(source, small, dropped) for small in statement.body]
+        if all(new is old for new, old in zip(kept, statement.body, strict=True)):
+            continue
+        left = [small for small in kept if small is not None]
+        block = source.parent(statement)
+        if left:
+            source.edits.add(statement, functools.partial(_with_body, left))
+        elif isinstance(block, cst.IndentedBlock) and len(block.body) == 1:
+            source.edits.add(statement, lambda updated: updated.with_changes(body=[cst.Pass()]))
+        else:
+            source.edits.add(statement, lambda _: cst.RemoveFromParent())
+    return source.result() if len(source.edits) else text
+
+
+def _with_body(body: list[Any], statement: Any) -> Any:
+    return statement.with_changes(body=body)
+
+
+def _used(source: Source) -> set[str]:
+    """The names that a module reads, or exports in `__all__`."""
+    exported = {
+        str(node.evaluated_value)
+        for assign in source.nodes(cst.Assign)
+        if any(source.text(target.target) == "__all__" for target in assign.targets)
+        for node in source.within(assign.value, cst.SimpleString)
+    }
+    return exported | {
+        node.value
+        for node in source.nodes(cst.Name)
+        if source.above(node, cst.Import, cst.ImportFrom) is None and not _is_member(source, node)
+    }
+
+
+def _is_member(source: Source, node: cst.CSTNode) -> bool:
+    """Whether a name is that of an attribute or of a keyword, and no variable."""
+    parent = source.parent(node)
+    return (isinstance(parent, cst.Attribute) and parent.attr is node) or (
+        isinstance(parent, cst.Arg) and parent.keyword is node
+    )
+
+
+def _pruned(source: Source, small: Any, dropped: set[str]) -> Any:
+    """An import without what was dropped; None: nothing is left of it."""
+    if not isinstance(small, cst.Import | cst.ImportFrom) or isinstance(
+        small.names, cst.ImportStar
+    ):
+        return small
+    package = ""
+    if isinstance(small, cst.ImportFrom) and small.module is not None:
+        package = f"{source.text(small.module)}."
+    kept = [
+        alias
+        for alias in small.names
+        if not f"{package}{alias.evaluated_name}".startswith(_REPLACED)
+        or (alias.evaluated_alias or alias.evaluated_name).partition(".")[0] not in dropped
+    ]
+    if len(kept) == len(small.names):
+        return small
+    if not kept:
+        return None
+    kept[-1] = kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+    return small.with_changes(names=kept)

@@ -1,0 +1,359 @@
+"""Models and chats of the old SDK: they become a name, a config, and calls of a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+
+from genai_config._migrate.answers import (
+    Answer,
+    AsyncStream,
+    Awaitable,
+    Cache,
+    Stream,
+    Tokens,
+)
+from genai_config._migrate.calls import Tools, arguments, contents, is_true, merged
+from genai_config._migrate.follow import Follower, Thing
+from genai_config._migrate.settings import NAMES, joined
+from genai_config._migrate.source import expression, keyword
+from genai_config._migrate.unit import BlockedError, Unit
+
+if TYPE_CHECKING:
+    from genai_config._migrate.settings import Recipe
+    from genai_config._migrate.variables import Variable
+
+_BY_HAND = "move it by hand, with what uses it."
+_DEFAULT_MODEL = "gemini-1.5-flash-002"
+_MODEL_ORDER = ("model_name", "safety_settings", "generation_config", "tools", "tool_config",
+                "system_instruction")  # fmt: skip
+
+
+class Model(Thing):
+    """A GenerativeModel.
+
+    Attributes:
+        main: The first model that the same variable holds; itself, if there is no other.
+        name: The variable that becomes its name.
+        has_config: Whether there is a variable with its config, too.
+        given: The settings that it was made with.
+        inline: Whether it is used where it is made.
+    """
+
+    kind = "model"
+
+    def __init__(self, tools: Tools, unit: Unit, call: cst.Call, *, cached: bool) -> None:
+        super().__init__(unit)
+        self.tools = tools
+        self.is_cached = cached
+        self.name = ""
+        self.has_config = False
+        self.made_by = call
+        self.plain_chats = self.afc_chats = self.other_calls = 0
+        self.given: set[str] = set()
+        self.inline = False
+        self.main: Model = self
+
+    @property
+    def config(self) -> str:
+        """The name of the variable of its config."""
+        return f"{self.name}_config"
+
+    def merge(self, other: Thing) -> None:
+        """A variable that holds one of several models has a config if one of them has."""
+        assert isinstance(other, Model)  # noqa: S101 -- so it was compared
+        other.main = self
+        self.given |= other.given
+
+    def assigned(self, mover: Follower, found: Variable) -> None:
+        """It becomes the name of the model, and a config beside it."""
+        self.name = found.name
+        last = self.config.rpartition(".")[2]
+        if mover.source.uses_name(last):
+            raise BlockedError(f"the name {last} is taken", "rename it, and run this again.")
+
+    def construct(self, mover: Follower) -> None:
+        """Makes the constructor a name, and a config beside it.
+
+        Raises:
+            BlockedError: A setting cannot be moved.
+        """
+        call, unit, tools, main = self.made_by, self.unit, self.tools, self.main
+        at = self.arguments()
+        if main.afc_chats and (main.plain_chats or main.other_calls) and "tools" in main.given:
+            raise BlockedError("functions are called automatically in some chats alone", _BY_HAND)
+        recipes = tools.recipes(call, at, unit, afc=bool(main.afc_chats))
+        cache = self._cache(mover, at)
+        if recipes or cache:
+            unit.need("types")
+            main.has_config = True
+
+        def parts(updated: cst.Call) -> tuple[Any, Any]:
+            config = tools.config_call(updated, recipes, nested=main.inline)
+            if cache:
+                value = updated.args[at["cached_content"]].value
+                content = keyword("cached_content", expression("cache.name", cache=value))
+                config = config or cst.Call(tools.values.type_name("GenerateContentConfig"), [])
+                config = joined(config, [content, *config.args])
+                return expression("cache.model", cache=value), config
+            if "model_name" in at:
+                return updated.args[at["model_name"]].value, config
+            return cst.SimpleString(f'"{_DEFAULT_MODEL}"'), config
+
+        if main.inline:
+            unit.edit(call, lambda updated: updated.with_changes(
+                args=[cst.Arg(part) for part in parts(updated) if part is not None]))  # fmt: skip
+            return
+        made: list[Any] = []
+
+        def change(updated: cst.Call) -> Any:
+            name, config = parts(updated)
+            made[:] = [config or cst.Call(tools.values.type_name("GenerateContentConfig"))]
+            return name
+
+        unit.edit(call, change)
+        self._add_config(mover, made)
+
+    def _add_config(self, mover: Follower, made: list[Any]) -> None:
+        """Puts the assignment of the config after the statement that made the model."""
+        main = self.main
+        line = mover.source.above(self.made_by, cst.SimpleStatementLine)
+        if line is None:
+            raise BlockedError("a model is made where no statement can follow", _BY_HAND)
+        function = mover.source.above(line, cst.FunctionDef)
+        is_global = function is not None and any(
+            name.name.value == main.name
+            for names in mover.source.within(function, cst.Global)
+            for name in names.names
+        )
+        if is_global and main.has_config:
+            raise BlockedError("a global model with settings is made in a function", _BY_HAND)
+
+        def change(updated: Any) -> Any:
+            if not main.has_config:
+                return updated
+            target = cst.AssignTarget(expression(main.config))
+            statement = cst.SimpleStatementLine([cst.Assign([target], made[0])])
+            return cst.FlattenSentinel([updated, statement])
+
+        self.unit.edit(line, change)
+
+    def arguments(self) -> dict[str, int]:
+        """Where the constructor's arguments are."""
+        if self.is_cached:
+            return arguments(self.made_by, "cached_content", known=NAMES[:2])
+        return arguments(self.made_by, *_MODEL_ORDER)
+
+    def _cache(self, mover: Follower, at: dict[str, int]) -> bool:
+        if not self.is_cached:
+            return False
+        if not isinstance(mover.thing(self.made_by.args[at["cached_content"]].value), Cache):
+            raise BlockedError("the cache that a model is made from is not followed", _BY_HAND)
+        return True
+
+    def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
+        """Its methods are methods of the client."""
+        name = method.attr.value
+        known = {
+            "generate_content": self._generate,
+            "generate_content_async": self._generate,
+            "count_tokens": self._count,
+            "count_tokens_async": self._count,
+            "start_chat": self._chat,
+        }.get(name)
+        if known is None:
+            return super().call(mover, node, method)
+        self.unit.site(mover.source.line(node), name)
+        self.unit.need("google_genai")
+        mover.sent.append((node, self.unit))
+        return known(mover, node, name)
+
+    def _generate(self, mover: Follower, node: cst.Call, name: str) -> Thing:
+        unit, tools = self.unit, self.tools
+        at = arguments(node, "contents", known=(*NAMES[:4], "request_options", "stream"))
+        if "contents" not in at:
+            raise BlockedError("there are no contents", _BY_HAND)
+        self.other_calls += 1
+        streams = is_true(node, at)
+        if "safety_settings" in at and "safety_settings" in self.given:
+            raise BlockedError(
+                "safety_settings of a call are merged with those of the model",
+                "put all of them into the config of the call.",
+            )
+        recipes = tools.recipes(node, at, unit)
+        contents(mover, tools, node, at["contents"], unit)
+        is_async = name.endswith("_async")
+        base = f"{tools.client}{'.aio' if is_async else ''}"
+        method = "generate_content_stream" if streams else "generate_content"
+        self.rewrite(node, f"{base}.models.{method}", recipes, "contents", at["contents"])
+        if is_async:
+            return Awaitable(unit, lambda: AsyncStream(unit) if streams else Answer(unit))
+        return Stream(unit) if streams else Answer(unit)
+
+    def _count(self, mover: Follower, node: cst.Call, name: str) -> Thing:
+        unit, tools = self.unit, self.tools
+        at = arguments(node, "contents")
+        if "contents" not in at:
+            raise BlockedError("there are no contents", _BY_HAND)
+        if self.given & {"system_instruction", "tools", "cached_content"}:
+            raise BlockedError(
+                "count_tokens counts the model's instruction and tools, and the Gemini API's "
+                "client of google-genai cannot send them",
+                "read usage_metadata of an answer, or count the texts by themselves.",
+            )
+        contents(mover, tools, node, at["contents"], unit)
+        is_async = name.endswith("_async")
+        base = f"{tools.client}{'.aio' if is_async else ''}"
+        self.rewrite(node, f"{base}.models.count_tokens", None, "contents", at["contents"])
+        return Awaitable(unit, lambda: Tokens(unit)) if is_async else Tokens(unit)
+
+    def _chat(self, mover: Follower, node: cst.Call, _name: str) -> Thing:
+        tools = self.tools
+        at = arguments(node, known=("history", "enable_automatic_function_calling"))
+        afc = is_true(node, at, "enable_automatic_function_calling")
+        if afc:
+            self.afc_chats += 1
+        else:
+            self.plain_chats += 1
+        if "history" in at:
+            contents(mover, tools, node, at["history"], self.unit)
+        chat = Chat(self, self.unit)
+
+        def change(updated: cst.Call) -> Any:
+            base = f"{tools.client}{'.aio' if chat.is_async else ''}"
+            keep = [at["history"]] if "history" in at else []
+            return self.made(updated, f"{base}.chats.create", keep)
+
+        self.unit.edit(node, change)
+        return chat
+
+    def made(self, updated: cst.Call, func: str, keep: list[int]) -> Any:
+        """A call with the model's name and config before some of its own arguments."""
+        args = [keyword("model", self.name_of(updated.func))]
+        config = self.config_of(updated.func)
+        if config is not None:
+            args.append(keyword("config", config))
+        args += [updated.args[index] for index in keep]
+        return joined(updated, args).with_changes(func=expression(func))
+
+    def name_of(self, func: Any) -> Any:
+        """The expression of the model's name."""
+        if not self.inline:
+            return expression(self.name)
+        return func.value.args[0].value
+
+    def config_of(self, func: Any) -> Any:
+        """The expression of the model's config; None: there is none."""
+        if not self.inline:
+            return expression(self.config) if self.has_config else None
+        configs = func.value.args[1:]
+        return configs[0].value if configs else None
+
+    def rewrite(
+        self, node: cst.Call, func: str, recipes: dict[int, Recipe] | None, name: str, at: int
+    ) -> None:
+        """Makes a call one of the client's: the model, one argument, and the config."""
+        tools = self.tools
+
+        def change(updated: cst.Call) -> Any:
+            value = updated.args[at].with_changes(
+                keyword=cst.Name(name), equal=keyword(name, cst.Name(name)).equal
+            )
+            own = None if recipes is None else tools.config_call(updated, recipes)
+            base = None if recipes is None else self.config_of(updated.func)
+            args = [keyword("model", self.name_of(updated.func)), value]
+            config = merged(own, base)
+            if config is not None:
+                args.append(keyword("config", config))
+            return joined(updated, args).with_changes(func=expression(func))
+
+        self.unit.edit(node, change)
+
+
+class Chat(Thing):
+    """A ChatSession.
+
+    Attributes:
+        uses: Whether its messages are awaited: one of both, if it can be moved.
+        same: The chats that the same variable holds, of which the first counts.
+    """
+
+    kind = "chat"
+
+    def __init__(self, model: Model, unit: Unit) -> None:
+        super().__init__(unit)
+        self.model = model
+        self.uses: set[bool] = set()
+        self.same: list[Chat] = [self]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its messages are awaited."""
+        return True in self.same[0].uses
+
+    def merge(self, other: Thing) -> None:
+        """A variable that holds several chats uses all of them in the same way."""
+        assert isinstance(other, Chat)  # noqa: S101 -- so it was compared
+        other.same = self.same
+        if other.model is not self.model and other.model.name != self.model.name:
+            raise BlockedError("a variable holds chats of several models", "use two names.")
+
+    def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
+        """Its history is asked for by a method."""
+        if node.attr.value != "history":
+            return super().attribute(mover, node)
+        outer = mover.source.parent(node)
+        call = mover.source.parent(outer)
+        iterated = isinstance(outer, cst.For | cst.CompFor) and outer.iter is node
+        counted = (
+            isinstance(outer, cst.Arg)
+            and isinstance(call, cst.Call)
+            and mover.source.text(call.func) in ("len", "print", "list")
+        )
+        if not (iterated or counted or isinstance(outer, cst.Subscript)):
+            raise BlockedError("the history goes where it is not followed", "chat.get_history().")
+        self.unit.edit(node, lambda updated: expression(
+            "chat.get_history()", chat=updated.value))  # fmt: skip
+        return None
+
+    def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
+        """Messages are sent by methods of nearly the same name."""
+        name = method.attr.value
+        if name not in ("send_message", "send_message_async"):
+            return super().call(mover, node, method)
+        unit, tools = self.unit, self.model.tools
+        unit.site(mover.source.line(node), name)
+        mover.sent.append((node, unit))
+        at = arguments(node, "content", known=(*NAMES[:4], "request_options", "stream"))
+        if "content" not in at:
+            raise BlockedError("there is no content", _BY_HAND)
+        self.uses.add(name.endswith("_async"))
+        if len(self.uses) > 1:
+            raise BlockedError(
+                "a chat of google-genai is synchronous or asynchronous", "use two chats."
+            )
+        if "safety_settings" in at and "safety_settings" in self.model.given:
+            raise BlockedError("safety_settings are merged with those of the model", _BY_HAND)
+        if self.model.inline and at.keys() & set(NAMES):
+            raise BlockedError("the model has no name to take the settings from", _BY_HAND)
+        streams = is_true(node, at)
+        recipes = tools.recipes(node, at, unit)
+        contents(mover, tools, node, at["content"], unit)
+
+        def change(updated: Any) -> Any:
+            own = tools.config_call(updated, recipes)
+            base = None if own is None else self.model.config_of(updated.func)
+            value = updated.args[at["content"]]
+            value = value.with_changes(keyword=value.keyword and cst.Name("message"))
+            config = merged(own, base)
+            args = [value] if config is None else [value, keyword("config", config)]
+            func = expression(
+                f"chat.send_message{'_stream' if streams else ''}", chat=updated.func.value
+            )
+            return joined(updated, args).with_changes(func=func)
+
+        unit.edit(node, change)
+        if name.endswith("_async"):
+            return Awaitable(unit, lambda: AsyncStream(unit) if streams else Answer(unit))
+        return Stream(unit) if streams else Answer(unit)

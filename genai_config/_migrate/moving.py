@@ -1,0 +1,199 @@
+"""The second step: calls of google-generativeai become calls of google-genai."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+
+from genai_config._migrate.calls import Tools
+from genai_config._migrate.errors import move_errors
+from genai_config._migrate.follow import Follower
+from genai_config._migrate.functions import Functions
+from genai_config._migrate.imports import with_imports, without_unused
+from genai_config._migrate.models import Model
+from genai_config._migrate.report import Site
+from genai_config._migrate.source import Source
+from genai_config._migrate.unit import BlockedError
+from genai_config._migrate.values import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OLD_PACKAGES = ("google.generativeai", "google.ai.generativelanguage")
+
+_FROM = {
+    "google_genai": ("genai_config", "google_genai"),
+    "types": ("google.genai", "types"),
+    "errors": ("google.genai", "errors"),
+}
+
+_TUNED = (
+    "tuned models left the Gemini API in May 2025",
+    "tune on Vertex AI; a tuned model there is model='projects/…/endpoints/…'.",
+)
+_RETRIEVAL = (
+    "corpora, permissions and semantic retrieval have no counterpart in google-genai",
+    "keep this code on google-generativeai with genai_config, or use File Search.",
+)
+_LEFT = {
+    "create_tuned_model": _TUNED, "get_tuned_model": _TUNED, "list_tuned_models": _TUNED,
+    "update_tuned_model": _TUNED, "delete_tuned_model": _TUNED, "get_operation": _TUNED,
+    "list_operations": _TUNED, "get_base_model": _TUNED,
+    "retriever": _RETRIEVAL, "answer": _RETRIEVAL, "permission": _RETRIEVAL,
+    "types.permission_types": _RETRIEVAL, "types.retriever_types": _RETRIEVAL,
+    "types.BlockedPromptException": (
+        "google-genai raises nothing for a blocked prompt",
+        "test response.prompt_feedback and response.candidates[0].finish_reason.",
+    ),
+    "types.StopCandidateException": (
+        "google-genai raises nothing for an answer that was stopped",
+        "test response.candidates[0].finish_reason.",
+    ),
+    "configure": ("the step adopt replaces it", "genai-config migrate without --to."),
+}  # fmt: skip
+_UNKNOWN = ("it is used where it cannot be followed", "move it by hand; see docs/google-genai.md.")
+
+
+def move(text: str) -> tuple[str, list[Site]]:
+    """The module on google-genai, as far as it can be moved, and what was found.
+
+    Raises:
+        libcst.ParserSyntaxError: It is no Python that LibCST understands.
+    """
+    if not any(package in text for package in _OLD_PACKAGES):
+        return text, []
+    source = Source(text)
+    aliases = {name: _alias(source, name) for name in _FROM}
+    mover = Follower(source)
+    tools = Tools(Values(source, aliases))
+    _models(mover, tools)
+    functions = Functions(mover, tools)
+    for call in source.nodes(cst.Call):
+        name = source.old(call.func)
+        if name in functions.known:
+            functions.move(call, name)
+    mover.drain()
+    _construct(mover)
+    mover.check_variables()
+    for _ in tools.values.check_variables():
+        pass
+    _check_keys(source, mover)
+    move_errors(mover, aliases["errors"])
+    sites: list[Site] = []
+    needed: set[str] = set()
+    for unit in mover.units:
+        if unit.root is unit:
+            found, imports = unit.commit(source)
+            sites += found
+            needed |= imports
+    sites += _left(source, sites)
+    if not len(source.edits):
+        return text, sorted(sites)
+    wanted = [
+        (*_FROM[name], "" if aliases[name] == _FROM[name][1] else aliases[name])
+        for name in sorted(needed)
+    ]
+    return without_unused(with_imports(source.result(), wanted), text), sorted(sites)
+
+
+def _alias(source: Source, name: str) -> str:
+    """What to call an import of ours: its own name, unless that means something else here."""
+    package, own = _FROM[name]
+    meanings = {
+        source.name(node)
+        for node in source.nodes(cst.Name)
+        if node.value == own
+        and not (isinstance(parent := source.parent(node), cst.Attribute) and parent.attr is node)
+        and not (isinstance(parent, cst.Arg) and parent.keyword is node)
+    }
+    meanings.discard(f"{package}.{own}")
+    return own if not meanings else f"genai_{own.removeprefix('google_')}"
+
+
+_CONFIGURES = ("genai_config.safe_configure", "google.generativeai.configure")
+_MODELS = {"GenerativeModel": False, "GenerativeModel.from_cached_content": True}
+
+
+def _models(mover: Follower, tools: Tools) -> None:
+    source = mover.source
+    for call in source.nodes(cst.Call):
+        name = source.old(call.func)
+        if name not in _MODELS:
+            continue
+        line = source.line(call)
+        unit = mover.start(line, "GenerativeModel")
+        model = Model(tools, unit, call, cached=_MODELS[name])
+        model.inline = isinstance(source.parent(call), cst.Attribute)
+        try:
+            model.given = set(model.arguments())
+        except BlockedError as error:
+            unit.block(line, "GenerativeModel", error)
+            continue
+        mover.models.append(model)
+        mover.follow(call, model)
+    mover.drain()
+
+
+def _construct(mover: Follower) -> None:
+    for model in mover.models:
+        _construct_one(mover, model)
+
+
+def _construct_one(mover: Follower, model: Model) -> None:
+    try:
+        model.construct(mover)
+    except BlockedError as error:
+        model.unit.block(mover.source.line(model.made_by), "GenerativeModel", error)
+
+
+def _check_keys(source: Source, mover: Follower) -> None:
+    """Blocks models that are held while the file changes whose key is configured."""
+    calls = [
+        call
+        for call in source.nodes(cst.Call)
+        if source.name(call.func) in _CONFIGURES
+        and any(arg.star or (arg.keyword and arg.keyword.value in ("api_key", "credentials"))
+                for arg in call.args)
+    ]  # fmt: skip
+    if len(calls) < 2:  # noqa: PLR2004 -- a change takes two
+        return
+    for model in mover.models:
+        if not model.inline:
+            model.unit.block(
+                source.line(model.made_by), "GenerativeModel",
+                BlockedError(
+                    "the file configures several keys, and a model keeps the one of its first call",
+                    "make a client for each key: google_genai.client(api_key=…).",
+                ),
+            )  # fmt: skip
+
+
+def _left(source: Source, sites: list[Site]) -> Iterator[Site]:
+    """What is still of the old SDK, and no unit has told of."""
+    told = {site.line for site in sites}
+    for node in source.nodes(cst.Name, cst.Attribute):
+        name = source.old(node)
+        parent = source.parent(node)
+        if not name or source.above(node, cst.Import, cst.ImportFrom):
+            continue
+        if isinstance(parent, cst.Attribute) and source.old(parent):
+            continue
+        line = source.line(node)
+        if line in told or _is_changed(source, node):
+            continue
+        told.add(line)
+        reason, todo = next(
+            (said for start, said in _LEFT.items() if name.startswith(start)), _UNKNOWN
+        )
+        yield Site(line, name, "left", reason, todo)
+
+
+def _is_changed(source: Source, node: cst.CSTNode) -> bool:
+    """Whether an edit of a node, or of the call of it, replaces a name."""
+    at: Any = node
+    while isinstance(at, cst.Name | cst.Attribute | cst.Call):
+        if at in source.edits:
+            return True
+        at = source.parent(at)
+    return False

@@ -1,0 +1,272 @@
+"""Values of the old SDK, contents and types, as google-genai wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+
+from genai_config._migrate.source import Source, expression, keyword, string
+from genai_config._migrate.unit import BlockedError, Unit
+from genai_config._migrate.variables import variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TYPES = {
+    **{f"protos.{name}": name for name in (
+        "Blob", "Content", "FileData", "FunctionCall", "FunctionCallingConfig",
+        "FunctionDeclaration", "FunctionResponse", "Part", "Schema", "Tool", "ToolConfig", "Type",
+        "HarmCategory", "ExecutableCode", "CodeExecutionResult",
+    )},
+    "protos.CodeExecution": "ToolCodeExecution",
+    "protos.GoogleSearchRetrieval": "GoogleSearchRetrieval",
+    "protos.SafetySetting": "SafetySetting",
+    "protos.SafetySetting.HarmBlockThreshold": "HarmBlockThreshold",
+    "protos.FunctionCallingConfig.Mode": "FunctionCallingConfigMode",
+    "types.HarmCategory": "HarmCategory",
+    "types.HarmBlockThreshold": "HarmBlockThreshold",
+    "types.Tool": "Tool",
+    "types.FunctionDeclaration": "FunctionDeclaration",
+}  # fmt: skip
+"""The old SDK's types, below its package, by what they are called in google.genai.types."""
+
+PRODUCERS = frozenset(
+    ("GenerativeModel", "upload_file", "get_file", "embed_content", "GenerationConfig",
+     "caching.CachedContent.create", "caching.CachedContent.get")
+)  # fmt: skip
+"""What is looked at by itself where it stands inside of something else."""
+
+_RENAMED = {"type_": "type", "format_": "format"}
+_BY_HAND = "see docs/google-genai.md for what takes its place."
+
+
+class Values:
+    """Changes values inside the arguments of what a unit moves.
+
+    Args:
+        source: The module.
+        aliases: What "types" and the others are called in it.
+    """
+
+    def __init__(self, source: Source, aliases: dict[str, str]) -> None:
+        self.source = source
+        self.aliases = aliases
+        self._done: set[cst.CSTNode] = set()
+        self.allowed: dict[Any, tuple[Any, Unit, set[cst.CSTNode]]] = {}
+
+    def type_name(self, name: str) -> Any:
+        """The expression of one of google.genai's types."""
+        return expression(f"{self.aliases['types']}.{name}")
+
+    def types(self, node: cst.CSTNode, unit: Unit) -> None:
+        """Changes the old SDK's types in an expression.
+
+        Raises:
+            BlockedError: It holds something of the old SDK that has no counterpart.
+        """
+        old = self.source.old(node) if isinstance(node, cst.Name | cst.Attribute) else ""
+        if old:
+            self._type(node, old, unit)
+            return
+        if isinstance(node, cst.Call):
+            called = self.source.old(node.func)
+            if called in PRODUCERS or called.startswith("GenerativeModel."):
+                return
+            if called in TYPES:
+                self._keywords(node, called, unit)
+        if isinstance(node, cst.DictElement):
+            self._schema_key(node, unit)
+        for child in node.children:
+            self.types(child, unit)
+
+    def _type(self, node: cst.CSTNode, old: str, unit: Unit) -> None:
+        if old in TYPES:
+            self._once(node, unit, lambda _: self.type_name(TYPES[old]))
+        elif old.rpartition(".")[0] in TYPES and isinstance(node, cst.Attribute):
+            # A member of an enum, or a constructor of another name.
+            holder, _, member = old.rpartition(".")
+            if member.startswith("from_"):
+                raise BlockedError(f"{old} has no counterpart", _BY_HAND)
+            self._once(node, unit, lambda _: expression(
+                f"{self.aliases['types']}.{TYPES[holder]}.{member}"))  # fmt: skip
+        else:
+            raise BlockedError(f"{old} has no counterpart in google.genai.types", _BY_HAND)
+        unit.need("types")
+
+    def _once(self, node: cst.CSTNode, unit: Unit, change: Any) -> None:
+        if node not in self._done:
+            self._done.add(node)
+            unit.edit(node, change)
+
+    def _keywords(self, call: cst.Call, called: str, unit: Unit) -> None:
+        for arg in call.args:
+            if arg.keyword is None or arg.star:
+                raise BlockedError(
+                    f"{called} with arguments that are not given by name",
+                    "give them by name, and run this again.",
+                )
+            renamed = _RENAMED.get(arg.keyword.value)
+            if renamed:
+                self._once(arg.keyword, unit, lambda _, renamed=renamed: cst.Name(renamed))
+
+    def _schema_key(self, element: cst.DictElement, unit: Unit) -> None:
+        renamed = _RENAMED.get(string(element.key) or "")
+        if renamed:
+            self._once(element.key, unit, lambda updated: updated.with_changes(
+                value=updated.value.replace(f"{renamed}_", renamed)))  # fmt: skip
+
+    def contents(self, node: Any, unit: Unit) -> None:
+        """Changes contents or, inside a list, parts of them.
+
+        Raises:
+            BlockedError: As for `types`; or a dictionary that cannot be told apart.
+        """
+        if isinstance(node, cst.Dict):
+            self._content_dict(node, unit)
+        elif isinstance(node, cst.List):
+            for element in node.elements:
+                if isinstance(element, cst.StarredElement):
+                    raise BlockedError("contents with a starred list", "write the list out.")
+                self.contents(element.value, unit)
+        elif isinstance(node, cst.Tuple | cst.Set | cst.GeneratorExp):
+            raise BlockedError("google-genai takes lists alone for contents", "make it a list.")
+        elif isinstance(node, cst.Name | cst.Attribute) and self._is_literal(node):
+            self._contents_variable(node, unit)
+        else:
+            self.types(node, unit)
+
+    def _is_literal(self, node: Any) -> bool:
+        """Whether a variable holds a list or dictionary that is written out here."""
+        found = variable(self.source, node)
+        return found is not None and any(
+            isinstance(value, cst.List | cst.Dict) for value in found.values
+        )
+
+    def _contents_variable(self, node: Any, unit: Unit) -> None:
+        found = variable(self.source, node)
+        assert found is not None  # noqa: S101 -- so it was asked
+        first = self.allow(found, unit, node)
+        if not first:
+            return
+        for value in found.values:
+            if value is None:
+                raise BlockedError(f"{found.name} is not assigned in a simple way", _BY_HAND)
+            self.contents(value, unit)
+        for read in found.reads:
+            if self._is_appended(read, unit) or self._is_counted(read):
+                self.allow(found, unit, read)
+
+    def _is_appended(self, read: cst.CSTNode, unit: Unit) -> bool:
+        """Whether it is ``contents.append(…)``, of something that can be changed too."""
+        attribute = self.source.parent(read)
+        call = self.source.parent(attribute)
+        if (
+            isinstance(attribute, cst.Attribute)
+            and attribute.attr.value == "append"
+            and isinstance(call, cst.Call)
+            and len(call.args) == 1
+        ):
+            self.contents(call.args[0].value, unit)
+            return True
+        return False
+
+    def _is_counted(self, read: cst.CSTNode) -> bool:
+        arg = self.source.parent(read)
+        call = self.source.parent(arg)
+        return isinstance(call, cst.Call) and self.source.text(call.func) in ("len", "print")
+
+    def _content_dict(self, node: cst.Dict, unit: Unit) -> None:
+        keys: dict[str | None, Any] = {
+            string(e.key): e for e in node.elements if isinstance(e, cst.DictElement)
+        }
+        if len(keys) != len(node.elements) or None in keys:
+            raise BlockedError("a dictionary whose keys are not written out", "write them out.")
+        if keys.keys() == {"mime_type", "data"}:
+            names = {string(getattr(e, "key", None)): i for i, e in enumerate(node.elements)}
+            self.types(keys["data"].value, unit)
+            unit.need("types")
+            unit.edit(node, lambda updated: self._from_bytes(updated, names))
+        elif "parts" in keys and keys.keys() <= {"role", "parts"}:
+            parts = keys["parts"].value
+            elements = parts.elements if isinstance(parts, cst.List) else [None]
+            for element in elements:
+                value = parts if element is None else element.value
+                if self._is_text(value):
+                    self._once(value, unit, lambda text: expression('{"text": value}', value=text))
+                elif isinstance(value, cst.Name | cst.Attribute | cst.Subscript):
+                    raise BlockedError(
+                        "parts of a content that cannot be followed",
+                        'make each {"text": …} or a types.Part.',
+                    )
+                else:
+                    self.contents(value, unit)
+            if not isinstance(parts, cst.List):
+                unit.edit(keys["parts"], lambda e: e.with_changes(
+                    value=cst.List([cst.Element(e.value)])))  # fmt: skip
+        elif keys.keys() == {"text"}:
+            return
+        else:
+            raise BlockedError("a dictionary that is no content", _BY_HAND)
+
+    def _is_text(self, node: Any) -> bool:
+        """Whether an expression is a text, as far as can be seen."""
+        if isinstance(node, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString):
+            return True
+        if isinstance(node, cst.Name):
+            return is_text_variable(self.source, node)
+        return isinstance(node, cst.Call) and self.source.text(node.func) in ("str", "input")
+
+    def _from_bytes(self, updated: cst.Dict, names: dict[Any, int]) -> cst.Call:
+        data, mime = (updated.elements[names[key]].value for key in ("data", "mime_type"))
+        return cst.Call(
+            self.type_name("Part.from_bytes"),
+            [keyword("data", data), keyword("mime_type", mime)],
+        )
+
+    def allow(self, found: Any, unit: Unit, read: cst.CSTNode) -> bool:
+        """Notes a use of a variable that goes well with its change; True: it is the first."""
+        if found.problem:
+            raise BlockedError(found.problem, "move it by hand.")
+        known = self.allowed.get(found.key)
+        if known is None:
+            self.allowed[found.key] = (found, unit, {read})
+            return True
+        unit.join(known[1])
+        known[2].add(read)
+        return False
+
+    def check_variables(self) -> Iterator[None]:
+        """Blocks the units whose variables are used in a way that was not foreseen."""
+        for found, unit, allowed in self.allowed.values():
+            for read in found.reads:
+                if read not in allowed:
+                    unit.block(
+                        self.source.line(read), found.name,
+                        BlockedError(f"{found.name} is used for something else as well",
+                                     "give google-genai a copy of its own."),
+                    )  # fmt: skip
+                    break
+            yield
+
+
+def is_text_variable(source: Source, node: cst.Name) -> bool:
+    """Whether a name is a text: annotated as one, or assigned nothing but texts."""
+    scope = source.scope(node)
+    assignments = list(scope[node.value]) if scope is not None else []
+    for assignment in assignments:
+        target = getattr(assignment, "node", None)
+        if isinstance(target, cst.Param):
+            annotation = target.annotation
+            if annotation is None or source.text(annotation.annotation) != "str":
+                return False
+            continue
+        found = variable(source, node)
+        value = found.values if found else [None]
+        if not all(
+            isinstance(one, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString)
+            or (isinstance(one, cst.Call) and source.text(one.func) in ("input", "str"))
+            for one in value
+        ):
+            return False
+    return bool(assignments)

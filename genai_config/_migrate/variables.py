@@ -1,0 +1,118 @@
+"""Variables that can be followed: locals, globals of the module, attributes of self in a class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import libcst as cst
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from genai_config._migrate.source import Source
+
+
+class Variable(NamedTuple):
+    """One variable and all that is done with it in its module.
+
+    Attributes:
+        key: The same for each place that means this variable.
+        name: What it is called, "model" or "self.model".
+        values: What is assigned to it; None for what is no simple assignment.
+        reads: Where it is read.
+        problem: Why it cannot be followed; "" if it can.
+    """
+
+    key: Hashable
+    name: str
+    values: list[cst.BaseExpression | None]
+    reads: list[cst.CSTNode]
+    problem: str = ""
+
+    def beside(self, suffix: str) -> str:
+        """The name of a variable next to it."""
+        return f"{self.name}{suffix}"
+
+
+def variable(source: Source, node: cst.CSTNode) -> Variable | None:
+    """The variable that a name or ``self.x`` means; None: it is neither."""
+    if isinstance(node, cst.Name):
+        return _name(source, node)
+    if isinstance(node, cst.Attribute) and _is_self(node.value):
+        return _attribute(source, node)
+    return None
+
+
+def _is_self(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.Name) and node.value == "self"
+
+
+def _name(source: Source, node: cst.Name) -> Variable | None:
+    scope = source.scope(node)
+    assignments = list(scope[node.value]) if scope is not None else []
+    if not assignments:
+        return None
+    values: list[cst.BaseExpression | None] = []
+    reads: list[cst.CSTNode] = []
+    for assignment in assignments:
+        values.append(value_of(source, getattr(assignment, "node", None)))
+        reads += [access.node for access in assignment.references]
+    owner = assignments[0].scope
+    exported = _exported(source)
+    problem = f"{node.value} is in __all__" if node.value in exported else ""
+    unique = list(dict.fromkeys(reads))
+    return Variable((id(owner), node.value), node.value, values, unique, problem)
+
+
+def _exported(source: Source) -> set[str]:
+    return {
+        str(text.evaluated_value)
+        for assign in source.nodes(cst.Assign)
+        if any(source.text(target.target) == "__all__" for target in assign.targets)
+        for text in source.within(assign.value, cst.SimpleString)
+    }
+
+
+def _attribute(source: Source, node: cst.Attribute) -> Variable | None:
+    owner = source.above(node, cst.ClassDef)
+    if owner is None:
+        return None
+    name = node.attr.value
+    values: list[cst.BaseExpression | None] = []
+    reads: list[cst.CSTNode] = []
+    problem = ""
+    for other in source.nodes(cst.Attribute):
+        if other.attr.value != name or source.name(other):
+            continue
+        if not _is_self(other.value) or source.above(other, cst.ClassDef) is not owner:
+            where = source.line(other)
+            if not _is_self(other.value):
+                problem = f"{source.text(other)} in line {where} may be the same attribute"
+            continue
+        if is_target(source, other):
+            values.append(value_of(source, other))
+        else:
+            reads.append(other)
+    return Variable((id(owner), f"self.{name}"), f"self.{name}", values, reads, problem)
+
+
+def is_target(source: Source, node: cst.CSTNode) -> bool:
+    """Whether something is assigned to a node."""
+    parent = source.parent(node)
+    return (isinstance(parent, cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For)
+            and parent.target is node) or isinstance(parent, cst.Del)  # fmt: skip
+
+
+def value_of(source: Source, target: cst.CSTNode | None) -> Any:
+    """What a simple assignment assigns to a target; None: it is no simple assignment."""
+    if target is None:
+        return None
+    parent = source.parent(target)
+    if isinstance(parent, cst.AssignTarget):
+        assign = source.parent(parent)
+        return assign.value if isinstance(assign, cst.Assign) else None
+    if isinstance(parent, cst.AnnAssign) and parent.target is target:
+        return parent.value
+    if isinstance(parent, cst.For | cst.CompFor) and parent.target is target:
+        return parent.iter
+    return None
