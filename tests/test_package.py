@@ -43,12 +43,14 @@ ROOMS = {
     "google_genai": (),
     "_migrate": (
         "report", "source", "imports", "adopt", "unit", "variables", "values", "settings",
-        "follow", "answers", "calls", "models", "functions", "errors", "moving",
+        "follow", "answers", "calls", "models", "functions", "errors", "moving", "files",
     ),
-    "_compare": ("meaning",),
+    "_compare": ("schemas", "meaning"),
     "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
     "pytest_plugin": (),
-    "_cli": ("console", "demo", "diagnosis", "openai", "trust", "app"),
+    "_cli": (
+        "console", "demo", "diagnosis", "openai", "trust", "migrate", "compare", "app",
+    ),
     "__main__": (),
 }  # fmt: skip
 """The rooms and the modules in each: a module may import those before it, in its room and above.

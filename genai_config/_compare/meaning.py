@@ -8,8 +8,10 @@ The two SDKs say the same in different words. What is levelled here, and nothing
 - tokens are counted for contents, or for a request that holds these
 - an upload is one request for its file, whatever the steps of the protocol
 - pages of a list are one request, whatever their size
-- names that the service gives to files and caches are numbered in the order that they come up
-- what a function returns, which google-genai alone tells; white space in its description
+- names that the service gives to files and caches are numbered in the order that they come up;
+  a thought signature of its is there, or not
+- schemas of functions in either form; what they return, which google-genai alone tells; white
+  space in descriptions
 - empty messages, and values that are the service's own defaults
 """
 
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from genai_config._compare.schemas import levelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,7 +89,10 @@ class _Names:
     def numbered(self, value: Any) -> Any:
         """A value with numbers in the texts that are in it."""
         if isinstance(value, dict):
-            return {name: self.numbered(one) for name, one in value.items()}
+            return {
+                name: "given" if name == "thoughtSignature" else self.numbered(one)
+                for name, one in value.items()
+            }
         if isinstance(value, list):
             return [self.numbered(one) for one in value]
         return self._GIVEN.sub(self._number, value) if isinstance(value, str) else value
@@ -119,10 +126,12 @@ def _generated(method: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         body["systemInstruction"].pop("role", None)
     for tool in body.get("tools", []):
         for function in tool.get("functionDeclarations", []):
-            function.pop("response", None)
+            for name in ("response", "responseJsonSchema"):
+                function.pop(name, None)
             function["description"] = " ".join(function.get("description", "").split())
-            if "parameters" in function:
-                function["parameters"] = _schema(function["parameters"])
+            schema = function.pop("parametersJsonSchema", None) or function.get("parameters")
+            if schema:
+                function["parameters"] = levelled(schema)
     return method, body
 
 
@@ -134,19 +143,6 @@ def _joined(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
             found[-1] = {"text": found[-1]["text"] + part["text"]}
         else:
             found.append(part)
-    return found
-
-
-def _schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema with the properties by name: their order says nothing."""
-    found = dict(schema)
-    for name in ("properties",):
-        if name in found:
-            found[name] = {key: _schema(found[name][key]) for key in sorted(found[name])}
-    if "items" in found:
-        found["items"] = _schema(found["items"])
-    if "required" in found:
-        found["required"] = sorted(found["required"])
     return found
 
 

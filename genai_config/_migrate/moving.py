@@ -55,15 +55,19 @@ _LEFT = {
 _UNKNOWN = ("it is used where it cannot be followed", "move it by hand; see docs/google-genai.md.")
 
 
-def move(text: str) -> tuple[str, list[Site]]:
+def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Site]]:
     """The module on google-genai, as far as it can be moved, and what was found.
+
+    Args:
+        text: The module.
+        shared: Names that other modules import, perhaps from this one.
 
     Raises:
         libcst.ParserSyntaxError: It is no Python that LibCST understands.
     """
     if not any(package in text for package in _OLD_PACKAGES):
         return text, []
-    source = Source(text)
+    source = Source(text, shared)
     aliases = {name: _alias(source, name) for name in _FROM}
     mover = Follower(source)
     tools = Tools(Values(source, aliases))

@@ -34,12 +34,14 @@ class Source:
 
     Args:
         text: The text of the module.
+        shared: Names that other modules import, perhaps from this one.
 
     Raises:
         libcst.ParserSyntaxError: It is no Python that LibCST understands.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, shared: frozenset[str] = frozenset()) -> None:
+        self.shared = shared
         self._wrapper = MetadataWrapper(cst.parse_module(text))
         self.module = self._wrapper.module
         self._names = self._wrapper.resolve(QualifiedNameProvider)

@@ -107,6 +107,6 @@ class Unit:
         return [
             Site(line, what, "left", error.reason, error.todo)
             if error
-            else Site(line, what, "left", f"it goes with line {at}: {cause.reason}", cause.todo)
+            else Site(line, what, "left", f"it stays with line {at}: {cause.reason}", cause.todo)
             for (line, what), error in sites.items()
         ], set()

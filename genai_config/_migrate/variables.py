@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import libcst as cst
+from libcst.metadata import GlobalScope
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -60,6 +61,8 @@ def _name(source: Source, node: cst.Name) -> Variable | None:
     owner = assignments[0].scope
     exported = _exported(source)
     problem = f"{node.value} is in __all__" if node.value in exported else ""
+    if node.value in source.shared and isinstance(owner, GlobalScope):
+        problem = f"another file imports {node.value}"
     unique = list(dict.fromkeys(reads))
     return Variable((id(owner), node.value), node.value, values, unique, problem)
 

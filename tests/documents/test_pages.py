@@ -89,7 +89,7 @@ def test_no_page_is_left_out() -> None:
 
 _DECLARED = (README.parent / "pyproject.toml").read_text(encoding="utf-8")
 _OPTIONAL = _DECLARED.partition("[project.optional-dependencies]")[2].partition("\n[project.")[0]
-EXTRAS = {*re.findall(r"^(\w+) = \[", _OPTIONAL, re.MULTILINE)}
+EXTRAS = {*re.findall(r"^([\w-]+) = \[", _OPTIONAL, re.MULTILINE)}
 
 PROSE = [README, *sorted(DOCS.rglob("*.md"))]
 
@@ -100,7 +100,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (page.parent / target).is_file(), target
-    extras = re.findall(r"(?:genai-config|'\.)\[(\w+)\]", text)
+    extras = re.findall(r"(?:genai-config|'\.)\[([\w-]+)\]", text)
     assert {*extras} <= EXTRAS
 
 

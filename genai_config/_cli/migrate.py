@@ -1,0 +1,122 @@
+"""The command `migrate`: shows, checks or writes what a step makes of files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from genai_config._cli import console as _console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from genai_config._migrate.report import FileReport
+
+commands = typer.Typer()
+
+_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+@commands.command(
+    help="Move code from google-generativeai, step by step.\n\n"
+    "The first step, adopt, replaces genai.configure() by safe_configure(), or by override() where "
+    "a function sets the key of one caller. --to google-genai also moves models, chats, streams, "
+    "embeddings, files, caches, tools and errors to google-genai. What cannot be moved without a "
+    "guess stays as it is, and is listed with the reason and what to do by hand.\n\n"
+    "Shows a diff and writes nothing, unless --write is given. To see that nothing else is sent: "
+    "genai-config compare.\n\n"
+    "Examples: genai-config migrate src; genai-config migrate --to google-genai --write app.py\n\n"
+    "Exit code: 0; 1: --check, and something would change; 2: the command line, or a file cannot "
+    "be read."
+)
+def migrate(
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders of Python files.")],
+    *,
+    to: Annotated[
+        Literal["adopt", "google-genai"], typer.Option(help="How far: the last step to take.")
+    ] = "adopt",
+    write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print no diff; exit with 1 if something would change.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Runs a step over files, and reports."""
+    try:
+        from genai_config._migrate import files, report
+    except ImportError as error:
+        if error.name != "libcst":
+            raise
+        typer.echo(
+            "genai-config migrate needs LibCST: pip install 'genai-config[migrate]'", err=True
+        )
+        raise typer.Exit(2) from None
+    if write and check:
+        typer.echo("--write and --check exclude each other.", err=True)
+        raise typer.Exit(2)
+    try:
+        found = files.run(paths, to)
+    except FileNotFoundError as error:
+        typer.echo(f"{error}: there is no such file or folder.", err=True)
+        raise typer.Exit(2) from None
+    if write:
+        for one in found:
+            if one.changed:
+                files.write(one)
+    counts = report.counts(found)
+    if as_json:
+        typer.echo(json.dumps(report.as_data(found), indent=2))
+    else:
+        console = _console.console()
+        for one in found:
+            _show(console, one, diff=not (write or check))
+        console.print(Text(_total(counts, written=write), "bold"), soft_wrap=True)
+    if counts["unreadable"]:
+        raise typer.Exit(2)
+    raise typer.Exit(1 if check and counts["changed"] else 0)
+
+
+def _show(console: Console, report: FileReport, *, diff: bool) -> None:
+    """A file: its diff, then what was left and what to look at."""
+    if report.problem:
+        console.print(Text(f"{report.path}: {report.problem}", "bold red"), soft_wrap=True)
+        return
+    for line in _diff(report) if diff else ():
+        console.print(Text(line, _STYLES.get(line[:1], "")), soft_wrap=True)
+    for site in report.sites:
+        if site.outcome != "moved":
+            style = "yellow" if site.outcome == "left" else "dim"
+            head = Text(f"{report.path}:{site.line}: {site.what} ", style)
+            console.print(head.append(f"{site.outcome}: {site.reason}", "default"), soft_wrap=True)
+            if site.todo:
+                console.print(Text(f"    By hand: {site.todo}"), soft_wrap=True)
+
+
+def _diff(report: FileReport) -> Iterator[str]:
+    lines = difflib.unified_diff(
+        report.before.splitlines(),
+        report.after.splitlines(),
+        f"a/{report.path.lstrip('/')}",
+        f"b/{report.path.lstrip('/')}",
+        lineterm="",
+    )
+    yield from lines
+
+
+def _total(counts: dict[str, int], *, written: bool) -> str:
+    """What came of all files, in one sentence."""
+    changed = counts["changed"]
+    files = f"{changed} file{'' if changed == 1 else 's'}"
+    action = f"{files} written" if written else f"{files} would change (--write)"
+    if not changed:
+        action = "nothing to change"
+    return (
+        f"{counts['found']} sites found: {counts['moved']} moved, {counts['left']} left; {action}."
+    )

@@ -1,0 +1,128 @@
+"""Files of Python that are looked at, and what a run makes of them; the only I/O of this room."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import io
+import re
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import libcst as cst
+
+from genai_config._migrate.adopt import adopt
+from genai_config._migrate.moving import move
+from genai_config._migrate.report import FileReport, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Step = Literal["adopt", "google-genai"]
+
+_SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages", "venv", "env", "build"))
+_SIGNS = ("google.generativeai", "google.ai", "generativeai")
+
+
+def python_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files, and those of Python in the folders, but for hidden ones and environments.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+    """
+    for path in paths:
+        if path.is_dir():
+            for found in sorted(path.rglob("*.py")):
+                inner = found.relative_to(path).parts
+                if not any(part.startswith(".") or part in _SKIPPED for part in inner):
+                    yield found
+        elif path.exists():
+            yield path
+        else:
+            raise FileNotFoundError(str(path))
+
+
+def run(paths: Iterable[Path], step: Step) -> list[FileReport]:
+    """Reads the files that use the old SDK, and says what a step makes of each; writes nothing.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+    """
+    texts: dict[Path, str] = {}
+    reports: list[FileReport] = []
+    for path in dict.fromkeys(python_files(paths)):
+        try:
+            texts[path] = _read(path)
+        except (OSError, SyntaxError, UnicodeError) as error:
+            reports.append(FileReport(str(path), problem=f"cannot be read: {error}"))
+    imported = frozenset(name for text in texts.values() for name in _imported(text))
+    for path, text in texts.items():
+        if any(sign in text for sign in _SIGNS):
+            report = _moved(str(path), text, step, imported)
+            if report.sites or report.problem:
+                reports.append(report)
+    return sorted(reports, key=lambda report: report.path)
+
+
+def _moved(path: str, text: str, step: Step, imported: frozenset[str]) -> FileReport:
+    try:
+        after, sites = adopt(text)
+        if step == "google-genai":
+            adopted = after
+            after, more = move(adopted, imported)
+            lines = _lines(adopted, text)
+            sites = sorted([*sites, *(_renumbered(site, lines) for site in more)])
+    except cst.ParserSyntaxError as error:
+        return FileReport(path, text, text, problem=f"line {error.raw_line}: cannot be parsed")
+    return FileReport(path, text, after, sites)
+
+
+def _lines(new: str, old: str) -> dict[int, int]:
+    """For each line of a text, which line of the old one it is, or follows."""
+    ours, theirs = new.splitlines(), old.splitlines()
+    found: dict[int, int] = {}
+    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
+    for _, start, end, first, last in matcher.get_opcodes():
+        for number in range(start, end):
+            found[number + 1] = min(first + number - start, max(last - 1, first)) + 1
+    return found
+
+
+def _renumbered(site: Site, lines: dict[int, int]) -> Site:
+    """A site with the lines of the old text, also where it names another."""
+
+    def old(match: re.Match[str]) -> str:
+        return f"line {lines.get(int(match[1]), int(match[1]))}"
+
+    reason = re.sub(r"\bline (\d+)", old, site.reason)
+    return dataclasses.replace(site, line=lines.get(site.line, site.line), reason=reason)
+
+
+def write(report: FileReport) -> None:
+    """Writes a file that is changed, in the encoding that it has.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = Path(report.path)
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(path.read_bytes()).readline)
+    path.write_bytes(report.after.encode(encoding))
+
+
+def _read(path: Path) -> str:
+    data = path.read_bytes()
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding)
+
+
+def _imported(text: str) -> Iterator[str]:
+    """The names that a module imports from others: a variable of such a name is shared."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("google"):
+            yield from (alias.name for alias in node.names)
