@@ -45,7 +45,7 @@ ROOMS = {
         "report", "source", "imports", "adopt", "unit", "variables", "values", "settings",
         "follow", "answers", "calls", "models", "functions", "errors", "moving", "files",
     ),
-    "_compare": ("schemas", "meaning"),
+    "_compare": ("schemas", "meaning", "differences", "relay", "running"),
     "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
     "pytest_plugin": (),
     "_cli": (

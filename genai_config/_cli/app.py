@@ -14,9 +14,6 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 import genai_config
-from genai_config import _models
-from genai_config._cli import console as _console
-from genai_config._cli import demo as _demo
 from genai_config._cli import compare, diagnosis, migrate, openai, trust
 
 if TYPE_CHECKING:
@@ -37,6 +34,7 @@ app = typer.Typer(
 app.add_typer(diagnosis.app)
 app.add_typer(openai.commands)
 app.add_typer(migrate.commands)
+app.add_typer(compare.commands)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 -- what typer calls

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -49,15 +50,9 @@ def migrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Runs a step over files, and reports."""
-    try:
-        from genai_config._migrate import files, report
-    except ImportError as error:
-        if error.name != "libcst":
-            raise
-        typer.echo(
-            "genai-config migrate needs LibCST: pip install 'genai-config[migrate]'", err=True
-        )
-        raise typer.Exit(2) from None
+    _check_libcst()
+    from genai_config._migrate import files, report
+
     if write and check:
         typer.echo("--write and --check exclude each other.", err=True)
         raise typer.Exit(2)
@@ -81,6 +76,13 @@ def migrate(
     if counts["unreadable"]:
         raise typer.Exit(2)
     raise typer.Exit(1 if check and counts["changed"] else 0)
+
+
+def _check_libcst() -> None:
+    if importlib.util.find_spec("libcst") is None:
+        message = "genai-config migrate needs LibCST: pip install 'genai-config[migrate]'"
+        typer.echo(message, err=True)
+        raise typer.Exit(2)
 
 
 def _show(console: Console, report: FileReport, *, diff: bool) -> None:

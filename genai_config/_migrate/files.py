@@ -53,10 +53,11 @@ def run(paths: Iterable[Path], step: Step) -> list[FileReport]:
     texts: dict[Path, str] = {}
     reports: list[FileReport] = []
     for path in dict.fromkeys(python_files(paths)):
-        try:
-            texts[path] = _read(path)
-        except (OSError, SyntaxError, UnicodeError) as error:
-            reports.append(FileReport(str(path), problem=f"cannot be read: {error}"))
+        text, problem = _read(path)
+        if problem:
+            reports.append(FileReport(str(path), problem=problem))
+        else:
+            texts[path] = text
     imported = frozenset(name for text in texts.values() for name in _imported(text))
     for path, text in texts.items():
         if any(sign in text for sign in _SIGNS):
@@ -111,10 +112,14 @@ def write(report: FileReport) -> None:
     path.write_bytes(report.after.encode(encoding))
 
 
-def _read(path: Path) -> str:
-    data = path.read_bytes()
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    return data.decode(encoding)
+def _read(path: Path) -> tuple[str, str]:
+    """The text of a file, and why it cannot be read."""
+    try:
+        data = path.read_bytes()
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        return data.decode(encoding), ""
+    except (OSError, SyntaxError, UnicodeError) as error:
+        return "", f"cannot be read: {error}"
 
 
 def _imported(text: str) -> Iterator[str]:

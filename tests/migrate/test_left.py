@@ -20,10 +20,13 @@ LEFT = {
     "another value": (HEAD + "model = other()\n", 2, "something else"),
     "stream decided later": (HEAD + 'model.generate_content("a", stream=flag)\n', 3, "stream="),
     "starred arguments": (HEAD + "model.generate_content(*args)\n", 3, "list or dictionary"),
-    "resolve": (HEAD + 'r = model.generate_content("a", stream=True)\nr.resolve()\n', 4, ".resolve"),
+    "resolve": (
+        HEAD + 'r = model.generate_content("a", stream=True)\nr.resolve()\n', 4, ".resolve",
+    ),
     "value error": (
         HEAD
-        + 'try:\n    print(model.generate_content("a").text)\nexcept ValueError:\n    print("blocked")\n',
+        + 'try:\n    print(model.generate_content("a").text)\n'
+        "except ValueError:\n    print(1)\n",
         4, "ValueError",
     ),
     "a number": (

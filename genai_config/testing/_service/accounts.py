@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any, get_args
 
 from genai_config.testing._service import rules
-from genai_config.testing._service.identities import PROJECT
+from genai_config.testing._service.identities import PROJECT, Identity
 from genai_config.testing._service.rules import KeyKind, KeyState
 from genai_config.testing._wire import certificates
 
@@ -63,6 +63,10 @@ class Accounts(abc.ABC):
             permission: The permission, such as "aiplatform.cachedContents.create".
         """
         self._service.registry.deny(identity, permission)
+
+    def accept_any_key(self) -> None:
+        """Accepts API keys that it has not given out, as those of "anybody"."""
+        self._service.registry.stranger = Identity("anybody")
 
     def service_account_info(self, name: str | None = None) -> dict[str, str]:
         """A new service account's key as a dict, "sa-1@project.iam.gserviceaccount.com" …."""

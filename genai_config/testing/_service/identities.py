@@ -54,6 +54,7 @@ class Registry:
 
     Attributes:
         audiences: The values of ``aud`` that a self-signed token may have.
+        stranger: Whose a key is that nobody was given; None: it is refused.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -66,6 +67,7 @@ class Registry:
         self._accounts: dict[str, tuple[str, Identity]] = {}
         self._secrets: dict[str, Identity] = {}
         self._grants: dict[str, Grant] = {}
+        self.stranger: Identity | None = None
         self.audiences: set[str] = {"https://generativelanguage.googleapis.com/"}
 
     def add_key(self, name: str | None, kind: KeyKind, state: KeyState) -> str:
@@ -193,7 +195,7 @@ class Registry:
             return Caller("both", problem=both)
         if key:
             with self._lock:
-                owner = self._keys.get(key)
+                owner = self._keys.get(key, self.stranger)
                 if owner is None or owner.name in self._revoked:
                     return Caller(
                         "api_key", owner.name if owner else None, problem=rules.unknown_key()

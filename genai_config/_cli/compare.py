@@ -1,0 +1,140 @@
+"""The command `compare`: runs a program before and after, and shows what is said differently."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from genai_config._cli import console as _console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from genai_config._compare.differences import Compared
+    from genai_config._compare.running import Run
+
+commands = typer.Typer()
+
+_LAST_LINES = 15
+
+
+@commands.command(
+    help="Run a program before and after a migration, and show what it says differently.\n\n"
+    "Both runs ask a local server in the place of Google: nothing leaves this machine, and no "
+    "account is needed. Compared are the requests: method, model, contents, config, tools and "
+    "the kind of credentials. The second run is in a copy of the folder that `genai-config "
+    "migrate` has written, or in --after.\n\n"
+    "Examples: genai-config compare -- python app.py; genai-config compare --to adopt -- pytest\n\n"
+    "Exit code: 0 if both say the same; 1 if something differs, or a program fails in one run "
+    "alone; 2: the command line.",
+    context_settings={"allow_interspersed_args": False},
+)
+def compare(  # noqa: PLR0913 -- options
+    command: Annotated[list[str], typer.Argument(help="The program, and what it gets.")],
+    *,
+    to: Annotated[
+        Literal["adopt", "google-genai"], typer.Option(help="How far the copy is migrated.")
+    ] = "google-genai",
+    folder: Annotated[Path, typer.Option(help="Where the program is, before.")] = Path(),
+    after: Annotated[
+        Path | None, typer.Option(help="Where it is after; in place of a migrated copy.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each run.")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Runs, compares and prints."""
+    from genai_config._compare.differences import compare as compared
+
+    with tempfile.TemporaryDirectory(prefix="genai-config-") as made:
+        try:
+            second = after or _migrated(folder, Path(made), to)
+            runs = [_run(command, where, timeout) for where in (folder, second)]
+        except (OSError, subprocess.TimeoutExpired) as error:
+            typer.echo(f"{' '.join(command)}: {error}", err=True)
+            raise typer.Exit(2) from None
+    found = compared(runs[0].said, runs[1].said)
+    differing = [one for one in found if one.differences]
+    if as_json:
+        typer.echo(json.dumps(_data(runs, found), indent=2))
+    else:
+        _show(_console.console(), runs, found)
+    failed = runs[0].code != runs[1].code
+    raise typer.Exit(1 if differing or failed or not found else 0)
+
+
+def _migrated(folder: Path, target: Path, to: Literal["adopt", "google-genai"]) -> Path:
+    """A copy of a folder, migrated."""
+    try:
+        from genai_config._migrate import files
+    except ImportError as error:
+        if error.name != "libcst":
+            raise
+        typer.echo("genai-config compare needs LibCST, or --after: "
+                   "pip install 'genai-config[migrate]'", err=True)  # fmt: skip
+        raise typer.Exit(2) from None
+    from genai_config._compare.running import copied
+
+    copy = copied(folder, target)
+    for report in files.run([copy], to):
+        if report.changed:
+            files.write(report)
+    return copy
+
+
+def _run(command: list[str], folder: Path, timeout: float) -> Run:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the SDK's import
+        from genai_config._compare.running import run
+
+        return run(command, folder, timeout)
+
+
+def _data(runs: list[Run], found: list[Compared]) -> dict[str, object]:
+    """What was found, for machines."""
+    return {
+        "requests": [len(run.said) for run in runs],
+        "exit_codes": [run.code for run in runs],
+        "differences": sum(len(one.differences) for one in found),
+        "compared": [
+            {
+                "method": one.method,
+                "resource": one.resource,
+                "differences": [difference._asdict() for difference in one.differences],
+            }
+            for one in found
+        ],
+    }
+
+
+def _show(console: Console, runs: list[Run], found: list[Compared]) -> None:
+    """A line for each request, with what differs below it; then the total."""
+    for number, one in enumerate(found, 1):
+        mark = Text("differs " if one.differences else "same    ",
+                    "bold red" if one.differences else "green")  # fmt: skip
+        console.print(Text(f"{number:3} ") + mark + Text(f"{one.method} {one.resource}"),
+                      soft_wrap=True)  # fmt: skip
+        for difference in one.differences:
+            console.print(Text(f"      {difference.where or 'the request'}"), soft_wrap=True)
+            console.print(Text(f"        before: {difference.before}", "red"), soft_wrap=True)
+            console.print(Text(f"        after:  {difference.after}", "green"), soft_wrap=True)
+    for name, run in zip(("before", "after"), runs, strict=True):
+        if run.code:
+            console.print(Text(f"The program {name} ended with exit code {run.code}:", "bold red"))
+            console.print(Text("\n".join(run.output.splitlines()[-_LAST_LINES:])), soft_wrap=True)
+        if run.refused:
+            hosts = ", ".join(run.refused)
+            console.print(Text(f"The program {name} asked for {hosts}, which is not Google's: "
+                               "refused."), soft_wrap=True)  # fmt: skip
+    count = sum(len(one.differences) for one in found)
+    said = " and ".join(str(len(run.said)) for run in runs)
+    total = f"{said} requests; {count} difference{'' if count == 1 else 's'} in meaning."
+    if not found:
+        total = "Neither run sent a request: there is nothing to compare."
+    console.print(Text(total, "bold red" if count or not found else "bold green"), soft_wrap=True)

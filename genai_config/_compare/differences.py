@@ -1,0 +1,101 @@
+"""Two runs, request by request: what is said by one and not by the other; pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from genai_config._compare.meaning import Meaning
+
+_ABSENT = "(nothing)"
+
+
+class Difference(NamedTuple):
+    """One thing that a request says differently.
+
+    Attributes:
+        where: The path of the field, such as "generationConfig.temperature"; "" is the request.
+        before: What was said; "(nothing)": nothing.
+        after: What is said; "(nothing)": nothing.
+    """
+
+    where: str
+    before: str
+    after: str
+
+
+class Compared(NamedTuple):
+    """A request of one run, or of both.
+
+    Attributes:
+        method: What it asks for, such as "GenerateContent".
+        resource: The model, or another resource.
+        differences: What is said differently; none if both say the same.
+    """
+
+    method: str
+    resource: str
+    differences: tuple[Difference, ...]
+
+
+def compare(before: Iterable[Meaning], after: Iterable[Meaning]) -> list[Compared]:
+    """The requests of two runs side by side, in the order of the first.
+
+    Requests that say the same belong together wherever they stand: those of several threads or
+    tasks come in any order. The others belong together by method and model, in their order.
+    """
+    left, right = list(before), list(after)
+    pairs: dict[int, Meaning | None] = {}
+    for alike in (_same, _same_target, _same_method):
+        for index, one in enumerate(left):
+            if index not in pairs:
+                found = next((other for other in right if alike(one, other)), None)
+                if found is not None:
+                    pairs[index] = found
+                    right.remove(found)
+    compared = [_compared(one, pairs.get(index)) for index, one in enumerate(left)]
+    return compared + [_compared(None, one) for one in right]
+
+
+def _same(one: Meaning, other: Meaning) -> bool:
+    return one == other
+
+
+def _same_target(one: Meaning, other: Meaning) -> bool:
+    return one[:2] == other[:2]
+
+
+def _same_method(one: Meaning, other: Meaning) -> bool:
+    return one.method == other.method
+
+
+def _compared(one: Meaning | None, other: Meaning | None) -> Compared:
+    some = one or other
+    assert some is not None  # noqa: S101 -- one of them is a request
+    if one is None or other is None:
+        shown = f"{some.method} {some.resource}".strip()
+        found = Difference("", shown if one else _ABSENT, shown if other else _ABSENT)
+        return Compared(some.method, some.resource, (found,))
+    ours = dict(_leaves("", {**one._asdict(), "body": {}})) | dict(_leaves("", one.body))
+    theirs = dict(_leaves("", {**other._asdict(), "body": {}})) | dict(_leaves("", other.body))
+    differences = tuple(
+        Difference(path, ours.get(path, _ABSENT), theirs.get(path, _ABSENT))
+        for path in dict.fromkeys([*ours, *theirs])
+        if ours.get(path) != theirs.get(path)
+    )
+    return Compared(some.method, some.resource, differences)
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Each value in a nested one, with its path."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}" if path else name, inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", inner)
+    else:
+        yield path, json.dumps(value, ensure_ascii=False)

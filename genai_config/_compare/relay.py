@@ -1,0 +1,97 @@
+"""A proxy on this machine that takes what is meant for Google to a local server, and nothing else.
+
+Programs of any kind find it by the variables for proxies: gRPC, requests, httpx and httplib2 go by
+them. It reads no more of a connection than whether its TLS offers HTTP/2: that is gRPC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_GOOGLE = ".googleapis.com"
+_BLOCK = 65536
+_HEAD = 8192
+_HTTP2 = b"\x02h2"
+
+
+class Relay:
+    """The proxy; made by `relay`.
+
+    Attributes:
+        url: What the variables for proxies are set to.
+        refused: The hosts of others that a program asked for.
+    """
+
+    def __init__(self, grpc: int, rest: int) -> None:
+        self.refused: list[str] = []
+        outer = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    outer.serve(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._ports = (grpc, rest)
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def serve(self, client: socket.socket) -> None:
+        """Serves one connection.
+
+        Raises:
+            OSError: It breaks.
+        """
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < _HEAD:
+            block = client.recv(_HEAD)
+            if not block:
+                return
+            head += block
+        verb, _, rest = head.partition(b" ")
+        host = rest.partition(b" ")[0].decode("latin-1").rpartition(":")[0]
+        if verb != b"CONNECT" or not host.endswith(_GOOGLE):
+            self.refused.append(host or rest.partition(b" ")[0].decode("latin-1"))
+            client.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+            return
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        hello = client.recv(_BLOCK)
+        port = self._ports[0] if _HTTP2 in hello else self._ports[1]
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            server.sendall(hello)
+            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while block := source.recv(_BLOCK):
+            target.sendall(block)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def relay(grpc: int, rest: int) -> Iterator[Relay]:
+    """A proxy to the ports of a server, until the block ends."""
+    made = Relay(grpc, rest)
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()
+        thread.join()
