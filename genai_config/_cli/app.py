@@ -14,7 +14,10 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 import genai_config
+from genai_config import _models
 from genai_config._cli import compare, diagnosis, migrate, openai, trust
+from genai_config._cli import console as _console
+from genai_config._cli import demo as _demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
