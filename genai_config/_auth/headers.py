@@ -101,12 +101,14 @@ class KeyHeaders:
         self._headers: Headers = (("x-goog-api-key", key.get_secret_value()),)
         self.kind = keys.kind(key.get_secret_value())
 
-    def headers(self) -> Headers:
+    def headers(self, timeout: float | None = None) -> Headers:
         """The key's header."""
+        del timeout
         return self._headers
 
-    async def headers_async(self) -> Headers:
+    async def headers_async(self, timeout: float | None = None) -> Headers:
         """The key's header."""
+        del timeout
         return self._headers
 
     def refused(self, headers: Headers) -> bool:
@@ -136,15 +138,17 @@ class OpenAIKeyHeaders:
         self.kind = keys.kind(key.get_secret_value())
         self.renewable = self.kind == "auth key"
 
-    def headers(self) -> Headers:
+    def headers(self, timeout: float | None = None) -> Headers:
         """The key's header."""
+        del timeout
         value = self._key.get_secret_value()
         if self.renewable and self._origin in _BY_NAME:
             return (("x-goog-api-key", value),)
         return (("authorization", f"Bearer {value}"),)
 
-    async def headers_async(self) -> Headers:
+    async def headers_async(self, timeout: float | None = None) -> Headers:
         """The key's header."""
+        del timeout
         return self.headers()
 
     def refused(self, headers: Headers) -> bool:
@@ -166,14 +170,15 @@ class TokenHeaders:
         self._source = source
         self._quota_project = quota_project
 
-    def headers(self) -> Headers:
+    def headers(self, timeout: float | None = None) -> Headers:
         """The headers with a token that is valid now."""
-        return self._of(self._source.token(), self._source.found().quota_project)
+        token = self._source.token(timeout)
+        return self._of(token, self._source.found(timeout).quota_project)
 
-    async def headers_async(self) -> Headers:
+    async def headers_async(self, timeout: float | None = None) -> Headers:
         """The headers with a token that is valid now."""
-        token = await self._source.token_async()
-        return self._of(token, (await self._source.found_async()).quota_project)
+        token = await self._source.token_async(timeout)
+        return self._of(token, (await self._source.found_async(timeout)).quota_project)
 
     def refused(self, headers: Headers) -> bool:
         """Forgets the token that was sent, unless another has taken its place."""

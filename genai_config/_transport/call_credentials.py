@@ -33,10 +33,10 @@ class CallCredentials(Protocol):
     def kind(self) -> Literal["standard key", "auth key", "key", "token", "none"]:
         """What they are: a refusal means one thing for a key and another for a token."""
 
-    def headers(self) -> Headers:
-        """The headers; may fetch a token, within `auth_timeout`."""
+    def headers(self, timeout: float | None = None) -> Headers:
+        """The headers; may fetch a token, within `auth_timeout` and `timeout` seconds."""
 
-    async def headers_async(self) -> Headers:
+    async def headers_async(self, timeout: float | None = None) -> Headers:
         """The same without blocking the event loop."""
 
     def refused(self, headers: Headers) -> bool:
@@ -95,12 +95,12 @@ class Attempts:
 
     def headers(self) -> Headers:
         """The headers of the next attempt."""
-        self.sent = self._credentials.headers()
+        self.sent = self._credentials.headers(self.timeout())
         return self.sent
 
     async def headers_async(self) -> Headers:
         """The headers of the next attempt, without blocking the event loop."""
-        self.sent = await self._credentials.headers_async()
+        self.sent = await self._credentials.headers_async(self.timeout())
         return self.sent
 
     def timeout(self) -> float | None:
@@ -121,12 +121,14 @@ class NoCredentials:
     kind: Literal["none"] = "none"
     renewable = False
 
-    def headers(self) -> Headers:
+    def headers(self, timeout: float | None = None) -> Headers:
         """None."""
+        del timeout
         return ()
 
-    async def headers_async(self) -> Headers:
+    async def headers_async(self, timeout: float | None = None) -> Headers:
         """None."""
+        del timeout
         return ()
 
     def refused(self, headers: Headers) -> bool:

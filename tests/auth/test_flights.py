@@ -12,14 +12,15 @@ import time
 import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import google.generativeai as genai
 import pytest
 from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError
 from google.oauth2.credentials import Credentials as EndUser
 
-from genai_config import GenAIConfig
+from genai_config import GenAIConfig, safe_configure
 from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers as _headers
 from genai_config._auth import key_files
@@ -385,3 +386,34 @@ class TestAnAnswer:
         error = self.failure(server, head + body)
         assert str(error).replace("\n", "").isprintable()
         assert "0a-refresh" not in str(error)
+
+
+class TestAWholeCall:
+    """The bound of a call over the wire counts while it waits for its token."""
+
+    @pytest.mark.parametrize("transport", ["grpc", "rest"])
+    def test_an_endpoint_that_hangs(
+        self, transport: Literal["grpc", "rest"], server: GeminiServer
+    ) -> None:
+        """`timeout` ends it, however long `auth_timeout` is."""
+        rest = transport == "rest"
+        safe_configure(
+            credentials=server.external_account_file(),
+            transport=transport,
+            tuned_transport=transport,
+            timeout=0.5,
+            auth_timeout=60,
+            ca_certs=server.ca_file,
+            client_options={"api_endpoint": server.rest_endpoint if rest else server.grpc_endpoint},
+        )
+        model = genai.GenerativeModel("tunedModels/mine")
+        server.tokens.hang()
+        begun = time.monotonic()
+        for ask in (
+            lambda: model.generate_content("hi"),
+            lambda: asyncio.run(model.generate_content_async("hi")),
+        ):
+            with pytest.raises(CredentialsTimeoutError, match="within timeout="):
+                ask()
+        assert time.monotonic() - begun < 20
+        server.tokens.release()

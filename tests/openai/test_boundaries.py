@@ -164,5 +164,5 @@ class Anonymous:
     kind: Literal["none"] = "none"
     renewable = False
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self, _: float | None = None) -> tuple[tuple[str, str], ...]:
         return ()

@@ -301,7 +301,7 @@ class Bare:
     kind: Literal["none"] = "none"
     renewable = False
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self, _: float | None = None) -> tuple[tuple[str, str], ...]:
         return ()
 
 
