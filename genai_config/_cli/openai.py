@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 _NOT_FOR_GOOGLE = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
 
 _REFUSED, _USAGE, _NOT_EXECUTABLE, _NOT_FOUND = 1, 2, 126, 127
-_CODES = "Exit code: 0; 1: no credentials, or they were refused; 2: the command line or a setting."
+_CODES = (
+    "Exit code: 1 if there are no credentials or they were refused, 2 if the command line or a "
+    "setting is invalid."
+)
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{32,}")
 # Every reader of .env files has rules of its own for the others.
@@ -65,7 +68,9 @@ _PLACE: dict[str, Any] = {
     ],
     "project": Annotated[
         str | None,
-        typer.Option(help="Default: GOOGLE_CLOUD_PROJECT, else the project of the credentials."),
+        typer.Option(
+            help="The project ID. Default: GOOGLE_CLOUD_PROJECT, else the credentials' project."
+        ),
     ],
     "location": Annotated[
         str | None,
@@ -73,14 +78,14 @@ _PLACE: dict[str, Any] = {
     ],
     "endpoint": Annotated[
         str | None,
-        typer.Option(help="The id of an endpoint with a model of your own. Default: openapi."),
+        typer.Option(help="The ID of an endpoint with your own model. Default: openapi."),
     ],
     "api_version": Annotated[
         str | None, typer.Option(help="v1 or v1beta1 of Vertex AI. Default: v1.")
     ],
     "base_url": Annotated[
         str | None,
-        typer.Option(help="The whole URL, in place of the above, such as a private endpoint's."),
+        typer.Option(help="The whole URL, instead of the options above."),
     ],
     "credentials": _Credentials,
     "quota_project": _Quota,
@@ -116,15 +121,15 @@ _Model: TypeAlias = Annotated[
 ]
 _Shell: TypeAlias = Annotated[
     Literal["bash", "fish", "powershell", "dotenv"] | None,
-    typer.Option(help="Whose syntax to print. Default: that of $SHELL."),
+    typer.Option(help="The syntax to print. Default: that of $SHELL."),
 ]
 
 
 @commands.command(
     "env",
     help="Print OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_ID, for a shell to read.\n\n"
-    "The key is an access token, which ends within the hour, or the Gemini API's key. For longer "
-    "than that: genai-config proxy.\n\n"
+    "The key is an access token, which expires within the hour, or the Gemini API's key. For "
+    "longer use: genai-config proxy\n\n"
     "Examples:\n\n"
     'eval "$(genai-config env --location us-central1)"\n\n'
     "genai-config env --shell fish | source\n\n"
@@ -150,7 +155,7 @@ def env(
 
 @commands.command(
     "token",
-    help="Print an access token, and nothing else.\n\n"
+    help="Print only an access token.\n\n"
     "Examples:\n\n"
     'curl -H "Authorization: Bearer $(genai-config token)" …\n\n'
     "genai-config token --scopes https://www.googleapis.com/auth/generative-language\n\n" + _CODES,
@@ -159,7 +164,7 @@ def token(
     *,
     scopes: Annotated[
         str | None,
-        typer.Option(help=f"OAuth scopes, with commas between them. Default: {CLOUD_PLATFORM}."),
+        typer.Option(help=f"OAuth scopes, separated by commas. Default: {CLOUD_PLATFORM}."),
     ] = None,
     credentials: _Credentials = None,
 ) -> None:
@@ -173,17 +178,18 @@ def token(
 @commands.command(
     "exec",
     help="Run a command with OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_ID.\n\n"
-    "The shell and its other commands do not get them. They are those of `genai-config env`: for "
-    "a command that runs longer than an hour, use `genai-config proxy`. OPENAI_ORG_ID, "
-    "OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are taken away.\n\n"
+    "Only this command gets them, not the shell. The values are those of `genai-config env`: for a "
+    "command that runs longer than an hour, use `genai-config proxy`. OPENAI_ORG_ID, "
+    "OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are removed.\n\n"
     "Example: genai-config exec --location us-central1 -- python app.py\n\n"
-    "Exit code: the command's own; 1: no credentials, or they were refused; 2: the command line or "
-    "a setting; 126: the command cannot be run; 127: there is no such command.",
+    "Exit code: the command's own; 1 if there are no credentials or they were refused, 2 if the "
+    "command line or a setting is invalid, 126 if the command cannot be run, 127 if it does not "
+    "exist.",
     context_settings={"allow_interspersed_args": False},
 )
 @_with_place
 def execute(
-    command: Annotated[list[str], typer.Argument(help="The command, and what it gets.")],
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments.")],
     *,
     place: dict[str, Any],
     model: _Model = None,
@@ -215,25 +221,28 @@ def _restore_signals() -> None:
 
 @commands.command(
     "proxy",
-    help="Serve OpenAI's API on this machine, with a key that does not end, until Ctrl-C or "
+    help="Serve OpenAI's API on this machine, with a key that never expires, until Ctrl-C or "
     "SIGTERM.\n\n"
-    "Requests are sent on to Vertex AI or the Gemini API with fresh credentials, streams as they "
-    "come. Prints what to export; only who has this key is served, and only from this "
-    "machine.\n\n"
+    "Forwards requests to Vertex AI or the Gemini API with fresh credentials; streams pass as they "
+    "arrive. Prints the variables to export; only clients with this key are accepted, by default "
+    "only from this machine.\n\n"
     "Examples:\n\n"
     "genai-config proxy --location us-central1 --port 8080 --key-file ~/.genai-config-proxy\n\n"
-    "genai-config proxy > proxy.env & … then, in any shell: . ./proxy.env\n\n"
-    "Exit code: 0: stopped; 1: no credentials, or they were refused; 2: the command line, a "
-    "setting, or a port that cannot be had.",
+    "genai-config proxy > proxy.env &\n\n"
+    ". ./proxy.env\n\n"
+    "Exit code: 1 if there are no credentials or they were refused, 2 if the command line or a "
+    "setting is invalid or the port is in use.",
 )
 @_with_place
 def proxy(  # noqa: PLR0913 -- options
     *,
     place: dict[str, Any],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 chooses a free one.")
+    ] = 0,
     key_file: Annotated[
         Path | None,
-        typer.Option(help="Keep the key here, for the next start; made if it does not exist."),
+        typer.Option(help="Keep the key in this file; created if it does not exist."),
     ] = None,
     shell: _Shell = None,
     model: Annotated[
@@ -259,8 +268,8 @@ def proxy(  # noqa: PLR0913 -- options
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Log each request on stderr, without its content.")
     ] = False,
-    max_requests: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 64,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Size of a request.")] = 100 << 20,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 64,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = 100 << 20,
     timeout: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds without a byte from either side. Default: 600."),
@@ -312,7 +321,7 @@ def proxy(  # noqa: PLR0913 -- options
         }
         for line in _lines(variables, shell or _users_shell()):
             typer.echo(line)
-        typer.echo(f"# Sends requests on to {target.base_url}. Stop with Ctrl-C.")
+        typer.echo(f"# Forwards requests to {target.base_url}. Stop with Ctrl-C.")
         server.run()
 
 
@@ -347,15 +356,15 @@ def _variables(config: GenAIConfig, target: Target, model: str | None) -> dict[s
 def _until(config: GenAIConfig, target: Target) -> str:
     """How long the variables are good for."""
     if target.auth == "api_key":
-        return "OPENAI_API_KEY is the API key, which does not end by itself."
+        return "OPENAI_API_KEY is the API key, which does not expire by itself."
     expiry = _headers.source_for(config, target.scopes).found().credentials.expiry
     if expiry is None:
-        return "When OPENAI_API_KEY ends is not known. For longer: genai-config proxy"
+        return "It is not known when OPENAI_API_KEY expires. For longer use: genai-config proxy"
     # google-auth's expiry is naive UTC.
     end = expiry.replace(tzinfo=dt.timezone.utc)
     minutes = int(end.timestamp() - _headers.clock()) // 60
     when = end.astimezone().isoformat(timespec="seconds")
-    return f"OPENAI_API_KEY ends at {when}, in {minutes} minutes. Longer: genai-config proxy"
+    return f"OPENAI_API_KEY expires at {when}, in {minutes} minutes; after that: genai-config proxy"
 
 
 def _users_shell() -> str:
