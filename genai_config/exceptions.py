@@ -86,6 +86,10 @@ class APIKeyWarning(GenAIConfigWarning):
     """The API key looks like a placeholder, or like another vendor's."""
 
 
+class ThoughtSignatureWarning(GenAIConfigWarning):
+    """A conversation goes on under another identity than its thought signatures were given to."""
+
+
 class EnvironmentConflictWarning(GenAIConfigWarning):
     """Two environment variables give different values for one setting."""
 

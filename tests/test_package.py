@@ -32,7 +32,7 @@ ROOMS = {
         "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",
         "token_source", "headers",
     ),
-    "_sdk": ("explained", "methods", "uploads", "clients", "manager"),
+    "_sdk": ("signatures", "explained", "methods", "uploads", "clients", "manager"),
     "_api": ("decorators", "scopes", "configure"),
     "_diagnosis": (
         "provenance", "layout", "models", "explain", "checks", "check_environment",

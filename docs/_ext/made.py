@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _BASE = f'genai.GenerativeModel("{MODEL}").generate_content("hi")'
+_SWITCHED = (
+    f'model = genai.GenerativeModel("{MODEL}", tools=[weather])\n'
+    "chat = model.start_chat(enable_automatic_function_calling=True)\n"
+    'chat.send_message("How is the weather in Oslo?")\n'
+    "with override(api_key=OTHER_KEY):\n"
+    '    chat.send_message("And in Rome?")'
+)
 _TUNED = 'genai.GenerativeModel("tunedModels/mine").generate_content("hi")'
 
 RAISED_BY = {
@@ -43,6 +50,7 @@ RAISED_BY = {
     "RawConfigureError": 'safe_configure(raw_configure="error")\ngenai.configure(api_key=KEY)',
     "SecretPicklingError": "pickle.dumps(safe_configure(api_key=KEY))",
     "APIKeyWarning": 'reset()\nsafe_configure(api_key="YOUR_API_KEY")',
+    "ThoughtSignatureWarning": _SWITCHED,
     "EnvironmentConflictWarning": (
         'os.environ["GEMINI_API_KEY"] = "one"\nos.environ["GOOGLE_API_KEY"] = "two"\nget_config()'
     ),
@@ -51,6 +59,11 @@ RAISED_BY = {
     "RawConfigureWarning": 'safe_configure(api_key=KEY)\ngenai.configure(transport="grpc")',
 }
 """Lines that really raise each error, or issue each warning, on the local server."""
+
+
+def _weather(city: str) -> str:
+    """The weather in a city."""
+    return f"sunny in {city}"
 
 
 def environment() -> str:
@@ -127,6 +140,7 @@ def message(name: str) -> str:
         names |= {"genai": genai, "os": os, "pickle": __import__("pickle"), "server": server}
         workload = str(server.external_account_file())
         names |= {"KEY": server.api_key(), "WORKLOAD": workload}
+        names |= {"OTHER_KEY": server.api_key(), "weather": _weather}
         kind: type[Exception] = getattr(exceptions, name)
         if issubclass(kind, Warning):
             warnings.simplefilter("always", kind)
@@ -135,6 +149,9 @@ def message(name: str) -> str:
             exec(compile(RAISED_BY[name], "app.py", "exec"), names)  # noqa: S102 -- our own
         except kind as error:
             raised = error
+        except Exception:
+            if not said:  # what follows a warning may be the service's own error
+                raise
         finally:
             server.tokens.release()
         if said:

@@ -100,6 +100,7 @@ class KeyHeaders:
     def __init__(self, key: Secret) -> None:
         self._headers: Headers = (("x-goog-api-key", key.get_secret_value()),)
         self.kind = keys.kind(key.get_secret_value())
+        self.owner = hash(key)
 
     def headers(self, timeout: float | None = None) -> Headers:
         """The key's header."""
@@ -136,6 +137,7 @@ class OpenAIKeyHeaders:
         self._key = key
         self._origin = origin
         self.kind = keys.kind(key.get_secret_value())
+        self.owner = hash(key)
         self.renewable = self.kind == "auth key"
 
     def headers(self, timeout: float | None = None) -> Headers:
@@ -169,6 +171,7 @@ class TokenHeaders:
     def __init__(self, source: TokenSource, quota_project: str | None) -> None:
         self._source = source
         self._quota_project = quota_project
+        self.owner = id(source)
 
     def headers(self, timeout: float | None = None) -> Headers:
         """The headers with a token that is valid now."""

@@ -8,24 +8,33 @@ from typing import TYPE_CHECKING, Any
 from google.api_core.exceptions import GoogleAPICallError
 
 from genai_config._auth import refusals
+from genai_config._sdk import signatures
 from genai_config._transport.call_credentials import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from genai_config._transport.call_credentials import CallContext
 
 _FIELDS = ("model", "name", "parent")
 _MARK = "genai_config: "
 
 
 def explained(send: Callable[..., Any]) -> Callable[..., Any]:
-    """A method whose errors say what they mean."""
+    """A method whose errors say what they mean, and whose conversations are watched."""
 
     def call(request: Any, *, metadata: Any = (), **options: Any) -> Any:
-        try:
+        context = context_of(metadata)
+        if context is None:
             return send(request, metadata=metadata, **options)
+        signatures.check(request, context)
+        try:
+            answer = send(request, metadata=metadata, **options)
         except GoogleAPICallError as error:
-            _explain(error, request, metadata)
+            _explain(error, request, context)
             raise
+        signatures.remember(answer, context)
+        return answer
 
     return call
 
@@ -34,11 +43,17 @@ def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
     """The same for a method that is awaited."""
 
     async def call(request: Any, *, metadata: Any = (), **options: Any) -> Any:
-        try:
+        context = context_of(metadata)
+        if context is None:
             return await send(request, metadata=metadata, **options)
+        signatures.check(request, context)
+        try:
+            answer = await send(request, metadata=metadata, **options)
         except GoogleAPICallError as error:
-            _explain(error, request, metadata)
+            _explain(error, request, context)
             raise
+        signatures.remember(answer, context)
+        return answer
 
     return call
 
@@ -52,10 +67,7 @@ def answer_of(error: Any) -> refusals.Answer:
     return refusals.Answer(int(error.code or 0), str(reason or ""), str(error.message))
 
 
-def _explain(error: Any, request: Any, metadata: Any) -> None:
-    context = context_of(metadata)
-    if context is None:
-        return  # a call past our clients: it is not known what was sent
+def _explain(error: Any, request: Any, context: CallContext) -> None:
     named = (getattr(request, field, "") for field in _FIELDS)
     resource = next((name for name in named if name and isinstance(name, str)), "")
     resolve = getattr(context, "resolve", None)

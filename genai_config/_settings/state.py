@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["environment", "genai.configure", "safe_configure", "override"]
 
-_OURS = ("genai_config.", "google.generativeai.", "contextlib.")
+_OURS = ("genai_config.", "google.generativeai.", "google.ai.", "google.api_core.", "contextlib.")
 
 
 class Origin(NamedTuple):

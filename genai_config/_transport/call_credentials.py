@@ -33,6 +33,10 @@ class CallCredentials(Protocol):
     def kind(self) -> Literal["standard key", "auth key", "key", "token", "none"]:
         """What they are: a refusal means one thing for a key and another for a token."""
 
+    @property
+    def owner(self) -> int:
+        """Tells identities apart: equal for calls of the same key or the same credentials."""
+
     def headers(self, timeout: float | None = None) -> Headers:
         """The headers; may fetch a token, within `auth_timeout` and `timeout` seconds."""
 
@@ -119,6 +123,7 @@ class NoCredentials:
     """The credentials of a call that carries none: no headers."""
 
     kind: Literal["none"] = "none"
+    owner = 0
     renewable = False
 
     def headers(self, timeout: float | None = None) -> Headers:

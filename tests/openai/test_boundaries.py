@@ -162,6 +162,7 @@ class Anonymous:
     """Credentials that send nothing."""
 
     kind: Literal["none"] = "none"
+    owner = 0
     renewable = False
 
     def headers(self, _: float | None = None) -> tuple[tuple[str, str], ...]:

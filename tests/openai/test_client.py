@@ -299,6 +299,7 @@ class Bare:
     """Credentials that send nothing."""
 
     kind: Literal["none"] = "none"
+    owner = 0
     renewable = False
 
     def headers(self, _: float | None = None) -> tuple[tuple[str, str], ...]:
