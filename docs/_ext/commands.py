@@ -6,7 +6,7 @@ Where a page says ``<!-- made: commands -->``, a section for each command is put
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -68,8 +68,18 @@ def _names(option: Any) -> str:
     return f"{names} …" if option.multiple else names
 
 
+def _choices(annotation: Any) -> list[str]:
+    """What a `Literal` allows, alone or among others."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return list(parts)
+    return [choice for part in parts for choice in _choices(part)]
+
+
 def _cell(option: Any) -> str:
     said = _marked(" ".join(str(option.help or "").split()).replace("|", "\\|"))
+    choices = ", ".join(f"`{one}`" for one in _choices(option.type_descriptor.annotation))
+    said = f"{choices}. {said}" if choices else said
     told = option.is_flag or option.default in (None, "", 0) or "Default:" in said
     return said if told else f"{said} Default: {option.default}."
 

@@ -64,7 +64,8 @@ _Quota: TypeAlias = Annotated[
 ]
 _PLACE: dict[str, Any] = {
     "backend": Annotated[
-        str | None, typer.Option(help="vertex or gemini. Default: the one that is configured.")
+        Literal["vertex", "gemini"] | None,
+        typer.Option(help="The service. Default: the one that is configured."),
     ],
     "project": Annotated[
         str | None,
@@ -81,7 +82,8 @@ _PLACE: dict[str, Any] = {
         typer.Option(help="The ID of an endpoint with your own model. Default: openapi."),
     ],
     "api_version": Annotated[
-        str | None, typer.Option(help="v1 or v1beta1 of Vertex AI. Default: v1.")
+        Literal["v1", "v1beta1"] | None,
+        typer.Option(help="The version of Vertex AI's API. Default: v1."),
     ],
     "base_url": Annotated[
         str | None,

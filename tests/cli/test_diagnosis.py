@@ -221,16 +221,29 @@ def test_six_faults_as_a_program(tmp_path: Path) -> None:
     assert [s for s in ("AIza", "nobody", "GOCSPX", "1//0") if s in done.stdout] == []
 
 
-def test_completion() -> None:
-    """A shell completes the commands."""
-    done = subprocess.run(
-        [sys.executable, "-m", "genai_config"],
-        env={
-            **os.environ,
-            "_GENAI_CONFIG_COMPLETE": "complete_bash",
-            "COMP_WORDS": "genai-config d",
-            "COMP_CWORD": "1",
-        },
-        capture_output=True, encoding="utf-8", timeout=60, check=False,
-    )  # fmt: skip
-    assert done.stdout.split() == ["demo", "doctor"]
+ASKED = {
+    "bash": {"COMP_WORDS": "genai-config d", "COMP_CWORD": "1"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": "genai-config d"},
+    "fish": {"_TYPER_COMPLETE_ARGS": "genai-config d", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    "powershell": {
+        "_TYPER_COMPLETE_ARGS": "genai-config d",
+        "_TYPER_COMPLETE_WORD_TO_COMPLETE": "d",
+    },
+}
+"""How each shell asks for what begins with `d`."""
+
+
+@pytest.mark.parametrize("shell", ASKED)
+def test_completion(shell: str) -> None:
+    """Each shell completes the commands."""
+    environ = {"_GENAI_CONFIG_COMPLETE": f"complete_{shell}", **ASKED[shell]}
+    done = CliRunner().invoke(app.app, [], env=environ, prog_name="genai-config")
+    assert re.findall(r"\b(demo|doctor|env)\b", done.stdout) == ["demo", "doctor"]
+
+
+def test_completion_of_choices() -> None:
+    """What an option can be is completed too."""
+    environ = {"COMP_WORDS": "genai-config env --backend ", "COMP_CWORD": "3"}
+    environ["_GENAI_CONFIG_COMPLETE"] = "complete_bash"
+    done = CliRunner().invoke(app.app, [], env=environ, prog_name="genai-config")
+    assert done.stdout.split() == ["vertex", "gemini"]
