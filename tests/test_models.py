@@ -26,7 +26,11 @@ SHOWN = sorted(
 )
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-RETIREMENT_IS_TESTED_IN = {"tests/auth/test_refusals.py", "tests/diagnosis/test_models.py"}
+RETIREMENT_IS_TESTED_IN = {
+    "tests/auth/test_refusals.py",
+    "tests/diagnosis/test_models.py",
+    "tests/testing/test_keys.py",
+}
 """The tests that need names of models that are gone."""
 
 

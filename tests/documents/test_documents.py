@@ -124,7 +124,7 @@ def test_the_first_test_of_a_reader_is_green(tmp_path: Path) -> None:
 def test_the_pages_programs_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Programming the server, reading it, and OpenAI's client on it."""
     programs = blocks(TESTING, "python")[2:]
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
         exec(compile(program, "testing page", "exec"), {})  # noqa: S102 -- our own
     assert capsys.readouterr().out == ""

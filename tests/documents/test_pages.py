@@ -72,6 +72,7 @@ BY_OTHERS = {
     "proxy",  # test_documents.py
     "behind-a-proxy",  # test_http.py
     "diagnosis",  # test_documents.py
+    "any-language",  # test_any_language.py
 }
 
 

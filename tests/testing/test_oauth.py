@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import json
 import time
@@ -215,3 +216,49 @@ def test_application_default(
 def test_environment_without_credentials(server: GeminiServer) -> None:
     """environ() names no credentials unless asked."""
     assert set(server.environ().values()) == {str(server.ca_file)}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"grant_type=\xff",
+        b"grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion="
+        + base64.urlsafe_b64encode(b"[" * 100_000),
+        "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=é".encode(),
+    ],
+    ids=["no UTF-8", "a deep header", "no base64"],
+)
+def test_a_form_that_is_nonsense(server: GeminiServer, form: bytes) -> None:
+    """Is refused as OAuth has it, and is no error of the server's."""
+    answer = requests.post(server.token_uri, data=form, timeout=30)
+    assert answer.status_code == 400
+    assert answer.json()["error"] in {"invalid_request", "invalid_grant"}
+    assert server.errors == []
+
+
+def test_a_bearer_token_with_a_deep_header(server: GeminiServer, http: requests.Session) -> None:
+    """Is a token that is not valid, no more."""
+    token = base64.urlsafe_b64encode(b"[" * 40_000).decode()
+    url = f"{server.base_url}/v1beta/models"
+    answer = http.get(url, headers={"authorization": f"Bearer {token}.x.y"})
+    assert answer.json()["error"]["status"] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("change", [{"aud": ["x"]}, {"exp": "soon"}, {"scope": 5}])
+def test_claims_of_wrong_types(server: GeminiServer, change: dict[str, object]) -> None:
+    """Are refused, or read as what they are."""
+    account = server.service_account_info()
+    now = int(time.time())
+    claims = {
+        "iss": account["client_email"],
+        "aud": server.token_uri,
+        "iat": now,
+        "exp": now + 60,
+        "scope": "x",
+    }
+    signer = RSASigner.from_service_account_info(account)
+    assertion = jwt.encode(signer, {**claims, **change}).decode()
+    kind = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    form = {"grant_type": kind, "assertion": assertion}
+    answer = requests.post(server.token_uri, data=form, timeout=30)
+    assert answer.status_code == (200 if "scope" in change else 400)
