@@ -228,7 +228,10 @@ def test_a_json_schema_for_a_call() -> None:
 
 # Signatures
 
-RESULT: Any = {"role": "user", "parts": [{"function_response": {"name": "f", "response": {"x": 1}}}]}
+RESULT: Any = {
+    "role": "user",
+    "parts": [{"function_response": {"name": "f", "response": {"x": 1}}}],
+}
 
 
 @pytest.fixture
