@@ -154,7 +154,7 @@ def sbom(session: nox.Session) -> None:
     # In an environment of its own, where the tool is no part of what it lists.
     place = Path(session.create_tmp()) / "installed"
     session.run("python", "-m", "venv", "--clear", str(place))
-    python = str(next(place.glob("*/python*")))
+    python = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
     session.run(python, "-m", "pip", "install", "--quiet", ".[all]", external=True)
     output = ["--output-format", "JSON", "--output-file", "sbom.cdx.json"]
     session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", *output, python)
