@@ -220,7 +220,8 @@ def copied(error: E) -> E:
 def mask_exception(error: BaseException) -> None:
     """Masks the texts of an exception in place: arguments, message, notes, causes and contexts.
 
-    For exceptions of other libraries, which may quote a key that they were sent.
+    For exceptions of other libraries: the service's texts and details may quote the key that it
+    was sent.
     """
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
@@ -230,14 +231,44 @@ def mask_exception(error: BaseException) -> None:
             continue
         seen.add(id(one))
         waiting += [one.__cause__, one.__context__]
-        if any(isinstance(argument, str) for argument in one.args):
-            one.args = tuple(map(_masked, one.args))
+        one.args = _masked(one.args)
         for name, value in list(vars(one).items()):
-            if isinstance(value, str):
-                vars(one)[name] = _masked(value)
-            elif name == "__notes__":
-                vars(one)[name] = list(map(_masked, value))
+            vars(one)[name] = _masked(value)
 
 
 def _masked(value: Any) -> Any:
-    return without_secrets(value) if isinstance(value, str) else value
+    """What an exception holds, with its texts masked; messages of protobuf in place."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(_masked, value))
+    if type(value) is dict:
+        return {key: _masked(item) for key, item in value.items()}
+    if hasattr(value, "ListFields"):
+        for field, item in value.ListFields():
+            _mask_field(value, field.name, item)
+    elif hasattr(value, "debug_error_string") and not isinstance(value, BaseException):
+        # The state of a call that failed, which gRPC makes the text of its error of.
+        for name in ("details", "debug_error_string"):
+            text = getattr(value, name)
+            if isinstance(text, str):
+                setattr(value, name, without_secrets(text))
+    return value
+
+
+def _mask_field(message: Any, name: str, item: Any) -> None:
+    """Masks the texts in one field of a protobuf message: single, repeated, or a map."""
+    if isinstance(item, str):
+        setattr(message, name, without_secrets(item))
+    elif hasattr(item, "keys"):
+        for key in item:
+            if isinstance(item[key], str):
+                item[key] = without_secrets(item[key])
+    elif hasattr(item, "extend"):
+        for index, one in enumerate(item):
+            if isinstance(one, str):
+                item[index] = without_secrets(one)
+            else:
+                _masked(one)
+    else:
+        _masked(item)

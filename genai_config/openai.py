@@ -31,6 +31,7 @@ from genai_config._clients.http import (
     package_of,
 )
 from genai_config._clients.target import is_model_name
+from genai_config._masking import mask_exception
 from genai_config._settings.validation import unknown
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
@@ -302,7 +303,7 @@ class _Ours:
         return made
 
     def _explain(self, error: openai.APIStatusError | openai.APIConnectionError) -> None:
-        """Puts cause and remedy into the message of an error of OpenAI's client."""
+        """Puts cause and remedy into the message of an error of OpenAI's client; masks secrets."""
         target = self._http.link.target
         if isinstance(error, openai.APIStatusError):
             found = errors.refusal(error.body)
@@ -314,6 +315,7 @@ class _Ours:
         else:
             error.message += f" {errors.unreachable(target, error.__cause__)}"
         error.args = (error.message,)
+        mask_exception(error)
 
 
 # OpenAI's client tells the service the name of its class.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from google.api_core.exceptions import GoogleAPICallError
 
 from genai_config._auth import refusals
+from genai_config._masking import mask_exception
 from genai_config._sdk import signatures
 from genai_config._transport.call_credentials import context_of
 
@@ -68,6 +69,7 @@ def answer_of(error: Any) -> refusals.Answer:
 
 
 def _explain(error: Any, request: Any, context: CallContext) -> None:
+    mask_exception(error)
     named = (getattr(request, field, "") for field in _FIELDS)
     resource = next((name for name in named if name and isinstance(name, str)), "")
     resolve = getattr(context, "resolve", None)

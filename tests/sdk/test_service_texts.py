@@ -1,0 +1,112 @@
+"""What the service says of a key is told without the key, on every way a call is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+import google.generativeai as genai
+import openai as original
+import pytest
+from google.api_core.exceptions import GoogleAPICallError
+from google.rpc import error_details_pb2 as details
+
+from genai_config import openai, safe_configure
+from genai_config._masking import MASK, mask_exception
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genai_config.testing import GeminiServer
+
+MODEL = "gemini-3.6-flash"
+
+
+def shown(error: BaseException) -> str:
+    """All that an error and those it came from show of themselves."""
+    texts, waiting = [], [error]
+    for one in waiting:
+        texts += [str(one), repr(one), *getattr(one, "__notes__", ())]
+        texts += [f"{getattr(one, name, '')}" for name in ("message", "errors", "_details")]
+        texts += [repr(vars(vars(one).get("_state", one)).get("details"))]
+        waiting += [e for e in (one.__cause__, one.__context__) if e and e not in waiting]
+    return "\n".join(texts)
+
+
+def sync() -> Any:
+    """One answer."""
+    return genai.GenerativeModel(MODEL).generate_content("hi")
+
+
+def streamed() -> Any:
+    """An answer in chunks."""
+    return list(genai.GenerativeModel(MODEL).generate_content("hi", stream=True))
+
+
+def awaited() -> Any:
+    """One answer, awaited."""
+    return asyncio.run(genai.GenerativeModel(MODEL).generate_content_async("hi"))
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def key(request: pytest.FixtureRequest, server: GeminiServer) -> str:
+    """A key that is in force, over each transport."""
+    transport: Literal["grpc", "rest"] = request.param
+    endpoint = server.rest_endpoint if transport == "rest" else server.grpc_endpoint
+    secret = server.api_key()
+    safe_configure(
+        api_key=secret,
+        transport=transport,
+        ca_certs=server.ca_file,
+        client_options={"api_endpoint": endpoint},
+    )
+    return secret
+
+
+@pytest.mark.parametrize("ask", [sync, streamed, awaited])
+def test_an_answer_that_quotes_the_key(
+    ask: Callable[[], Any], key: str, server: GeminiServer
+) -> None:
+    """Text, attributes, notes and causes are masked; class and code stay."""
+    server.fail(
+        5, status="PERMISSION_DENIED", message=f"Consumer 'api_key:{key}' has been suspended."
+    )
+    with pytest.raises(GoogleAPICallError) as caught:
+        ask()
+    assert key not in shown(caught.value)
+    assert f"api_key:{MASK}" in str(caught.value)
+    assert caught.value.code == 403
+
+
+def test_over_openais_clients(server: GeminiServer) -> None:
+    """So it is for OpenAI's errors, their body included."""
+    secret = server.api_key()
+    safe_configure(
+        api_key=secret,
+        ca_certs=server.ca_file,
+        client_options={"api_endpoint": server.rest_endpoint},
+    )
+    client = openai.client(backend="gemini", max_retries=0)
+    server.fail(5, status="INVALID_ARGUMENT", message=f"Invalid API key: {secret}")
+    with client, pytest.raises(original.APIStatusError) as caught:
+        client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hi"}])
+    assert secret not in f"{caught.value} {caught.value!r} {caught.value.body}"
+
+
+def test_the_details_of_an_error() -> None:
+    """DebugInfo quotes what was sent; so may every other text, however deep it stands."""
+    secret = "AIzaSyMadeUpAndLongEnough0123456789"
+    error = GoogleAPICallError(
+        f"no {secret}",
+        details=[
+            details.DebugInfo(detail=f"key {secret}", stack_entries=[secret, "fine"]),
+            details.ErrorInfo(reason="NO", metadata={"consumer": secret, "service": "fine"}),
+            details.Help(links=[details.Help.Link(description=secret, url="https://fine")]),
+            details.QuotaFailure(violations=[details.QuotaFailure.Violation(subject=secret)]),
+            {"reason": secret, "list": [secret, ("fine", secret)]},
+        ],
+    )
+    mask_exception(error)
+    assert secret not in shown(error)
+    assert str(error).count(MASK) == 9
+    assert "fine" in str(error)
