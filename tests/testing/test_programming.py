@@ -157,6 +157,26 @@ def test_errors_do_not_hide_others() -> None:
         block()
 
 
+def test_errors_of_the_servers_own(
+    server: GeminiServer, ask: Any, monkeypatch: pytest.MonkeyPatch, channel: Any
+) -> None:
+    """What nobody expects is an internal error, and the test hears of it."""
+
+    def broken_identify(*_: Any, **__: Any) -> Any:
+        raise LookupError
+
+    monkeypatch.setattr(server._service.registry, "identify", broken_identify)
+    with pytest.raises(exceptions.InternalServerError):
+        ask()
+    client = glm.GenerativeServiceClient(
+        transport=glm.GenerativeServiceClient.get_transport_class("grpc")(channel=channel)
+    )
+    with pytest.raises(exceptions.InternalServerError):
+        list(client.stream_generate_content(REQUEST, retry=None))
+    assert [type(error) for error in server.errors] == [LookupError, LookupError]
+    server.errors.clear()
+
+
 def test_errors_in_the_middle(server: GeminiServer, channel: Any) -> None:
     """What fails after the first chunk is an internal error as well."""
     server.respond("*", ["a", 5])

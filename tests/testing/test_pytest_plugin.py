@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import google.generativeai as genai
 import pytest
 
-from genai_config import get_config
+from genai_config import get_config, openai
 from genai_config.testing import (
     GeminiServer,
     GeminiTestMixin,
@@ -22,7 +22,7 @@ from genai_config.testing import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genai_config.testing import FakeClock
+    from genai_config.testing import FakeClock, VertexProject
 
 MODEL, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
@@ -154,6 +154,25 @@ def test_a_suite_that_uses_no_fixture_loads_nothing(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
     subprocess.run(command, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)  # noqa: S603 -- our own
+
+
+def test_vertex_ai(gemini_vertex: VertexProject, gemini_api_key: str) -> None:
+    """The configuration points at the server's Vertex AI; base models stay where they were."""
+    assert gemini_api_key
+    assert get_config().vertex_endpoint == gemini_vertex.server.base_url
+    assert get_config().project == gemini_vertex.project
+    ask()
+    assert_auth(gemini_vertex.server, "api_key")
+    gemini_vertex.server.clear()
+    with openai.client(backend="vertex") as client:
+        done = client.chat.completions.create(
+            model="gemini-3.6-flash", messages=[{"role": "user", "content": "hi"}]
+        )
+    assert done.choices[0].message.content
+    assert_auth(gemini_vertex.server, "oauth", transport="rest")
+    place = "projects/my-project/locations/us-central1"
+    assert gemini_vertex.endpoint() == f"{place}/endpoints/123"
+    assert gemini_vertex.model("m") == f"{place}/publishers/google/models/m"
 
 
 class Case(GeminiTestMixin, unittest.TestCase):

@@ -137,6 +137,9 @@ def test_streams(server: GeminiServer, send: Any, http: requests.Session, token:
     assert [json.loads(event[6:]) for event in events] == [first, last]
     server.respond(MODEL, [])
     assert send(f"{PUBLISHED}:streamGenerateContent", HI) == []
+    (refused,) = send(f"{PUBLISHED}:streamGenerateContent", {})
+    assert refused["error"]["code"] == 400
+    assert send(f"{PUBLISHED}:streamGenerateContent?alt=sse", {})["error"]["code"] == 400
 
 
 def test_an_answer_has_vertex_ais_names(server: GeminiServer, send: Any) -> None:

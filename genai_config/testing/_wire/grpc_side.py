@@ -93,6 +93,8 @@ def _unary(service: Service, method: Method, request: Any, context: Any) -> Any:
         _abort(context, error)
     except DroppedError:
         _cut(context)
+    except Exception as error:  # noqa: BLE001 -- kept, for the test to hear of
+        _abort(context, service.programming.unexpected(method.name, error))
 
 
 def _stream(service: Service, method: Method, request: Any, context: Any) -> Iterator[Any]:
@@ -102,6 +104,8 @@ def _stream(service: Service, method: Method, request: Any, context: Any) -> Ite
         _abort(context, error)
     except DroppedError:
         _cut(context)
+    except Exception as error:  # noqa: BLE001 -- likewise
+        _abort(context, service.programming.unexpected(method.name, error))
 
 
 def _call(context: Any) -> Call:

@@ -56,7 +56,7 @@ def routes(service: Service, pool: ThreadPoolExecutor) -> list[BaseRoute]:
     return [Route(path, serve, methods=VERBS) for path in _PATHS]
 
 
-def _refusal(error: ServiceError) -> Response:
+def _refusal(error: ServiceError, _request: Request) -> Response:
     if isinstance(error, PageError):
         return HTMLResponse(error.page, error.http_status)
     # A list with one error: so do both services, here and nowhere else.

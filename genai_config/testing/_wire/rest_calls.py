@@ -36,7 +36,7 @@ def call_of(request: Request, *, bearer_keys: bool = False) -> Call:
     )
 
 
-def refusal(error: ServiceError) -> Response:
+def refusal(error: ServiceError, _request: Request | None = None) -> Response:
     """The answer that says no."""
     return JSONResponse(error.to_json(), error.http_status)
 
@@ -45,7 +45,7 @@ def endpoint(
     answer: Callable[[Request, bytes], Response],
     pool: ThreadPoolExecutor,
     programming: Programming,
-    refuse: Callable[[ServiceError], Response] = refusal,
+    refuse: Callable[[ServiceError, Request], Response] = refusal,
 ) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint whose requests are answered in the pool's threads.
 
@@ -53,7 +53,7 @@ def endpoint(
         answer: Makes the answer to a request and its body.
         pool: The threads.
         programming: What hears of errors of the server's own.
-        refuse: Makes the answer that says no.
+        refuse: Makes the answer that says no to a request.
     """
 
     async def serve(request: Request) -> Response:
@@ -61,7 +61,7 @@ def endpoint(
             body = await request.body()
             return await asyncio.get_running_loop().run_in_executor(pool, answer, request, body)
         except ServiceError as error:
-            return refuse(error)
+            return refuse(error, request)
         except DroppedError:
             request.app.state.cut(request.client)
             # It comes when the connection is gone: nothing is written to it before.
@@ -69,7 +69,7 @@ def endpoint(
         except ClientDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 -- kept, for the test to hear of
-            return refuse(programming.unexpected(request.url.path, error))
+            return refuse(programming.unexpected(request.url.path, error), request)
         return Response()
 
     return serve

@@ -14,7 +14,15 @@ from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import VERTEX, ServiceError
 from genai_config.testing._service.origins import Origin
 from genai_config.testing._service.vertex import Vertex
-from genai_config.testing._wire.rest_calls import VERBS, array, call_of, endpoint, events, stream
+from genai_config.testing._wire.rest_calls import (
+    VERBS,
+    array,
+    call_of,
+    endpoint,
+    events,
+    refusal,
+    stream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +89,16 @@ def routes(service: Service, pool: ThreadPoolExecutor) -> list[BaseRoute]:
     def answer(request: Request, body: bytes) -> Response:
         return _answer(service, vertex, request, body, pool)
 
-    serve = endpoint(answer, pool, service.programming)
+    serve = endpoint(answer, pool, service.programming, _refusal)
     return [Route(path, serve, methods=VERBS) for path in _PATHS]
+
+
+def _refusal(error: ServiceError, request: Request) -> Response:
+    # What would have been an array of chunks is an array of one error.
+    array_of_chunks = request.url.path.endswith(":streamGenerateContent")
+    if array_of_chunks and request.query_params.get("alt") != "sse":
+        return JSONResponse([error.to_json()], error.http_status)
+    return refusal(error)
 
 
 def _answer(
