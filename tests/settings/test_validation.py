@@ -1,7 +1,9 @@
-"""What is refused, with which words, and that nothing has changed then; what is kept, and how."""
+"""What is refused, and that nothing has changed then; what is kept, and how."""
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,46 +39,43 @@ def headers(*pairs: object) -> dict[str, Any]:
     return {"default_metadata": list(pairs)}
 
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
+REFUSED: list[dict[str, Any]] = [
     # Names
-    ({"api_kye": "k"}, "did you mean 'api_key'"),
-    ({"Transport": "rest"}, "did you mean 'transport'"),
-    ({"client_option": {}}, "did you mean 'client_options'"),
-    ({"zzz": 1}, "it is one of: api_key, credentials, transport"),
-    ({"client_options": {"api_endpont": "h"}}, "did you mean 'api_endpoint'"),
-    ({"client_options": {"zzz": "h"}}, "it is one of: api_endpoint"),
-    ({"client_options": {1: "h"}}, "There is no client option '1'"),
-    ({"client_options": "h"}, "client_options must be a dict or google.api_core ClientOptions"),
-    ({"client_options": [("api_endpoint", "h")]}, "not list"),
+    {"api_kye": "k"},
+    {"Transport": "rest"},
+    {"client_option": {}},
+    {"zzz": 1},
+    {"client_options": {"api_endpont": "h"}},
+    {"client_options": {"zzz": "h"}},
+    {"client_options": {1: "h"}},
+    {"client_options": "h"},
+    {"client_options": [("api_endpoint", "h")]},
     # Choices
-    ({"transport": "grcp"}, "one of: grpc, grpc_asyncio, rest.\n  Remedy: did you mean 'grpc'"),
-    (
-        {"transport": "carrier-pigeon"},
-        "one of: grpc, grpc_asyncio, rest.\n  Remedy: give transport='grpc', for",
-    ),
-    ({"transport": ""}, "it is one of: grpc, grpc_asyncio, rest"),
-    ({"transport": 1}, "transport must be one of 'grpc', 'grpc_asyncio', 'rest', not int"),
-    ({"auth": "oath"}, "did you mean 'oauth'"),
-    ({"tuned_transport": "grpc_asyncio"}, "it is one of: grpc, rest"),
-    ({"raw_configure": "ignore"}, "it is one of: warn, merge, isolate, error"),
-    ({"raw_configure": "isolated"}, "did you mean 'isolate'"),
-    ({"existing_models": "kept"}, "did you mean 'keep'"),
-    ({"backend": "vertx"}, "did you mean 'vertex'"),
+    {"transport": "grcp"},
+    {"transport": "carrier-pigeon"},
+    {"transport": ""},
+    {"transport": 1},
+    {"auth": "oath"},
+    {"tuned_transport": "grpc_asyncio"},
+    {"raw_configure": "ignore"},
+    {"raw_configure": "isolated"},
+    {"existing_models": "kept"},
+    {"backend": "vertx"},
     # Vertex AI
-    ({"tuned_endpoints": "tunedModels/mine"}, "tuned_endpoints must be a dict, not str"),
-    ({"tuned_endpoints": 1}, "tuned_endpoints must be a dict, not int"),
-    ({"tuned_endpoints": {1: "2"}}, "tuned_endpoints must be a dict of strings, not int"),
-    ({"tuned_endpoints": {"mine": "1"}}, "give 'tunedModels/mine'"),
-    ({"tuned_endpoints": {"models/mine": "1"}}, "not the name of a tuned model"),
-    ({"tuned_endpoints": {"tunedModels/": "1"}}, "not the name of a tuned model"),
-    ({"tuned_endpoints": {"tunedModels/a/../b": "1"}}, "not the name of a tuned model"),
-    ({"tuned_endpoints": {"tunedModels/a\n": "1", "tunedModels/a b": "1"}}, "of a tuned model"),
-    ({"tuned_endpoints": {f"tunedModels/{'x' * 5}?{KEY}": "1"}}, "looks like a key"),
-    ({"tuned_endpoints": {"tunedModels/m": 5}}, "must be a dict of strings, not int"),
-    ({"tuned_endpoints": {"tunedModels/m": ""}}, "is not an endpoint on Vertex AI"),
-    ({"tuned_endpoints": {"tunedModels/m": "endpoints/5"}}, "is not an endpoint on Vertex AI"),
+    {"tuned_endpoints": "tunedModels/mine"},
+    {"tuned_endpoints": 1},
+    {"tuned_endpoints": {1: "2"}},
+    {"tuned_endpoints": {"mine": "1"}},
+    {"tuned_endpoints": {"models/mine": "1"}},
+    {"tuned_endpoints": {"tunedModels/": "1"}},
+    {"tuned_endpoints": {"tunedModels/a/../b": "1"}},
+    {"tuned_endpoints": {"tunedModels/a\n": "1", "tunedModels/a b": "1"}},
+    {"tuned_endpoints": {f"tunedModels/{'x' * 5}?{KEY}": "1"}},
+    {"tuned_endpoints": {"tunedModels/m": 5}},
+    {"tuned_endpoints": {"tunedModels/m": ""}},
+    {"tuned_endpoints": {"tunedModels/m": "endpoints/5"}},
     *(
-        ({"tuned_endpoints": {"tunedModels/m": name}}, "is not an endpoint on Vertex AI")
+        {"tuned_endpoints": {"tunedModels/m": name}}
         for name in (
             "projects/my-project/locations/evil.com/endpoints/5",
             "projects/../locations/us-central1/endpoints/5",
@@ -88,176 +87,206 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             "5?key=1",
         )
     ),
-    ({"vertex_endpoint": "http://example.com"}, "in the clear"),
-    ({"vertex_endpoint": "user:word@host"}, "a user name or a password"),
-    ({"vertex_endpoint": "host/path?x"}, "a query or a fragment"),
-    ({"vertex_endpoint": 1}, "vertex_endpoint must be a string, not int"),
+    {"vertex_endpoint": "http://example.com"},
+    {"vertex_endpoint": "user:word@host"},
+    {"vertex_endpoint": "host/path?x"},
+    {"vertex_endpoint": 1},
     # API key
-    ({"api_key": "AIza inner"}, "white space, a control character .* 10 characters"),
-    ({"api_key": "AIza\ninner"}, "a key is one unbroken word"),
-    ({"api_key": "AIza\0inner"}, "a control character"),
-    ({"api_key": "AIza\x7finner"}, "a control character"),
-    ({"api_key": "AIzaé"}, "not ASCII"),
-    ({"api_key": "AIza\u200b"}, "not ASCII"),
-    ({"api_key": f'"{KEY}"'}, "quotation mark"),
-    ({"api_key": f"'{KEY}'"}, "quotation mark"),
-    ({"credentials": ' {"type": "service_account"}'}, "is the content of a file or a secret"),
-    ({"credentials": "-----BEGIN PRIVATE KEY-----"}, "is the content of a file or a secret"),
-    ({"api_key": '"'}, "quotation mark"),
-    ({"api_key": KEY.encode()}, "api_key must be a string, not bytes"),
-    ({"api_key": 1}, "api_key must be a string, not int"),
-    ({"api_key": KEY, "client_options": {"api_key": KEY}}, "api_key is given twice"),
-    ({"client_options": ClientOptions(api_key=KEY), "api_key": "other"}, "api_key is given twice"),
-    ({"client_options": {"api_key": "AIza inner"}}, "white space"),
+    {"api_key": "AIza inner"},
+    {"api_key": "AIza\ninner"},
+    {"api_key": "AIza\0inner"},
+    {"api_key": "AIza\x7finner"},
+    {"api_key": "AIzaé"},
+    {"api_key": "AIza\u200b"},
+    {"api_key": f'"{KEY}"'},
+    {"api_key": f"'{KEY}'"},
+    {"credentials": ' {"type": "service_account"}'},
+    {"credentials": "-----BEGIN PRIVATE KEY-----"},
+    {"api_key": '"'},
+    {"api_key": KEY.encode()},
+    {"api_key": 1},
+    {"api_key": KEY, "client_options": {"api_key": KEY}},
+    {"client_options": ClientOptions(api_key=KEY), "api_key": "other"},
+    {"client_options": {"api_key": "AIza inner"}},
     # Credentials
-    ({"credentials": 1}, "credentials must be google.auth credentials, the path or .* not int"),
-    ({"credentials": ""}, "credentials is not a path"),
-    ({"credentials": "  "}, "credentials is not a path"),
-    ({"credentials": "/a\0b"}, "credentials is not a path"),
-    ({"credentials": Path()}, "cannot be read"),
-    ({"credentials": "/no/such/key.json"}, "cannot be read"),
-    ({"credentials": {}}, "no 'type'"),
-    ({"credentials": {"type": 1}}, "no 'type'"),
-    ({"credentials": {"type": "service_acount"}}, "google-auth knows"),
-    ({"credentials": "/k", "client_options": {"credentials_file": "/k"}}, "given twice"),
+    {"credentials": 1},
+    {"credentials": ""},
+    {"credentials": "  "},
+    {"credentials": "/a\0b"},
+    {"credentials": Path()},
+    {"credentials": "/no/such/key.json"},
+    {"credentials": {}},
+    {"credentials": {"type": 1}},
+    {"credentials": {"type": "service_acount"}},
+    {"credentials": "/k", "client_options": {"credentials_file": "/k"}},
     # Endpoint
-    (endpoint(1), "must be a string, not int"),
-    (endpoint("https://user@host"), "a user name or a password"),
-    (endpoint("user:word@host:443"), "a user name or a password"),
-    (endpoint("https://host?key=1"), "a query or a fragment"),
-    (endpoint("host/path?x"), "a query or a fragment"),
-    (endpoint("https://host#top"), "a query or a fragment"),
-    (endpoint("ftp://host"), "the scheme 'ftp'"),
-    (endpoint("unix://host"), "the scheme 'unix'"),
-    (endpoint("grpc://host:443"), "the scheme 'grpc'"),
-    (endpoint("file:///etc/passwd"), "there is no host"),
-    (endpoint("http://example.com"), "in the clear.\n  Remedy: give 'https://example.com'"),
-    (endpoint("HTTP://example.com"), "in the clear"),
-    (endpoint("http://127.0.0.1.evil.com"), "in the clear"),
-    (endpoint("http://10.0.0.1:80"), "in the clear"),
-    (endpoint("http://0.0.0.0"), "in the clear"),
-    (endpoint("http://[2001:db8::1]"), "in the clear"),
-    (endpoint("http://localhost.evil.com"), "in the clear"),
-    (endpoint("host:65536"), "no number up to 65535"),
-    (endpoint("host:0"), "a port that cannot be"),
-    (endpoint("host:"), "a port that cannot be"),
-    (endpoint("https://host:"), "a port that cannot be"),
-    (endpoint("https:/host"), "a port that cannot be"),
-    (endpoint("host:-1"), "no number up to 65535"),
-    (endpoint("host:port"), "no number up to 65535"),
-    (endpoint("host:1:2"), "no number up to 65535"),
-    (endpoint("::1"), "no number up to 65535"),
-    (endpoint("[::1"), "its brackets do not close"),
-    (endpoint("evil.com/ x"), "white space"),
-    (endpoint("evil.com\r\nx-goog-api-key: k"), "white space"),
-    (endpoint("host\0"), "a control character"),
-    (endpoint("hóst"), "not ASCII"),
-    (endpoint("https://"), "there is no host"),
-    (endpoint("/path"), "there is no host"),
-    (endpoint(".."), "a host or a port that cannot be"),
-    (endpoint("a..b"), "a host or a port that cannot be"),
-    (endpoint("-a.com"), "a host or a port that cannot be"),
-    (endpoint("evil.com\\@host"), "a user name or a password"),
-    (endpoint("evil.com\\x"), "a host or a port that cannot be"),
-    (endpoint("host,other"), "a host or a port that cannot be"),
+    endpoint(1),
+    endpoint("https://user@host"),
+    endpoint("user:word@host:443"),
+    endpoint("https://host?key=1"),
+    endpoint("host/path?x"),
+    endpoint("https://host#top"),
+    endpoint("ftp://host"),
+    endpoint("unix://host"),
+    endpoint("grpc://host:443"),
+    endpoint("file:///etc/passwd"),
+    endpoint("http://example.com"),
+    endpoint("HTTP://example.com"),
+    endpoint("http://127.0.0.1.evil.com"),
+    endpoint("http://10.0.0.1:80"),
+    endpoint("http://0.0.0.0"),
+    endpoint("http://[2001:db8::1]"),
+    endpoint("http://localhost.evil.com"),
+    endpoint("host:65536"),
+    endpoint("host:0"),
+    endpoint("host:"),
+    endpoint("https://host:"),
+    endpoint("https:/host"),
+    endpoint("host:-1"),
+    endpoint("host:port"),
+    endpoint("host:1:2"),
+    endpoint("::1"),
+    endpoint("[::1"),
+    endpoint("evil.com/ x"),
+    endpoint("evil.com\r\nx-goog-api-key: k"),
+    endpoint("host\0"),
+    endpoint("hóst"),
+    endpoint("https://"),
+    endpoint("/path"),
+    endpoint(".."),
+    endpoint("a..b"),
+    endpoint("-a.com"),
+    endpoint("evil.com\\@host"),
+    endpoint("evil.com\\x"),
+    endpoint("host,other"),
     # The other client options
-    ({"client_options": {"client_cert_source": b"pem"}}, "a function that gives a certificate"),
-    ({"client_options": {"client_encrypted_cert_source": "/p"}}, "a function that gives"),
-    ({"client_options": {"api_audience": "a b"}}, "is no api audience"),
-    ({"client_options": {"universe_domain": "evil.com/"}}, "is no universe domain"),
-    ({"client_options": {"quota_project_id": "NO!"}}, "is no quota project"),
-    ({"client_options": {"scopes": 1}}, "scopes must be a sequence of strings"),
+    {"client_options": {"client_cert_source": b"pem"}},
+    {"client_options": {"client_encrypted_cert_source": "/p"}},
+    {"client_options": {"api_audience": "a b"}},
+    {"client_options": {"universe_domain": "evil.com/"}},
+    {"client_options": {"quota_project_id": "NO!"}},
+    {"client_options": {"scopes": 1}},
     # Vertex
-    ({"location": "evil.com/"}, "is no location.\n  Remedy: give location='us-central1'"),
-    ({"location": "../"}, "is no location"),
-    ({"location": "us-central1-a"}, "is no location"),
-    ({"location": "us-central1\n.evil.com"}, "is no location"),
-    ({"location": "US"}, "is no location"),
-    ({"location": 1}, "location must be a string, not int"),
-    ({"project": "my project"}, "is no project"),
-    ({"project": "a/../b"}, "is no project"),
-    ({"project": "short"}, "is no project"),
-    ({"quota_project": "x\r\nauthorization: y"}, "is no quota project"),
-    ({"endpoint": "1/../2"}, "is no endpoint"),
+    {"location": "evil.com/"},
+    {"location": "../"},
+    {"location": "us-central1-a"},
+    {"location": "us-central1\n.evil.com"},
+    {"location": "US"},
+    {"location": 1},
+    {"project": "my project"},
+    {"project": "a/../b"},
+    {"project": "short"},
+    {"quota_project": "x\r\nauthorization: y"},
+    {"endpoint": "1/../2"},
     # Seconds
+    *[{name: value} for name in ("timeout", "auth_timeout") for value in (True, "30", [1])],
     *[
-        (
-            {name: value},
-            f"{name} must be a number of seconds, not {type(value).__name__}.\n.*give {name}=30",
-        )
-        for name in ("timeout", "auth_timeout")
-        for value in (True, "30", [1])
-    ],
-    *[
-        ({name: value}, f"{name}=.* is no bound")
+        {name: value}
         for name in ("timeout", "auth_timeout")
         for value in (0, -1, -0.5, float("nan"), float("inf"), 10**400, 1e300)
     ],
     # Scopes
-    ({"scopes": 1}, "scopes must be a sequence of strings, not int"),
-    ({"scopes": b"scope"}, "not bytes"),
-    ({"scopes": {"scope": 1}}, "not dict"),
-    ({"scopes": [1]}, "scopes must be a string, not int"),
-    ({"scopes": ["a b"]}, "'a b' is no OAuth scope"),
-    ({"scopes": ["é"]}, "is no OAuth scope"),
+    {"scopes": 1},
+    {"scopes": b"scope"},
+    {"scopes": {"scope": 1}},
+    {"scopes": [1]},
+    {"scopes": ["a b"]},
+    {"scopes": ["é"]},
     # Proxy
-    ({"proxy": 1}, "proxy must be a string, not int"),
-    ({"proxy": "host:3128"}, "not the address of an HTTP proxy"),
-    ({"proxy": "socks5://host:1080"}, "not the address of an HTTP proxy"),
-    ({"proxy": "http://host/path"}, "not the address of an HTTP proxy"),
-    ({"proxy": "http://host?x"}, "not the address of an HTTP proxy"),
-    ({"proxy": "http://user:1#word@host"}, "not the address of an HTTP proxy"),
-    ({"proxy": "http://user:wo rd@host"}, "white space"),
-    ({"proxy": "http://host:99999"}, "no number up to 65535"),
+    {"proxy": 1},
+    {"proxy": "host:3128"},
+    {"proxy": "socks5://host:1080"},
+    {"proxy": "http://host/path"},
+    {"proxy": "http://host?x"},
+    {"proxy": "http://user:1#word@host"},
+    {"proxy": "http://user:wo rd@host"},
+    {"proxy": "http://host:99999"},
     # Certificate authorities
-    ({"ca_certs": 1}, "ca_certs must be a path, not int"),
-    ({"ca_certs": b"/ca.pem"}, "ca_certs must be a path, not bytes"),
-    ({"ca_certs": ""}, "ca_certs is not a path"),
-    ({"ca_certs": "/no/such/ca.pem"}, "cannot be used: No such file"),
+    {"ca_certs": 1},
+    {"ca_certs": b"/ca.pem"},
+    {"ca_certs": ""},
+    {"ca_certs": "/no/such/ca.pem"},
     # Client info
-    ({"client_info": "me/1.0"}, "client_info must be a google.api_core ClientInfo, not str"),
-    ({"client_info": SimpleNamespace(user_agent="me")}, "not SimpleNamespace"),
+    {"client_info": "me/1.0"},
+    {"client_info": SimpleNamespace(user_agent="me")},
     # Metadata
-    ({"default_metadata": 1}, "a sequence of .* pairs, not int"),
-    ({"default_metadata": "x-a: b"}, "a sequence of .* pairs, not str"),
-    ({"default_metadata": b"x"}, "not bytes"),
-    (headers("x-a: b"), "a sequence of .* pairs, not str"),
-    (headers(("x-a",)), "not tuple"),
-    (headers(("x-a", "b", "c")), "not tuple"),
-    (headers((1, "b")), "not tuple"),
-    (headers(("", "b")), "'' is no header name"),
-    (headers(("x a", "b")), "'x a' is no header name"),
-    (headers(("x:a", "b")), "is no header name"),
-    (headers(("x\r\nauthorization", "b")), "is no header name"),
-    (headers(("é", "b")), "is no header name"),
-    (headers(("x-a", "b\r\nauthorization: c")), "'x-a' cannot be sent"),
-    (headers(("x-a", "b\n")), "'x-a' cannot be sent"),
-    (headers(("x-a", "é")), "'x-a' cannot be sent"),
-    (headers(("x-a", b"b")), "'x-a' cannot be sent"),
-    (headers(("x-a", None)), "'x-a' cannot be sent"),
-    (headers(("x-a-bin", "b")), "bytes go under a name that ends in -bin"),
-    (headers(("x-a", "fine"), ("x-b", "b\n")), "'x-b' cannot be sent"),
+    {"default_metadata": 1},
+    {"default_metadata": "x-a: b"},
+    {"default_metadata": b"x"},
+    headers("x-a: b"),
+    headers(("x-a",)),
+    headers(("x-a", "b", "c")),
+    headers((1, "b")),
+    headers(("", "b")),
+    headers(("x a", "b")),
+    headers(("x:a", "b")),
+    headers(("x\r\nauthorization", "b")),
+    headers(("é", "b")),
+    headers(("x-a", "b\r\nauthorization: c")),
+    headers(("x-a", "b\n")),
+    headers(("x-a", "é")),
+    headers(("x-a", b"b")),
+    headers(("x-a", None)),
+    headers(("x-a-bin", "b")),
+    headers(("x-a", "fine"), ("x-b", "b\n")),
 ]
 
 
-@pytest.mark.parametrize(("settings", "words"), REFUSED)
-def test_bad_input_is_refused_with_nothing_changed(settings: dict[str, Any], words: str) -> None:
-    """The error is ours, says what is wrong and what to do, and no part of the call is kept."""
+TEXTS = Path(__file__).with_name("refusals.txt")
+"""What each of them is told: the one place in the tests that a change of wording changes."""
+
+
+ALSO_CALLED = {
+    "api_endpoint": "endpoint",
+    "vertex_endpoint": "endpoint",
+    "quota_project_id": "quota_project",
+    "credentials": "key file",
+}
+
+
+def names(settings: dict[str, Any]) -> set[str]:
+    """What a message may call the settings: by their names, or by those of their parts."""
+    options = settings.get("client_options")
+    found = {*settings, *(map(str, options) if isinstance(options, dict) else ())}
+    return found | {ALSO_CALLED[name] for name in found & ALSO_CALLED.keys()}
+
+
+@pytest.mark.parametrize("settings", REFUSED)
+def test_an_invalid_value_raises_and_nothing_changes(settings: dict[str, Any]) -> None:
+    """The error is ours, names the setting and a remedy, and no part of the call is kept."""
     safe_configure(api_key="before", transport="rest", default_metadata=[("x-a", "before")])
     published, snapshot = state.published, state.current()
-    with pytest.raises((ConfigurationError, InvalidCredentialsError), match=f"(?s){words}") as got:
+    with pytest.raises((ConfigurationError, InvalidCredentialsError)) as caught:
         safe_configure(**{"quota_project": "good-project", **settings})
-    assert got.value.remedy
+    words = re.sub(r"[ _]", "", str(caught.value)).lower()
+    assert any(re.sub(r"[ _]", "", name).lower() in words for name in names(settings))
+    assert caught.value.remedy
     assert state.published is published
     assert state.current() is snapshot
 
 
-@pytest.mark.parametrize(("settings", "words"), REFUSED)
-def test_a_scope_refuses_what_safe_configure_refuses(settings: dict[str, Any], words: str) -> None:
-    """override() looks at its settings where it is written, before it is entered."""
-    with pytest.raises((ConfigurationError, InvalidCredentialsError), match=f"(?s){words}"):
+@pytest.mark.parametrize("settings", REFUSED)
+def test_a_scope_refuses_what_safe_configure_refuses(settings: dict[str, Any]) -> None:
+    """override() checks its settings where it is written, before it is entered."""
+    with pytest.raises((ConfigurationError, InvalidCredentialsError)):
         override(**settings)
     assert state.scopes() == ()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system's own words are in some of them")
+def test_the_texts() -> None:
+    """As in refusals.txt, which GENAI_CONFIG_WRITE_TEXTS=1 writes anew."""
+    told = []
+    for settings in REFUSED:
+        with pytest.raises((ConfigurationError, InvalidCredentialsError)) as caught:
+            override(**settings)
+        told.append(
+            f"{', '.join(map(str, settings))}\n    " + str(caught.value).replace("\n", "\n    ")
+        )
+    text = "\n\n".join(told) + "\n"
+    if os.environ.get("GENAI_CONFIG_WRITE_TEXTS"):  # pragma: no cover -- by hand
+        TEXTS.write_text(text, encoding="utf-8")
+    assert text == TEXTS.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
