@@ -22,6 +22,9 @@ SMALL_MODEL = "gemini-3.5-flash-lite"
 EMBEDDING_MODEL = "gemini-embedding-2"
 """For embeddings."""
 
+SDK_DEFAULT = "gemini-1.5-flash-002"
+"""What the SDK's `genai.GenerativeModel()` asks if it is given no name."""
+
 TUNING_SOURCE = "gemini-1.5-flash-001-tuning"
 """What tuned models of the Gemini API were made from, while it had them."""
 

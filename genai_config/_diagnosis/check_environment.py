@@ -129,15 +129,7 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
                 f'export {name}="$(printf %s "${name}" | tr -d \'[:space:]\')"',
             )
         try:
-            key = validation.api_key(value)
-            looks = keys.suspicion(key.get_secret_value()) if key else ""
-            if looks and models.is_googles(models.host_of(case.config)):
-                yield Finding(
-                    f"{name} looks like {looks}, which Google's service will refuse.",
-                    f"make a key: {keys.AI_STUDIO}",
-                )
-            elif key:
-                yield f"{name} holds a{_article(keys.kind(key.get_secret_value()))}"
+            validation.api_key(value)
         except ConfigurationError as error:
             quoted = "quotation" in error.problem
             yield Finding(
@@ -145,6 +137,15 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
                 error.remedy,
                 f'export {name}="$(printf %s "${name}" | tr -d "\\"\'")"' if quoted else "",
             )
+            continue
+        looks = keys.suspicion(value.strip())
+        if looks and models.is_googles(models.host_of(case.config)):
+            yield Finding(
+                f"{name} looks like {looks}, which Google's service will refuse.",
+                f"make a key: {keys.AI_STUDIO}",
+            )
+        else:
+            yield f"{name} holds a{_article(keys.kind(value.strip()))}"
 
 
 def _article(noun: str) -> str:

@@ -19,13 +19,13 @@ from genai_config._migrate.follow import Follower, Thing
 from genai_config._migrate.settings import NAMES, joined
 from genai_config._migrate.source import expression, keyword
 from genai_config._migrate.unit import BlockedError, Unit
+from genai_config._models import SDK_DEFAULT
 
 if TYPE_CHECKING:
     from genai_config._migrate.settings import Recipe
     from genai_config._migrate.variables import Variable
 
 _BY_HAND = "move it by hand, with what uses it."
-_DEFAULT_MODEL = "gemini-1.5-flash-002"
 _MODEL_ORDER = ("model_name", "safety_settings", "generation_config", "tools", "tool_config",
                 "system_instruction")  # fmt: skip
 
@@ -99,7 +99,7 @@ class Model(Thing):
                 return expression("cache.model", cache=value), config
             if "model_name" in at:
                 return updated.args[at["model_name"]].value, config
-            return cst.SimpleString(f'"{_DEFAULT_MODEL}"'), config
+            return cst.SimpleString(f'"{SDK_DEFAULT}"'), config
 
         if main.inline:
             unit.edit(call, lambda updated: updated.with_changes(

@@ -309,6 +309,35 @@ class TestTheKey:
         assert server.requests == []
 
 
+class TestTheAnswer:
+    def test_a_request_that_is_not_sent(self) -> None:
+        """Why, another check says."""
+        safe_configure(auth="api_key")
+        assert look("generation").facts == ("see settings",)
+
+    def test_a_login_that_is_none(self, server: GeminiServer) -> None:
+        """Likewise."""
+        at(server, auth="oauth")
+        assert look("generation").facts == ("there is no token",)
+
+    @pytest.mark.usefixtures("configured")
+    def test_a_service_that_is_ill(self, server: GeminiServer) -> None:
+        """Its words are all that is known."""
+        server.fail(1, "RESOURCE_EXHAUSTED", "Quota exceeded.")
+        (finding,) = look("generation").problems
+        assert "Quota exceeded." in finding.problem
+        assert finding.remedy.startswith("see the message")
+
+    @pytest.mark.usefixtures("adc")
+    def test_tuned_models_of_vertex_are_not_asked_about_elsewhere(
+        self, server: GeminiServer
+    ) -> None:
+        """The Gemini API knows nothing of them."""
+        at(server, tuned_endpoints={TUNED: "projects/p-1234/locations/eu/endpoints/1"})
+        assert look("tuned_models", TUNED).skipped
+        assert server.requests == []
+
+
 class TestTheToken:
     @pytest.mark.usefixtures("configured")
     def test_where_none_is_needed_none_is_fetched(self, server: GeminiServer) -> None:

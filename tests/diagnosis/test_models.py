@@ -82,10 +82,24 @@ def test_a_key_alone_and_a_tuned_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told["key_values"].facts == ("GEMINI_API_KEY holds an auth key",)
 
 
-def test_a_tuned_model_on_vertex() -> None:
+def test_a_tuned_model_on_vertex(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scope of Vertex AI alone, and nothing against it."""
     endpoint = {"tunedModels/mine": "projects/p-1234/locations/eu/endpoints/1"}
+    monkeypatch.delenv("NO_GCE_CHECK")
     safe_configure(tuned_endpoints=endpoint)
-    checks = [check for check in doctor.CHECKS if check.name == "model"]
-    (outcome,) = doctor.examine("tunedModels/mine", checks=checks).outcomes
-    assert outcome.facts == ("tunedModels/mine is served on Vertex AI",)
+    names = ("model", "metadata_server")
+    checks = [check for check in doctor.CHECKS if check.name in names]
+    model, server = doctor.examine("tunedModels/mine", checks=checks).outcomes
+    assert model.facts == ("tunedModels/mine is served on Vertex AI",)
+    assert "log in: gcloud auth application-default login." in server.problems[0].remedy
+
+
+def test_a_placeholder_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a gateway decides what a key is."""
+    monkeypatch.setenv("GEMINI_API_KEY", "YOUR_API_KEY")
+    checks = [check for check in doctor.CHECKS if check.name == "key_values"]
+    (outcome,) = doctor.examine(checks=checks).outcomes
+    assert "a placeholder" in outcome.problems[0].problem
+    safe_configure(client_options={"api_endpoint": "gateway.example.com"})
+    (outcome,) = doctor.examine(checks=checks).outcomes
+    assert outcome.facts == ("GEMINI_API_KEY holds a key",)

@@ -12,7 +12,9 @@ import google.generativeai as genai
 import httpx
 import openai
 import pytest
+from google.ai.generativelanguage import CountTokensRequest
 from google.api_core.exceptions import GoogleAPICallError
+from google.generativeai import client as client_lib
 
 from genai_config import openai as ours
 from genai_config import override, safe_configure
@@ -295,3 +297,17 @@ def test_one_credential_is_sent(server: GeminiServer) -> None:
     with ours.client(backend="gemini", default_headers=other, max_retries=0) as client:
         client.models.list()
     assert "x-goog-api-key" not in server.requests[0].headers
+
+
+def test_a_call_past_the_client_is_as_in_the_sdk(server: GeminiServer) -> None:
+    """Nobody has said whose it is, so nothing is added to its error."""
+    safe_configure(
+        api_key="AQ.0123456789abcdefghijklmnopqrstuvwxyz",
+        ca_certs=server.ca_file,
+        client_options={"api_endpoint": server.grpc_endpoint},
+    )
+    transport = client_lib.get_default_generative_client()._transport
+    method = transport._wrapped_methods[transport.count_tokens]
+    with pytest.raises(GoogleAPICallError) as caught:
+        method(CountTokensRequest(model=full(MODEL)))
+    assert not getattr(caught.value, "__notes__", [])
