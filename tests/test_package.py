@@ -21,7 +21,7 @@ ROOMS = {
     "_models": (),
     "_settings": (
         "environment", "secrets", "given", "primitives", "callables", "keys", "addresses",
-        "validation", "patch", "model", "state",
+        "validation", "patch", "model", "layers", "callers", "state",
     ),
     "_routing": ("decision",),
     "_transport": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -44,7 +45,20 @@ def _plain(function: Callable[..., Any], prepare: Callable[[], Inside]) -> Calla
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         inside = prepare()
         with inside:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+
+        async def ready() -> Inside:
+            return inside
+
+        # A coroutine or a generator has not run yet, and is to run inside: some other decorator
+        # has made a plain function of the one that gave it.
+        if isinstance(result, types.CoroutineType):
+            return _coroutine(lambda: result, ready)()
+        if isinstance(result, types.GeneratorType):
+            return _generator(lambda: result, lambda: inside)()
+        if isinstance(result, types.AsyncGeneratorType):
+            return _async_generator(lambda: result, ready)()
+        return result
 
     return wrapper
 

@@ -165,13 +165,18 @@ STORY = (
              '    tuned.generate_content("hi")',
              (_by_oauth(TUNED, "rest"),)),
     )),
-    Scene("A model made before a change follows it", (
-        Step("The model has called with the old key; its next call takes the new one.",
+    Scene("A model that has been used keeps its key", (
+        Step("As in the SDK, on which packages rely; a new model takes the new key.",
              f'model = genai.GenerativeModel("{BASE}")\n'
              'model.generate_content("hi")\n'
              "safe_configure(api_key=NEW_KEY)\n"
+             'model.generate_content("hi")\n'
+             f'genai.GenerativeModel("{BASE}").generate_content("hi")',
+             (_by_key(BASE), _by_key(BASE), _by_key(BASE, NEW_KEY))),
+        Step("Or every model takes it, where a program changes its key while it runs.",
+             'safe_configure(existing_models="follow")\n'
              'model.generate_content("hi")',
-             (_by_key(BASE), _by_key(BASE, NEW_KEY))),
+             (_by_key(BASE, NEW_KEY),)),
     )),
 )  # fmt: skip
 

@@ -21,12 +21,15 @@ from genai_config._routing.decision import (
     TUNING,
 )
 from genai_config._settings import validation
+from genai_config._settings.layers import set_by
 from genai_config._settings.secrets import scrub, without_secrets
 from genai_config._settings.state import Layer, Snapshot, state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError, OAuthRequiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from google.generativeai.generative_models import ChatSession, GenerativeModel
 
     from genai_config._diagnosis.layout import Section
     from genai_config._diagnosis.provenance import Held, Setting
@@ -80,6 +83,8 @@ class Explanation:
         settings: Every setting, its value, where it came from and what it won over.
         installed: Whether this library is in the SDK: it gets there with the first
             `safe_configure` or scope, and before that the SDK sends requests by itself.
+        identity: For a model object, the key, credentials and client options that it holds, and
+            where they were set; None: no object was asked about.
     """
 
     model: str | None
@@ -89,6 +94,7 @@ class Explanation:
     problems: tuple[Problem, ...]
     settings: tuple[Setting, ...]
     installed: bool
+    identity: str | None = None
 
     def model_dump(self) -> dict[str, Any]:
         """The explanation as plain data, fit for JSON."""
@@ -114,26 +120,28 @@ class Explanation:
         return _sections(self)
 
 
-def explain(model: str | None = None, method: str | None = None) -> Explanation:
+def explain(
+    model: str | GenerativeModel | ChatSession | None = None, method: str | None = None
+) -> Explanation:
     """What would become of a request here and now: credentials, transport, and why.
 
     Nothing is sent and nobody is asked: neither the metadata server nor a token endpoint.
 
     Args:
         model: The model, as `genai.GenerativeModel` takes it, or another resource that decides
-            ("corpora/…"); None: a base model.
+            ("corpora/…"); None: a base model. A model object or a chat is explained with the
+            key, the credentials and the endpoint that it holds.
         method: What is called: "generate_content" unless given, "create_tuned_model",
             "upload_file", "generate_content_async" …
 
     Raises:
-        ConfigurationError: There is no such method, or `model` is no string.
+        ConfigurationError: There is no such method, or `model` is neither a model's name nor a
+            model of google.generativeai.
     """
-    if model is not None and not isinstance(model, str):
-        raise ConfigurationError(
-            f"model must be a string, not {type(model).__name__}.",
-            'explain("tunedModels/mine"), for example.',
-        )
     rule, name, asynchronous = _find(method or "generate_content")
+    identity, decides = None, in_force
+    if model is not None and not isinstance(model, str):
+        model, identity, decides = _taken_apart(model, asynchronous=asynchronous)
     resource = model if model and rule.fields and _decision.is_decisive(model) else ""
     problems: list[Problem] = []
     decision: Decision | None = None
@@ -142,7 +150,7 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
     layers: tuple[Layer, ...] = (*state.published, *state.scopes())
     installed = _installed()
     try:
-        snapshot = in_force()
+        snapshot = decides()
         config, layers = snapshot.config, snapshot.layers
         route = _decision.route(config, rule.service, name, resource, asynchronous=asynchronous)
         decision = Decision(
@@ -168,8 +176,44 @@ def explain(model: str | None = None, method: str | None = None) -> Explanation:
         problems.append(Problem(known.name, known.means, known.remedy))
     shown = None if model is None else scrub(model)
     return Explanation(
-        shown, f"{rule.service}.{name}", decision, held, tuple(problems), settings, installed
+        shown,
+        f"{rule.service}.{name}",
+        decision,
+        held,
+        tuple(problems),
+        settings,
+        installed,
+        identity,
     )
+
+
+def _taken_apart(model: Any, *, asynchronous: bool) -> tuple[str, str, Callable[[], Snapshot]]:
+    """A model's name, the identity that it holds, and what decides about its calls."""
+    found = None
+    if "google.generativeai" in sys.modules:
+        from genai_config._sdk import manager
+
+        found = manager.held_by(model, asynchronous=asynchronous)
+    if found is None:
+        raise ConfigurationError(
+            f"model must be a model of google.generativeai or the name of one, not "
+            f"{type(model).__name__}.",
+            'explain("tunedModels/mine") or explain(genai.GenerativeModel("…")), for example.',
+        )
+    name, client = found
+    if client is None:
+        return name, "none is held yet: it is that of the first use", in_force
+    if not manager.is_ours(client):
+        raise ConfigurationError(
+            "The client of this model is not genai_config's: the model was first used before "
+            "safe_configure(), or somebody put another client into it.",
+            "make the model anew: genai.GenerativeModel(…).",
+        )
+    if client.identity is None:
+        return name, "held from where the model was made, with all other settings", client.snapshot
+    values = set_by(client.identity.layers)
+    held = [f"{setting} from {' at '.join(origin)}" for setting, (_, origin) in values.items()]
+    return name, "; ".join(held) or "held: what the environment gives", client.snapshot
 
 
 def _find(method: str) -> tuple[Rule, str, bool]:
@@ -283,6 +327,8 @@ def _sections(explanation: Explanation) -> list[Section]:
             ("transport", [_TRANSPORTS[explanation.decision.transport]]),
             ("because", list(explanation.decision.reasons)),
         ]
+    if explanation.identity is not None:
+        rows.append(("identity", [explanation.identity]))
     for problem in explanation.problems:
         rows.append(("problem", [problem.problem]))
         rows.append(("remedy", problem.remedy.split("\n")))

@@ -25,7 +25,8 @@ from genai_config._auth import headers
 from genai_config._routing import decision
 from genai_config._sdk.methods import with_cheap_retries
 from genai_config._sdk.uploads import FileClient, Http
-from genai_config._settings.state import Snapshot, state
+from genai_config._settings.layers import Identity, Snapshot
+from genai_config._settings.state import state
 from genai_config._transport import channels, http
 from genai_config._transport.call_credentials import CallContext
 from genai_config._transport.grpc_async import AsyncSharedChannel
@@ -33,6 +34,7 @@ from genai_config._transport.grpc_sync import SharedChannel
 from genai_config._transport.pool import Key
 from genai_config._transport.rest import SharedSession
 from genai_config._transport.threads import off_the_loop
+from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +148,13 @@ def _in_force() -> CallCredentials:
     return headers.for_route(config, decision.route(config, "generative", ""))
 
 
+def sent_client_info(config: GenAIConfig) -> ClientInfo:
+    """What requests say of their sender: the configured, and the SDK as it names itself."""
+    info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
+    info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
+    return info
+
+
 def _make_client(service: str, config: GenAIConfig, transport: str) -> Any:
     """A real SDK client, for whoever goes the same way."""
     if service == "operations":
@@ -159,12 +168,10 @@ def _make_client(service: str, config: GenAIConfig, transport: str) -> Any:
     if options.client_encrypted_cert_source is not None:
         # The SDK takes the option, and does nothing with it.
         options.client_cert_source = http.decrypted(options.client_encrypted_cert_source)
-    info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
-    info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
     client = cls(
         transport=_transport_factory(config, transport, cls.get_transport_class(transport)),
         client_options=options,
-        client_info=info,
+        client_info=sent_client_info(config),
     )
     if isinstance(client, FileClient):
         uploads = channels.Address("", config.ca_certs, config.proxy, None)
@@ -201,15 +208,13 @@ class _Plan:
         route: The route.
         key: What the client for it is pooled by.
         context: What the calls carry, where it is always the same: a key does not change.
-        call: What observers are told.
     """
 
-    __slots__ = ("call", "context", "key", "route")
+    __slots__ = ("context", "key", "route")
 
-    def __init__(self, snapshot: Snapshot, service: str, name: str, route: Route) -> None:
+    def __init__(self, snapshot: Snapshot, service: str, route: Route) -> None:
         config = snapshot.config
         self.route = route
-        self.call = f"{service}.{name}"
         environment = tuple(os.environ.get(name) for name in _READ_BY_CLIENTS)
         key = (service, route.transport, environment)
         self.key: Key = snapshot.memo.get(key) or snapshot.memo.setdefault(
@@ -226,14 +231,31 @@ class RoutingClient:
     Args:
         service: The SDK's name of the service.
         asynchronous: Whether its methods are awaited.
+        identity: Who asks, as set when the client was handed out; None: as set at the call.
         pinned: The snapshot that decides; None: whatever is in force at the call.
     """
 
-    def __init__(self, service: str, *, asynchronous: bool, pinned: Snapshot | None = None) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        asynchronous: bool,
+        identity: Identity | None = None,
+        pinned: Snapshot | None = None,
+    ) -> None:
         self._service = service
         self._asynchronous = asynchronous
         self._pinned = pinned
+        self.identity = identity
         self._class = client_class(service, asynchronous=asynchronous)
+
+    @property  # type: ignore[misc] # as mocks do it: whoever asks finds the SDK's class
+    def __class__(self) -> Any:
+        return self._class
+
+    def snapshot(self) -> Snapshot:
+        """What decides about a call here and now."""
+        return self._pinned or state.current(self.identity)
 
     def __repr__(self) -> str:
         kind = "async " if self._asynchronous else ""
@@ -241,6 +263,24 @@ class RoutingClient:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RoutingClient:
         return self  # it holds nothing that changes
+
+    # The connections are shared by all: a client that is left closes none of them.
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        config = self._pinned and self._pinned.config
+        return _unpickled, (self._service, self._asynchronous, config)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") and name not in _PRIVATE:
@@ -253,16 +293,23 @@ class RoutingClient:
             return method
         if not _is_request(self._service, name, method):
             # Anything else (`transport`, `api_endpoint`, path helpers) is the real client's.
-            return getattr(self._choose(name, None, {})[0], name)
+            return self._of_real_client(name)
         routed = self._routed_async(name) if self._asynchronous else self._routed(name)
         routed = functools.wraps(method)(routed)  # type: ignore[arg-type] # it is a function
         self.__dict__[name] = routed
         return routed
 
+    def _of_real_client(self, name: str) -> Any:
+        try:
+            return getattr(self._choose(name, None, {})[0], name)
+        except (RuntimeError, GenAIConfigError) as error:
+            # No event loop, no credentials: whoever merely looks is told that there is nothing.
+            raise AttributeError(f"{self!r} has no {name!r} here and now: {error}") from error
+
     def _choose(
         self, name: str, request: Any, arguments: dict[str, Any]
     ) -> tuple[Any, CallContext, GenAIConfig, Route]:
-        snapshot = self._pinned or state.current()
+        snapshot = self.snapshot()
         rule = decision.find_rule(self._service, name)
         resource = ""
         if rule is not None and rule.fields:
@@ -276,9 +323,8 @@ class RoutingClient:
             route = decision.route(
                 snapshot.config, self._service, name, resource, asynchronous=self._asynchronous
             )
-            plan = snapshot.memo[key] = _Plan(snapshot, self._service, name, route)
+            plan = snapshot.memo[key] = _Plan(snapshot, self._service, route)
         config, route = snapshot.config, plan.route
-        _tell(plan.call, route)
         connections = (
             channels.loop_connections()
             if route.transport == "grpc_asyncio"
@@ -293,7 +339,8 @@ class RoutingClient:
     def _routed(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
-            client, context, config, _ = self._choose(name, request, kwargs)
+            client, context, config, route = self._choose(name, request, kwargs)
+            _tell(f"{self._service}.{name}", route)
             method = getattr(client, name)
             result = method(*args, **_carrying(context, config, method, kwargs))
             return _following(result, context)
@@ -304,6 +351,7 @@ class RoutingClient:
         async def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
             client, context, config, route = self._choose(name, request, kwargs)
+            _tell(f"{self._service}.{name}", route)
             method = getattr(client, name)
             kwargs = _carrying(context, config, method, kwargs)
             if route.transport == "rest":
@@ -313,6 +361,14 @@ class RoutingClient:
             return _following(result, context)
 
         return call
+
+
+def _unpickled(service: str, asynchronous: bool, config: GenAIConfig | None) -> RoutingClient:  # noqa: FBT001 -- for pickle
+    """A client like the one that was pickled, handed out here, by what is set in this process."""
+    if config is not None:
+        pinned = Snapshot(config, ())
+        return RoutingClient(service, asynchronous=asynchronous, pinned=pinned)
+    return RoutingClient(service, asynchronous=asynchronous, identity=state.hand_out())
 
 
 def _plain(request: Any) -> Any:

@@ -10,34 +10,62 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from google.api_core import operations_v1
+from google.api_core.client_options import ClientOptions
 from google.generativeai import client as client_lib
-from google.generativeai.generative_models import GenerativeModel
+from google.generativeai.generative_models import ChatSession, GenerativeModel
+from google.generativeai.types import Model, TunedModel
 
-from genai_config._sdk.clients import USER_AGENT, RoutingClient
+from genai_config._sdk.clients import USER_AGENT, RoutingClient, sent_client_info
 from genai_config._settings import environment
 from genai_config._settings import state as _state
-from genai_config._settings.patch import UNSET, Patch, combine, make_patch
-from genai_config._settings.state import Layer, Origin, Snapshot, state
+from genai_config._settings.layers import (
+    Identity,
+    Layer,
+    Origin,
+    Snapshot,
+    is_same,
+    set_by,
+    without_the_sdks,
+)
+from genai_config._settings.patch import is_the_sdks, make_patch
+from genai_config._settings.state import state
 from genai_config.exceptions import RawConfigureError, RawConfigureWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# What a raw genai.configure() replaces; our own settings it knows nothing of.
-_SDK_SETTINGS = ("api_key", "credentials", "transport", "client_info")
-_SDK_GROUPS = ("client_options", "default_metadata")
 
 
 class ClientManager(client_lib._ClientManager):
     """The SDK's client manager, handing out routing clients and following `raw_configure`.
 
     Args:
-        replaced: The manager that was in its place.
+        replaced: The manager that was in its place; None: the SDK's own, as after its import.
     """
 
-    def __init__(self, replaced: client_lib._ClientManager) -> None:
+    def __init__(self, replaced: client_lib._ClientManager | None = None) -> None:
         super().__init__()
         self.replaced = replaced
+
+    @property
+    def client_config(self) -> dict[str, Any]:
+        """What the SDK would have here: people look at it, its key and its options."""
+        config = state.current().config
+        options = {name: value for name, value in config.client_options if value is not None}
+        key = config.api_key
+        given = {
+            "credentials": config.credentials,
+            "transport": config.transport,
+            "client_options": ClientOptions(
+                api_key=key.get_secret_value() if key is not None else None, **options
+            ),
+            "client_info": sent_client_info(config),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    @client_config.setter
+    def client_config(self, _: dict[str, Any]) -> None:
+        # The SDK's __init__ empties it. What is configured is changed by configure() alone.
+        pass
 
     def __repr__(self) -> str:
         return "<genai_config client manager>"
@@ -59,57 +87,80 @@ class ClientManager(client_lib._ClientManager):
                 "program.",
             )
         layer = Layer(patch, Origin("genai.configure", place))
+        package = _state.calling_package()
+        if policy == "isolate":
+            state.isolate(package, layer)
+            return
         if policy == "merge":
             state.publish(layer)
+            state.join(package)
             return
 
         def replaced(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-            return (*map(_without_sdk_settings, layers), layer)
+            return (*without_the_sdks(layers), layer)
 
         # Refused before anything is said, and said before anything is done: a warning may be made
         # an error, and then nothing is to have changed.
         state.preview(replaced)
-        dropped = _sdk_settings(state.published) - patch.values.keys()
-        if dropped:
+        lost = _lost(state.published, replaced(state.published), place)
+        if lost:
             _state.warn(
-                f"genai.configure() replaces the configuration: {', '.join(sorted(dropped))} "
-                "dropped. Call safe_configure() instead, which merges; or set raw_configure to "
-                '"merge" or "error".',
+                f"genai.configure(), called by {package}, replaces what was configured: {lost}. "
+                "Models and clients that are in use keep their key, credentials and endpoint. "
+                "Where the call is yours, call safe_configure() instead, which merges. Where it "
+                'is in a library: safe_configure(raw_configure="isolate") keeps it to the clients '
+                'of that library ("merge" merges it, "error" refuses it).',
                 RawConfigureWarning,
                 place,
             )
         state.replace(replaced)
+        state.join(package)
         # As the SDK does: whoever planted a mock may count on this to be rid of it.
         self.clients = {}
 
-    def make_client(self, name: str) -> RoutingClient:
-        """A routing client for a service; the SDK keeps it in `clients`."""
+    def get_default_client(self, name: str) -> Any:
+        """A service's client for whoever calls, unless one was planted."""
+        name = name.lower()
+        if name == "operations":
+            return self.get_default_operations_client()
+        return self._handed_out(name)
+
+    def _handed_out(self, name: str) -> Any:
+        client = self.clients.get(name)
+        if _is_planted(client):
+            return client
+        identity = state.hand_out()
+        if client is None or client.identity is not identity:
+            client = self.clients[name] = self.make_client(name, identity)
+        return client
+
+    def make_client(self, name: str, identity: Identity | None = None) -> RoutingClient:
+        """A routing client for a service."""
         service, _, kind = name.partition("_")
-        return RoutingClient(service, asynchronous=kind == "async")
+        identity = identity or state.hand_out()
+        return RoutingClient(service, asynchronous=kind == "async", identity=identity)
 
     def get_default_operations_client(self) -> Any:
         """The routing client for operations, unless one was planted for them or for models."""
         if "operations" not in self.clients and _is_planted(self.clients.get("model")):
             return super().get_default_operations_client()
-        ours = RoutingClient("operations", asynchronous=False)
-        return self.clients.setdefault("operations", ours)
+        return self._handed_out("operations")
 
 
-def _sdk_settings(layers: tuple[Layer, ...]) -> set[str]:
-    """The names of the SDK's settings that layers have set, UNSET ones aside."""
-    combined = Patch({})
-    for layer in layers:
-        combined = combine(combined, layer.patch)
-    return {n for n, v in combined.values.items() if v is not UNSET and _is_sdk_setting(n)}
+def _lost(before: tuple[Layer, ...], after: tuple[Layer, ...], place: str) -> str:
+    """The settings that have another value or none afterwards, with the place of each.
 
-
-def _is_sdk_setting(name: str) -> bool:
-    return name in _SDK_SETTINGS or name.partition(".")[0] in _SDK_GROUPS
-
-
-def _without_sdk_settings(layer: Layer) -> Layer:
-    kept = {n: v for n, v in layer.patch.values.items() if not _is_sdk_setting(n)}
-    return layer if len(kept) == len(layer.patch.values) else Layer(Patch(kept), layer.origin)
+    What `genai.configure()` had set in the same file is the caller's own, and not told.
+    """
+    now = set_by(after)
+    file = place.rpartition(":")[0]
+    return ", ".join(
+        f"{name} ({'dropped' if name not in now else 'replaced'}; set by {' at '.join(origin)})"
+        for name, (value, origin) in set_by(before).items()
+        if is_the_sdks(name)
+        and not (name in now and is_same(name, value, now[name][0]))
+        and not (origin.kind == "genai.configure" and origin.place.rpartition(":")[0] == file)
+    )
 
 
 def is_installed() -> bool:
@@ -164,7 +215,7 @@ def uninstall() -> None:
     with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
-            client_lib._client_manager = current.replaced
+            client_lib._client_manager = current.replaced or client_lib._ClientManager()
 
 
 def _adopted(manager: Any) -> Mapping[str, Any]:
@@ -212,6 +263,26 @@ def generative_model(snapshot: Snapshot, *args: Any, **kwargs: Any) -> Any:
     if not _is_planted(planted.get("generative_async")):
         model._async_client = RoutingClient("generative", asynchronous=True, pinned=snapshot)
     return model
+
+
+def held_by(model: Any, *, asynchronous: bool) -> tuple[str, Any] | None:
+    """The name of a model of the SDK, and the client that it uses for sync or async calls.
+
+    None for the client if it has none yet; None if the object is no model of the SDK.
+    """
+    if isinstance(model, ChatSession):
+        model = model.model
+    if isinstance(model, GenerativeModel):
+        client = model._async_client if asynchronous else model._client
+        return str(model.model_name), client
+    if isinstance(model, (Model, TunedModel)):
+        return str(model.name), None
+    return None
+
+
+def is_ours(client: Any) -> bool:
+    """Whether a client routes its calls; `isinstance` alone says what the SDK's would say."""
+    return issubclass(type(client), RoutingClient)
 
 
 def _is_planted(client: Any) -> bool:

@@ -16,8 +16,8 @@ from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError
 
 __all__ = [
-    "EMPTY", "GROUPS", "UNSET", "Patch", "Unset", "combine", "environment_value", "make_patch",
-    "raw_value",
+    "EMPTY", "GROUPS", "UNSET", "Patch", "Unset", "combine", "environment_value", "is_identity",
+    "is_the_sdks", "make_patch", "raw_value",
 ]  # fmt: skip
 
 GROUPS = ("client_options", "default_metadata", "tuned_endpoints")
@@ -121,6 +121,18 @@ def combine(lower: Patch, upper: Patch) -> Patch:
     # A name that is set again moves to the end: headers are sent in the order they were given.
     kept = {name: value for name, value in kept.items() if name not in upper.values}
     return Patch({**kept, **upper.values})
+
+
+def is_the_sdks(name: str) -> bool:
+    """Whether `genai.configure()` has a setting: a raw call replaces these, and knows no others."""
+    return name.partition(".")[0] in {
+        "api_key", "credentials", "transport", "client_info", "client_options", "default_metadata",
+    }  # fmt: skip
+
+
+def is_identity(name: str) -> bool:
+    """Whether a setting says who asks: what a client keeps from when it was handed out."""
+    return name.partition(".")[0] in {"api_key", "credentials", "client_options"}
 
 
 def raw_value(setting: str, variable: str, text: str) -> Any:

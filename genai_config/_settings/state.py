@@ -1,22 +1,41 @@
 """The layers of the configuration, and what they make: the snapshot in force here and now.
 
 Lowest first: the defaults, the environment, what a raw ``genai.configure()`` had set, the calls of
-``safe_configure()``, the scopes. The process-wide layers are one tuple, replaced by one assignment
+``safe_configure()``, the scopes. The process-wide layers are one value, replaced by one assignment
 under a lock; the scopes are a context variable, so each thread and each task has its own.
+
+A client keeps the `Identity` it was handed out with: the key, the credentials and the client
+options that were set process-wide then. Everything else is what is in force at the call.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
-import warnings
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from genai_config._settings import environment as _environ
 from genai_config._settings import keys
-from genai_config._settings.patch import EMPTY, UNSET, Patch, combine, environment_value, raw_value
+from genai_config._settings.callers import call_site, calling_package, warn
+from genai_config._settings.layers import (
+    Identity,
+    Layer,
+    Origin,
+    Process,
+    Snapshot,
+    follows,
+    only,
+)
+from genai_config._settings.patch import (
+    EMPTY,
+    UNSET,
+    Patch,
+    combine,
+    environment_value,
+    is_identity,
+    raw_value,
+)
 from genai_config.exceptions import (
     APIKeyWarning,
     ConfigurationError,
@@ -29,65 +48,40 @@ if TYPE_CHECKING:
 
     from genai_config._settings.model import GenAIConfig
 
-Kind = Literal["environment", "genai.configure", "safe_configure", "override"]
-
-_OURS = ("genai_config.", "google.generativeai.", "google.ai.", "google.api_core.", "contextlib.")
-
-
-class Origin(NamedTuple):
-    """Where a layer came from: the kind, and "file:line" of the caller or the variable's name."""
-
-    kind: Kind
-    place: str
-
-
-class Layer:
-    """One patch and its origin; compared by identity, as the same call may be made twice."""
-
-    __slots__ = ("origin", "patch")
-
-    def __init__(self, patch: Patch, origin: Origin) -> None:
-        self.patch = patch
-        self.origin = origin
-
-
-class Snapshot:
-    """What is in force at one moment: the configuration, and the layers it was made of.
-
-    Attributes:
-        config: The effective configuration.
-        layers: The layers, lowest first, the environment's included.
-        memo: Decisions that follow from this snapshot alone, kept by whoever made them.
-    """
-
-    __slots__ = ("config", "layers", "memo")
-
-    def __init__(self, config: GenAIConfig, layers: tuple[Layer, ...]) -> None:
-        self.config = config
-        self.layers = layers
-        self.memo: dict[Any, Any] = {}
-
-    def is_given(self, setting: str) -> bool:
-        """Whether somebody has set a setting, other than by the environment."""
-        return any(
-            setting in layer.patch.values
-            for layer in self.layers
-            if layer.origin.kind != "environment"
-        )
+__all__ = [
+    "Identity", "Layer", "Origin", "Snapshot", "State", "call_site", "calling_package", "state",
+    "warn",
+]  # fmt: skip
 
 
 class _Scopes:
-    """The scopes entered in one context, innermost last, and the last snapshot they made.
+    """The scopes entered in one context, innermost last, and the last snapshots they made.
 
-    The slot is one reference, written whole: a reader in another thread sees the old snapshot or
-    the new one, and checks what it was made from.
+    For each identity one reference, written whole: a reader in another thread sees the old
+    snapshot or the new one, and checks what it was made from.
     """
 
     __slots__ = ("layers", "made")
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
         self.layers = layers
-        self.made: tuple[tuple[Layer, ...], tuple[str | None, ...], Snapshot] | None = None
+        self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = {}
+
+    def keep(
+        self,
+        identity: Identity | None,
+        process: Process,
+        environ: tuple[str | None, ...],
+        snapshot: Snapshot,
+    ) -> None:
+        """Keeps what was made, for the next call."""
+        if len(self.made) >= _MOST_IDENTITIES:
+            self.made = {}  # those that are still in use are made anew
+        self.made[identity] = (process, environ, snapshot)
+
+
+_MOST_IDENTITIES = 256
+"""How many identities' snapshots are kept in each context."""
 
 
 class State:
@@ -95,7 +89,8 @@ class State:
 
     def __init__(self) -> None:
         self.renew_lock()
-        self._published: tuple[Layer, ...] = ()
+        self._process = Process((), {})
+        self._present: dict[str, tuple[Process, Identity]] = {}
         self._scopes: ContextVar[_Scopes] = ContextVar("genai_config scopes")
         self._no_scopes = _Scopes(())
         self._warned: set[str] = set()
@@ -107,7 +102,7 @@ class State:
     @property
     def published(self) -> tuple[Layer, ...]:
         """The process-wide layers above the environment, lowest first."""
-        return self._published
+        return self._process.published
 
     def publish(self, layer: Layer) -> None:
         """Puts a layer on top of the process-wide ones.
@@ -124,12 +119,52 @@ class State:
             ConfigurationError: In this context they could not be in force; nothing has changed.
         """
         with self.lock:
-            layers = tuple(layer for layer in change(self._published) if layer.patch.values)
+            layers = tuple(layer for layer in change(self.published) if layer.patch.values)
             scopes = self._scopes.get(self._no_scopes)
             environ = _environ.fingerprint(os.environ)
             snapshot = self._snapshot(layers, scopes.layers)
-            self._published = layers
-            scopes.made = (layers, environ, snapshot)
+            self._process = Process(layers, self._process.isolated)
+            scopes.keep(None, self._process, environ, snapshot)
+
+    def isolate(self, package: str, layer: Layer) -> None:
+        """Sets the SDK's settings for the clients of one package alone.
+
+        Raises:
+            ConfigurationError: They could not be in force; nothing has changed.
+        """
+        with self.lock:
+            process = self._process
+            changed = Process(process.published, {**process.isolated, package: layer})
+            self._snapshot(changed.layers(package), self.scopes())
+            self._process = changed
+
+    def join(self, package: str) -> None:
+        """Has what is set for all count for the clients of a package again."""
+        with self.lock:
+            if package not in self._process.isolated:
+                return
+            isolated = {n: layer for n, layer in self._process.isolated.items() if n != package}
+            self._process = Process(self.published, isolated)
+
+    def hand_out(self) -> Identity:
+        """The identity of a client that is handed out here and now.
+
+        It is the same object for as long as nothing of it is set to another value.
+        """
+        process = self._process
+        package = calling_package() if process.isolated else ""
+        if package not in process.isolated:
+            package = ""
+        return self._identity(process, package)
+
+    def _identity(self, process: Process, package: str) -> Identity:
+        made, identity = self._present.get(package, (None, None))
+        if identity is None or made is not process:
+            layers = only(process.layers(package), is_identity)
+            if identity is None or not identity.says(layers):
+                identity = Identity(layers, package)
+            self._present[package] = (process, identity)
+        return identity
 
     def preview(
         self, change: Callable[[tuple[Layer, ...]], tuple[Layer, ...]], *scopes: Layer
@@ -139,35 +174,51 @@ class State:
         Raises:
             ConfigurationError: It could not be in force.
         """
-        return self._snapshot(change(self._published), (*self.scopes(), *scopes))
+        return self._snapshot(change(self.published), (*self.scopes(), *scopes))
 
-    def exchange(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        """Puts other process-wide layers in force; returns those that were."""
+    def exchange(self, process: Process | None = None) -> Process:
+        """Puts other process-wide layers in force, None: none; returns those that were."""
         with self.lock:
-            before, self._published = self._published, layers
+            before, self._process = self._process, process or Process((), {})
         return before
 
     def clear(self) -> None:
         """Drops the process-wide layers. The scopes belong to those who entered them."""
         with self.lock:
-            self._published = ()
+            self._process = Process((), {})
             self._warned.clear()
 
-    def current(self) -> Snapshot:
+    def current(self, identity: Identity | None = None) -> Snapshot:
         """What is in force in this context, now.
+
+        Args:
+            identity: The one that a client was handed out with; None: the present one.
 
         Raises:
             ConfigurationError: A variable that matters holds a value that cannot be.
         """
         scopes = self._scopes.get(self._no_scopes)
-        published = self._published
+        process = self._process
         environ = _environ.fingerprint(os.environ)
-        made = scopes.made
-        if made is not None and made[0] is published and made[1] == environ:
+        made = scopes.made.get(identity)
+        if made is not None and made[0] is process and made[1] == environ:
             return made[2]
-        snapshot = self._snapshot(published, scopes.layers)
-        scopes.made = (published, environ, snapshot)
+        if identity is None:
+            snapshot = self._snapshot(process.published, scopes.layers)
+        else:
+            snapshot = self._held(process, identity, scopes.layers)
+        scopes.keep(identity, process, environ, snapshot)
         return snapshot
+
+    def _held(self, process: Process, identity: Identity, scopes: tuple[Layer, ...]) -> Snapshot:
+        """What is in force for a client with an identity of its own."""
+        layers = process.layers(identity.package)
+        present = self._identity(process, identity.package)
+        if identity is not present and not follows((*layers, *scopes)):
+            layers = (*only(layers, lambda name: not is_identity(name)), *identity.layers)
+        if layers is process.published:
+            return self.current()  # one snapshot for all, and what has been decided from it
+        return self._snapshot(layers, scopes)
 
     def enter(self, layer: Layer) -> None:
         """Puts a layer on top of this context's scopes."""
@@ -273,20 +324,6 @@ def _decided(explicit: Patch) -> set[str]:
 
 def _repeats(new: Layer, old: Layer) -> bool:
     return new.origin == old.origin and old.patch.values.keys() <= new.patch.values.keys()
-
-
-def call_site() -> str:
-    """Where the nearest caller outside this library and the SDK is: "file:line"."""
-    frame = sys._getframe(1)  # noqa: SLF001 -- inspect.stack() reads source files
-    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def warn(message: str, category: type[Warning], place: str) -> None:
-    """Issues a warning that points at a call site."""
-    file, _, line = place.rpartition(":")
-    warnings.warn_explicit(message, category, file, int(line))
 
 
 state = State()

@@ -50,7 +50,7 @@ def isolated(*, network: bool = False) -> Iterator[None]:
         }
         undo.enter_context(environment(none, removed))
         undo.enter_context(_sdk_as_imported())
-        scopes, layers = state.exchange_scopes(()), state.exchange(())
+        scopes, layers = state.exchange_scopes(()), state.exchange()
         undo.callback(state.exchange, layers)
         undo.callback(state.exchange_scopes, scopes)
         genai_config.reset()

@@ -522,6 +522,65 @@ class TestSeparation:
 ANONYMOUS = AnonymousCredentials()
 
 
+def usual(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator as people write them: its wrapper is a plain function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class TestWhatRunsLater:
+    """A function may return what has not run yet: it runs inside, and its steps alone do."""
+
+    async def test_a_coroutine_behind_a_usual_decorator(self) -> None:
+        """Also from a lambda, and where it is bound."""
+
+        async def wait() -> float | None:
+            await asyncio.sleep(0)
+            return timeout()
+
+        assert await override(timeout=1)(usual(wait))() == 1
+        assert await override(timeout=2)(lambda: wait())() == 2  # noqa: PLW0108 -- as people do
+        with override(timeout=3):
+            bound: Any = bind(lambda: wait())  # noqa: PLW0108 -- as people do
+        assert await bound() == 3
+        assert timeout() is None
+
+    def test_a_generator_behind_a_usual_decorator(self) -> None:
+        """What it is sent, what it returns and its end are as without the scope."""
+        ended = []
+
+        def steps() -> Generator[Any, Any, str]:
+            try:
+                given = yield timeout()
+                yield (given, timeout())
+            finally:
+                ended.append(timeout())
+            return "end"
+
+        generator = override(timeout=1)(usual(steps))()
+        assert next(generator) == 1
+        assert timeout() is None
+        assert generator.send("sent") == ("sent", 1)
+        with pytest.raises(StopIteration, match="end"):
+            next(generator)
+        assert ended == [1]
+
+    async def test_an_asynchronous_generator_behind_a_usual_decorator(self) -> None:
+        """The same."""
+
+        async def steps() -> AsyncGenerator[Any, Any]:
+            yield timeout()
+            await asyncio.sleep(0)
+            yield timeout()
+
+        seen = [(inside, timeout()) async for inside in override(timeout=1)(usual(steps))()]
+        assert seen == [(1, None), (1, None)]
+
+
 class TestModelTypes:
     """Scopes that look for the credentials that they need when they are entered."""
 

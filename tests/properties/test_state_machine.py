@@ -97,6 +97,10 @@ def is_the_sdks(name: str) -> bool:
     return name.partition(" ")[0] in SDK_SETTINGS
 
 
+class Raw(dict[str, Any]):
+    """What a raw genai.configure() said."""
+
+
 class Model:
     """The configuration as the documentation tells it."""
 
@@ -204,11 +208,11 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(ConfigurationError if effective is None else RawConfigureError):
                 genai.configure(**call)
             return
-        before, words = self.model.calls, said(call)
+        before, words = self.model.calls, Raw(said(call))
         explicit = self.model.explicit(scopes=False)
         if policy == "warn":
             self.model.calls = [
-                {name: value for name, value in one.items() if not is_the_sdks(name)}
+                type(one)({name: value for name, value in one.items() if not is_the_sdks(name)})
                 for one in before
             ]
         self.model.calls = [*self.model.calls, words]
@@ -220,26 +224,37 @@ class Machine(RuleBasedStateMachine):
             with malformed if refused else contextlib.nullcontext():
                 genai.configure(**call)
         self.model.calls = before if refused else self.model.calls
-        dropped = {n for n, v in explicit.items() if is_the_sdks(n) and v is not UNSET}
+        raw = {name: isinstance(one, Raw) for one in before for name in one}
+        dropped = {
+            n for n, v in explicit.items()
+            if is_the_sdks(n) and v is not UNSET and not raw[n] and words.get(n) != v
+        }  # fmt: skip
         warned = any(one.category is RawConfigureWarning for one in caught)
-        lost = policy == "warn" and bool(dropped - words.keys())
+        lost = policy == "warn" and bool(dropped)
         assert warned == (lost and not refused)
 
     @precondition(lambda self: len(self.model.scopes) < 6)
     @rule(call=CALLS)
     def enter(self, call: dict[str, Any]) -> None:
         """A scope more."""
-        scope = override(**call)
-        scope.__enter__()
-        self.model.scopes.append((scope, said(call)))
+        self._enter(override(**call), said(call))
+
+    def _enter(self, scope: Any, words: dict[str, Any]) -> None:
+        """Enters a scope, or is refused for a malformed variable and changes nothing."""
+        self.model.scopes.append((scope, words))
+        if self.model.effective() is None:
+            self.model.scopes.pop()
+            with pytest.raises(ConfigurationError, match="environment variable"):
+                scope.__enter__()
+        else:
+            scope.__enter__()
 
     @precondition(lambda self: 0 < len(self.model.scopes) < 6)
     @rule(which=st.integers(0, 5))
     def enter_again(self, which: int) -> None:
         """The same object once more."""
         scope, words = self.model.scopes[which % len(self.model.scopes)]
-        scope.__enter__()
-        self.model.scopes.append((scope, words))
+        self._enter(scope, words)
 
     @precondition(lambda self: self.model.scopes)
     @rule(which=st.integers(0, 5), raising=st.booleans())

@@ -187,8 +187,10 @@ def test_raw_configure_warns_and_says_what_it_dropped(bare: Bare) -> None:
         genai.configure(transport="grpc")
     message = str(caught[0].message)
     for name in ("api_key", "client_options.api_endpoint", "default_metadata.x-a"):
-        assert name in message
-    assert "transport" not in message
+        assert f"{name} (dropped; set by safe_configure at {__file__}:" in message
+    assert "transport (replaced;" in message
+    assert "called by tests" in message
+    assert 'raw_configure="isolate"' in message
     assert caught[0].filename == __file__
     config = get_config()
     assert (config.api_key, config.transport, config.timeout) == (None, "grpc", 5)
@@ -218,11 +220,23 @@ def test_raw_configure_whose_warning_is_an_error_changes_nothing(bare: Bare) -> 
 
 
 def test_raw_configure_that_drops_nothing_is_silent(bare: Bare) -> None:
-    """A raw call that says everything anew needs no warning."""
+    """One that says the same, or that changes what a raw call in the same file had said."""
     bare()
     safe_configure(api_key="k", client_info=UNSET)
-    genai.configure(api_key="l")
-    assert key_of(get_config()) == "l"
+    genai.configure(api_key="k")
+    genai.configure(api_key="l", transport="rest")
+    genai.configure(transport="grpc")
+    assert key_of(get_config()) is None
+
+
+def test_raw_configure_with_another_key_says_whose_it_replaces(bare: Bare) -> None:
+    """Values count, not names: the key that was set, where, and what to do; never the key."""
+    bare()
+    safe_configure(api_key="made-up-ours")
+    with pytest.warns(RawConfigureWarning, match=r"api_key \(replaced; set by safe_c") as caught:
+        genai.configure(api_key="made-up-theirs")
+    assert "made-up" not in str(caught[0].message)
+    assert key_of(get_config()) == "made-up-theirs"
 
 
 def test_raw_configure_can_merge(bare: Bare) -> None:

@@ -184,7 +184,7 @@ def test_trap_7_another_tenants_headers(server: GeminiServer, bare: Bare) -> Non
 
 
 def test_trap_8_a_model_keeps_its_first_client(server: GeminiServer, bare: Bare) -> None:
-    """A GenerativeModel ignores every later configure(); here it follows."""
+    """A GenerativeModel ignores every later configure(); here only its identity stays."""
     genai.configure(**bare(api_key=server.api_key("old")))
     model = genai.GenerativeModel(BASE)
     model.generate_content("hi")
@@ -197,7 +197,11 @@ def test_trap_8_a_model_keeps_its_first_client(server: GeminiServer, bare: Bare)
     model.generate_content("hi")
     safe_configure(api_key=server.api_key("fourth"))
     model.generate_content("hi")
-    assert identities(server)[2:] == ["third", "fourth"]
+    genai.GenerativeModel(BASE).generate_content("hi")
+    assert identities(server)[2:] == ["third", "third", "fourth"]
+    safe_configure(default_metadata=[("x-later", "1")])
+    model.generate_content("hi")
+    assert (identities(server)[5], server.requests[-1].headers["x-later"]) == ("third", "1")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -40,6 +40,8 @@ from genai_config.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from genai_config._settings.layers import Kind
+
 
 def key() -> str | None:
     """The API key in force."""
@@ -47,7 +49,7 @@ def key() -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
-def layer(place: str, kind: _state.Kind = "safe_configure", **settings: Any) -> Layer:
+def layer(place: str, kind: Kind = "safe_configure", **settings: Any) -> Layer:
     """A layer from a place."""
     return Layer(make_patch(settings), Origin(kind, place))
 
@@ -97,7 +99,7 @@ class TestPrecedence:
     def test_a_raw_configure_beats_an_earlier_safe_configure(self) -> None:
         """By default it replaces the SDK's settings, as in the SDK, and leaves ours."""
         safe_configure(api_key="first", transport="rest", timeout=1)
-        with pytest.warns(RawConfigureWarning, match="transport dropped"):
+        with pytest.warns(RawConfigureWarning, match=r"transport \(dropped"):
             genai.configure(api_key="raw")
         assert (key(), get_config().transport, get_config().timeout) == ("raw", None, 1)
 

@@ -1,0 +1,152 @@
+"""What a configuration is made of: layers with their origins, and what a client keeps of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from genai_config._settings.patch import (
+    EMPTY,
+    UNSET,
+    Patch,
+    combine,
+    is_the_sdks,
+)
+from genai_config._settings.secrets import SecretMapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from genai_config._settings.model import GenAIConfig
+
+Kind = Literal["environment", "genai.configure", "safe_configure", "override"]
+
+
+class Origin(NamedTuple):
+    """Where a layer came from: the kind, and "file:line" of the caller or the variable's name."""
+
+    kind: Kind
+    place: str
+
+
+class Layer:
+    """One patch and its origin; compared by identity, as the same call may be made twice."""
+
+    __slots__ = ("origin", "patch")
+
+    def __init__(self, patch: Patch, origin: Origin) -> None:
+        self.patch = patch
+        self.origin = origin
+
+
+class Snapshot:
+    """What is in force at one moment: the configuration, and the layers it was made of.
+
+    Attributes:
+        config: The effective configuration.
+        layers: The layers, lowest first, the environment's included.
+        memo: Decisions that follow from this snapshot alone, kept by whoever made them.
+    """
+
+    __slots__ = ("config", "layers", "memo")
+
+    def __init__(self, config: GenAIConfig, layers: tuple[Layer, ...]) -> None:
+        self.config = config
+        self.layers = layers
+        self.memo: dict[Any, Any] = {}
+
+    def is_given(self, setting: str) -> bool:
+        """Whether somebody has set a setting, other than by the environment."""
+        return any(
+            setting in layer.patch.values
+            for layer in self.layers
+            if layer.origin.kind != "environment"
+        )
+
+
+class Identity:
+    """Who asks: what a client keeps of the process's settings from when it was handed out.
+
+    Attributes:
+        layers: What was set of the key, the credentials and the client options, lowest first;
+            what was not set follows the environment.
+        package: The package whose own ``genai.configure()`` counts for the client; "": none has.
+    """
+
+    __slots__ = ("_values", "layers", "package")
+
+    def __init__(self, layers: tuple[Layer, ...], package: str) -> None:
+        self.layers = layers
+        self.package = package
+        self._values = combined(layers)
+
+    def says(self, layers: tuple[Layer, ...]) -> bool:
+        """Whether layers say the same; credentials are the same if they are one object."""
+        values = combined(layers)
+        return values.keys() == self._values.keys() and all(
+            is_same(name, value, self._values[name]) for name, value in values.items()
+        )
+
+
+class Process(NamedTuple):
+    """What is set process-wide, replaced whole.
+
+    Attributes:
+        published: The layers for all, lowest first.
+        isolated: What a package has set for itself alone, in place of the SDK's settings.
+    """
+
+    published: tuple[Layer, ...]
+    isolated: Mapping[str, Layer]
+
+    def layers(self, package: str) -> tuple[Layer, ...]:
+        """The layers for a package's clients."""
+        own = self.isolated.get(package)
+        if own is None:
+            return self.published
+        return (*without_the_sdks(self.published), own)
+
+
+def combined(layers: Iterable[Layer]) -> Mapping[str, Any]:
+    """What layers set together, UNSET where something is cleared."""
+    values = EMPTY
+    for layer in layers:
+        values = combine(values, layer.patch)
+    return values.values
+
+
+def only(layers: Iterable[Layer], wanted: Callable[[str], bool]) -> tuple[Layer, ...]:
+    """The layers with the wanted settings alone, each with its origin."""
+    kept = []
+    for layer in layers:
+        values = {name: value for name, value in layer.patch.values.items() if wanted(name)}
+        if len(values) == len(layer.patch.values):
+            kept.append(layer)
+        elif values:
+            kept.append(Layer(Patch(values), layer.origin))
+    return tuple(kept)
+
+
+def follows(layers: Iterable[Layer]) -> bool:
+    """Whether clients that exist take another identity."""
+    return bool(combined(layers).get("existing_models") == "follow")
+
+
+def is_same(name: str, one: object, other: object) -> bool:
+    """Whether two values of a setting are the same: of credentials, whether they are one object."""
+    if name == "credentials" and not isinstance(one, (Path, SecretMapping)):
+        return one is other
+    return one == other
+
+
+def without_the_sdks(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers without the settings that `genai.configure()` has."""
+    return only(layers, lambda name: not is_the_sdks(name))
+
+
+def set_by(layers: Iterable[Layer]) -> dict[str, tuple[Any, Origin]]:
+    """The settings that layers have set, UNSET ones aside, and where each was set."""
+    layers = tuple(layers)
+    origins = {name: layer.origin for layer in layers for name in layer.patch.values}
+    values = combined(layers)
+    return {n: (value, origins[n]) for n, value in values.items() if value is not UNSET}
