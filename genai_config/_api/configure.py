@@ -50,7 +50,7 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
     credentials: GivenCredentials | Unset | None = None,
     transport: Transport | Unset | None = None,
     client_options: GivenOptions | Unset | None = None,
-    client_info: ClientInfo | Unset | None = None,
+    client_info: ClientInfo | Mapping[str, Any] | Unset | None = None,
     default_metadata: GivenHeaders | Unset | None = None,
     auth: Auth | Unset | None = None,
     tuned_transport: TunedTransport | Unset | None = None,

@@ -63,7 +63,7 @@ class Settings(TypedDict, total=False):
     credentials: GivenCredentials | Unset | None
     transport: Transport | Unset | None
     client_options: GivenOptions | Unset | None
-    client_info: ClientInfo | Unset | None
+    client_info: ClientInfo | Mapping[str, Any] | Unset | None
     default_metadata: GivenHeaders | Unset | None
     auth: Auth | Unset | None
     tuned_transport: TunedTransport | Unset | None

@@ -140,7 +140,7 @@ class TestTheDecision:
             explain(method="embed_contnet")
         with pytest.raises(ConfigurationError, match='method="generate_content", for example'):
             explain(method="zzz")
-        with pytest.raises(ConfigurationError, match="model must be a string, not int"):
+        with pytest.raises(ConfigurationError, match="must be a model of google"):
             explain(1)  # type: ignore[arg-type] # the point
 
     def test_without_anything_the_remedy_is_told(self) -> None:
