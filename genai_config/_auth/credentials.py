@@ -302,7 +302,7 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
     looked = ["credentials= (not given)"]
     if explicit:
         named = shown_path(explicit)
-        looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {named}, which is no file)")
+        looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {named}, which is not a file)")
     else:
         looked.append("GOOGLE_APPLICATION_CREDENTIALS (not set)")
         looked.append(f"{adc_path()} (does not exist)")

@@ -383,7 +383,7 @@ def _completed(
         )
     if "-" not in location and location not in ("global", *_MULTI_REGIONS):
         raise ConfigurationError(
-            f"location={location!r} is no location of Vertex AI.",
+            f"location={location!r} is not a location of Vertex AI.",
             "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
         )
     project = place.get("project") or (None if prefers_found else config.project)

