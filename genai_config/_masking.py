@@ -66,7 +66,9 @@ _SHAPES = re.compile(
     r"|(?<![\w+=-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Z])[A-Za-z0-9+_=-]{80,}"
 )
 _PEM = re.compile(r"-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)", re.DOTALL)
-_USER_OF_URL = re.compile(r"(?<=://)[^\s/@'\"]+(?=@)")
+# A path made of a URL has one of its two slashes.
+_USER_OF_URL = re.compile(r"(://|:/(?=[^\s/@'\"]*:[^\s/@'\"]+@))[^\s/@'\"]+(?=@)")
+_PASSWORD_OF_URL = re.compile(r":/{1,2}[^\s/@'\"]*:[^\s/@'\"]+@")
 _BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}")
 # Of somebody else's addresses: what a query means, only they know.
 _QUERY = re.compile(r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*")
@@ -91,8 +93,8 @@ def _told(match: re.Match[str]) -> str:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text has the shape of a key, a token or a private key in it."""
-    return bool(_SHAPES.search(text) or _PEM.search(text))
+    """Whether a text has a key, a token, a private key or a URL's password in it, by its shape."""
+    return bool(_SHAPES.search(text) or _PEM.search(text) or _PASSWORD_OF_URL.search(text))
 
 
 def without_secrets(text: str) -> str:
@@ -103,7 +105,7 @@ def without_secrets(text: str) -> str:
     text = _BEARER.sub(MASK, text)
     text = _TOLD.sub(_told, text)
     text = _SHAPES.sub(MASK, text)
-    text = _USER_OF_URL.sub(MASK, text)
+    text = _USER_OF_URL.sub(rf"\1{MASK}", text)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

@@ -67,6 +67,7 @@ SHAPES = {
     "key in a URL": ("GET https://host/v1?key=made-up-key&alt=json", "made-up-key"),
     "signature in a URL": ("https://host/token?sv=1&sig=made%2Fup&x=1", "made%2Fup"),
     "password in a URL": ("http://me:hunter2@host:3128/", "hunter2"),
+    "password in a path made of a URL": ("http:/me:hunter2@host/x", "hunter2"),
     "JSON": ('{"refresh_token": "made-up-refresh", "a": 1}', "made-up-refresh"),
     "JSON, quoted quotation marks": ('{"client_secret": "made\\"up"}', "up"),
     "form": ("client_secret=made-up-secret", "made-up-secret"),

@@ -305,7 +305,7 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
         looked.append(f"GOOGLE_APPLICATION_CREDENTIALS (names {named}, which is not a file)")
     else:
         looked.append("GOOGLE_APPLICATION_CREDENTIALS (not set)")
-        looked.append(f"{adc_path()} (does not exist)")
+        looked.append(f"{shown_path(adc_path())} (does not exist)")
         in_colab = "COLAB_RELEASE_TAG" in os.environ
         not_asked = "NO_GCE_CHECK" if _no_gce_check() else "no answer"
         state = "Colab's own, not used" if in_colab else not_asked

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from genai_config import _models
 from genai_config._auth import refusals
 from genai_config._auth.refusals import Answer, Meaning, Sent
+from genai_config._masking import looks_secret, scrub
 from genai_config._routing.decision import CLOUD_PLATFORM, TUNED_PREFIX, TUNED_SCOPES
-from genai_config._settings.secrets import scrub
 
 if TYPE_CHECKING:
     from genai_config._settings.model import GenAIConfig
@@ -59,7 +59,9 @@ def problem(config: GenAIConfig | None, model: str, now: float) -> Meaning | Non
         return Meaning(
             "misspelt model",
             f"{scrub(model)!r} is not the name of a resource.",
-            f"did you mean {scrub(model.replace(f'{start}/', meant, 1))!r}?",
+            "give the model's name."
+            if looks_secret(model)
+            else f"did you mean {model.replace(f'{start}/', meant, 1)!r}?",
         )
     vertex = config is not None and on_vertex(config, model)
     if config is not None and not vertex and not is_googles(host_of(config)):
