@@ -35,11 +35,16 @@ BATCH = ["BatchEmbedContentsRequest", "BatchEmbedContentsResponse"]
 # 1000 on are ours, since these are known from JSON alone.
 LOW_HIGH = ["THINKING_LEVEL_UNSPECIFIED", "LOW", "MEDIUM", "HIGH", "MINIMAL"]
 RESOLUTION = [f"MEDIA_RESOLUTION_{x}" for x in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH")]
+STRUCT = "google.protobuf.Struct"
 MORE: dict[str, dict[str, Any]] = {
     "gemini": {
         "ThinkingConfig": {"thinking_level": ("ThinkingConfig.ThinkingLevel", 1000)},
         "ThinkingConfig.ThinkingLevel": LOW_HIGH,
-        "Part": {"media_resolution": ("Part.MediaResolution", 1001)},
+        "Part": {
+            "media_resolution": ("Part.MediaResolution", 1001),
+            "tool_call": (STRUCT, 1002),
+            "tool_response": (STRUCT, 1003),
+        },
         "Part.MediaResolution": {
             "level": ("Part.MediaResolution.Level", 1),
             "num_tokens": ("int32", 2),
@@ -51,12 +56,31 @@ MORE: dict[str, dict[str, Any]] = {
             "MODEL_ARMOR 1000",
             "JAILBREAK 1001",
         ],
+        "GenerateContentRequest": {
+            "service_tier": ("string", 1000),
+            "store": ("bool", 1001),
+            "labels": ("map string", 1002),
+        },
+        "GenerationConfig": {"audio_transcription_config": (STRUCT, 1000)},
+        "GoogleSearch": {"search_types": (STRUCT, 1000)},
+        "ImageConfig": {"image_size": ("string", 1000)},
+        "Tool": {"mcp_servers": (f"repeated {STRUCT}", 1000)},
+        "ToolConfig": {"include_server_side_tool_invocations": ("bool", 1000)},
     },
     "vertex": {
         "BatchEmbedContentsRequest": {"requests": ("repeated EmbedContentRequest", 2)},
         "BatchEmbedContentsResponse": {
             "embeddings": ("repeated EmbedContentResponse.Embedding", 1)
         },
+        "FunctionResponse": {"scheduling": ("string", 1000)},
+        "GenerateContentRequest": {"service_tier": ("string", 1000)},
+        "GenerationConfig": {
+            "audio_transcription_config": (STRUCT, 1000),
+            "enable_affective_dialog": ("bool", 1001),
+            "response_format": ("google.protobuf.Value", 1002),
+        },
+        "ImageConfig": {"prominent_people": ("string", 1000)},
+        "Tool": {"mcp_servers": (f"repeated {STRUCT}", 1000)},
     },
 }
 TYPES = {

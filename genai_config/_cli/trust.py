@@ -61,7 +61,7 @@ def _rewrite(where: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    if sys.platform == "win32":  # there a signal of 0 would end it
+    if sys.platform == "win32":  # pragma: no cover # there a signal of 0 would end it
         return True
     try:
         os.kill(process, 0)
@@ -73,7 +73,7 @@ def _runs(process: int) -> bool:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("wb") as lock:
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # pragma: no branch # it has no such lock
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -164,6 +164,21 @@ def test_what_is_no_answer(server: GeminiServer, ask: Any, answer: Any, kind: ty
     server.errors.clear()
 
 
+def test_an_answer_from_passages(server: GeminiServer, wire: Any) -> None:
+    """A function sees the request as it was sent, with its passages."""
+
+    def answer(request: Any) -> str:
+        assert isinstance(request, glm.GenerateAnswerRequest)
+        return str(request.inline_passages.passages[0].id)
+
+    server.respond("models/aqa", answer)
+    passages = {"passages": [{"id": "one", "content": user("x")}]}
+    request = {"model": "models/aqa", "contents": [user("hi")], "inline_passages": passages}
+    metadata = [("x-goog-api-key", server.api_key())]
+    found = wire.client("GenerativeService").generate_answer(request, metadata=metadata)
+    assert found.answer.content.parts[0].text == "one"
+
+
 # By default
 
 CITY = {"type_": "OBJECT", "properties": {"city": {"type_": "STRING"}}, "required": ["city"]}

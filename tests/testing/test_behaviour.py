@@ -246,6 +246,8 @@ def test_operations(server: GeminiServer, channel: Any, person: Any) -> None:
     assert stub.GetOperation(get(name=names[1]), metadata=person).error.code == 1
     stub.DeleteOperation(operations_pb2.DeleteOperationRequest(name=names[1]), metadata=person)
     with pytest.raises(Exception, match="does not exist"):
+        stub.CancelOperation(cancel(name=names[1]), metadata=person)
+    with pytest.raises(Exception, match="does not exist"):
         stub.WaitOperation(operations_pb2.WaitOperationRequest(name=names[1]), metadata=person)
     assert server.requests[-1].resource == names[1]
 

@@ -167,6 +167,13 @@ def test_structured_answers(server: GeminiServer, client: openai.OpenAI) -> None
     assert parse() == Forecast(city="Paris", degrees=[20])
 
 
+def test_a_tool_without_parameters(ask: Any) -> None:
+    """It is called with nothing."""
+    tool = {"type": "function", "function": {"name": "f", "strict": True}}
+    (call,) = ask(tools=[tool]).choices[0].message.tool_calls
+    assert (call.function.name, call.function.arguments) == ("f", "{}")
+
+
 def test_json_and_text(ask: Any) -> None:
     """The other formats."""
     formats = ({"type": "json_object"}, {"type": "text"})
@@ -288,6 +295,7 @@ def picture(url: Any) -> list[Any]:
     ("options", "text"),
     [
         ({"store": True}, 'Unknown name "store"'),
+        ({"model": 5}, "No model is named"),
         ({"temperature": "hot"}, "'temperature'"),
         ({"n": True}, "'n'"),
         ({"stream_options": 5}, "'stream_options'"),

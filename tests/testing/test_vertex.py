@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ PUBLISHED = f"{PLACE}/publishers/google/models/{MODEL}"
 ENDPOINT = f"{PLACE}/endpoints/123"
 HI = {"contents": [{"role": "user", "parts": [{"text": "hi there"}]}]}
 PREDICT = "aiplatform.endpoints.predict"
+
+# An array of an array of …
+TEXT: dict[str, Any] = {"type": "STRING"}
+SCHEMA: Any = functools.reduce(lambda inner, _: {"items": inner}, range(150), TEXT)
+DEEP = {**HI, "generationConfig": {"responseSchema": SCHEMA}}
 
 
 @pytest.fixture
@@ -162,6 +168,22 @@ def test_an_answer_has_vertex_ais_names(server: GeminiServer, send: Any) -> None
     assert candidate["citationMetadata"] == {"citations": [source]}
 
 
+def test_signatures_have_vertex_ais_words(server: GeminiServer, send: Any) -> None:
+    """One that is missing, and one that was given elsewhere."""
+    server.respond(MODEL, {"functionCall": {"name": "f"}})
+    path = f"{PUBLISHED}:generateContent"
+    said = send(path, HI)["candidates"][0]["content"]
+    result = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}
+    contents = [HI["contents"][0], said, result]
+    assert "candidates" in send(path, {"contents": contents})
+    said["parts"][0]["thoughtSignature"] = "YQ=="
+    foreign = send(path, {"contents": contents})["error"]
+    assert "Thought signature is not valid" in foreign["message"]
+    del said["parts"][0]["thoughtSignature"]
+    missing = send(path, {"contents": contents})["error"]
+    assert "`default_api:f` in the 2. content block" in missing["message"]
+
+
 def test_batches(send: Any) -> None:
     """Several contents are embedded at once."""
     requests = [{"content": HI["contents"][0], "outputDimensionality": 4}] * 2
@@ -196,6 +218,7 @@ def test_batches(send: Any) -> None:
         ("[" * 100_000, "Message too deep"),
         ('{"cachedContent": "\\ud800"}', "surrogate"),
         (b"\xff", "Invalid JSON payload received."),
+        (DEEP, "Message too deep"),
         ({"contents": []}, "at least one contents field is required"),
         ({"contents": [{"parts": [{"text": "hi"}]}]}, "Please use a valid role: user, model."),
         ({"contents": [{"role": "user"}]}, "at least one parts field"),
@@ -215,6 +238,18 @@ def test_every_unknown_field_is_named(send: Any) -> None:
     (detail,) = error["details"]
     assert detail["@type"].endswith("BadRequest")
     assert len(detail["fieldViolations"]) == 2
+
+
+def test_null_is_as_good_as_nothing(send: Any) -> None:
+    """As in all of Google's JSON."""
+    assert "candidates" in send(f"{PUBLISHED}:generateContent", {**HI, "toolConfig": None})
+
+
+def test_a_mask_that_is_none(send: Any) -> None:
+    """An update of a field that is not there is refused."""
+    cache = send(f"{PLACE}/cachedContents", {"model": PUBLISHED})
+    error = send(f"{cache['name']}?updateMask=nothing", {}, "PATCH")["error"]
+    assert (error["status"], "mask" in error["message"]) == ("INVALID_ARGUMENT", True)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +327,7 @@ def test_what_is_not_there(server: GeminiServer, send: Any, path: str, text: str
         (f"{PUBLISHED}:predict", {"instances": [{"content": "hi"}]}, 400),
         (f"{PLACE}/publishers/google/models/text-embedding-005:predict", {"instances": [1]}, 400),
         (f"{PUBLISHED}:generateContent", {**HI, "cachedContent": "x/cachedContents/1"}, 403),
+        (f"{PLACE}/cachedContents", {"model": f"{PLACE}/publishers/google/models/none"}, 404),
     ],
 )
 def test_what_cannot_be_done(send: Any, path: str, body: Any, code: int) -> None:

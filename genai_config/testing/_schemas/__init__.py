@@ -40,14 +40,11 @@ def find(schema: str, name: str) -> Any:
 
 
 def real_name(full_name: str) -> str:
-    """The name by which the service itself calls a type of ours; others' stay."""
-    for schema in ("gemini", "vertex"):
-        prefix = f"{_package(schema)}."
-        if full_name.startswith(prefix):
-            # An enum is called after itself twice, once for its scope.
-            own = full_name.removeprefix(prefix).rpartition(".")[2].replace("_", ".")
-            return f"{_blocks(schema)[0][0].removeprefix('package ')}.{own}"
-    return full_name
+    """The name by which the service itself calls a type of ours."""
+    schema = "vertex" if full_name.startswith(_package("vertex")) else "gemini"
+    # An enum is called after itself twice, once for its scope.
+    own = full_name.rpartition(".")[2].replace("_", ".")
+    return f"{_blocks(schema)[0][0].removeprefix('package ')}.{own}"
 
 
 def _package(schema: str) -> str:

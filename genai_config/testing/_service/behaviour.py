@@ -101,11 +101,12 @@ class Behaviour:
                     self.models.check(resource, verb, origin)
 
     def _generate(self, method: Method, request: Any, origin: Origin) -> Iterator[Any]:
-        chunks = answers.completed(request, [answers.whole(self._chunks(method, request, origin))])
-        yield from self._signed(request, chunks, origin)
+        chunks = self._chunks(method, request, origin, request)
+        whole = answers.completed(request, [answers.whole(chunks)])
+        yield from self._signed(request, whole, origin)
 
     def _stream(self, method: Method, request: Any, origin: Origin) -> Iterator[Any]:
-        chunks = answers.completed(request, self._chunks(method, request, origin))
+        chunks = answers.completed(request, self._chunks(method, request, origin, request))
         yield from self._signed(request, chunks, origin)
 
     def _signed(self, request: Any, chunks: Iterator[Any], origin: Origin) -> Iterator[Any]:
@@ -114,7 +115,7 @@ class Behaviour:
             first = self._signatures.sign(request.model, chunk, origin, first=first)
             yield chunk
 
-    def _chunks(self, method: Method, request: Any, origin: Origin) -> Iterator[Any]:
+    def _chunks(self, method: Method, request: Any, origin: Origin, original: Any) -> Iterator[Any]:
         """The messages that a test has given for a request, or those that nobody has given."""
         prompts.check(request, origin)
         self._signatures.check(request.model, request.contents, origin)
@@ -124,10 +125,8 @@ class Behaviour:
             )
 
         def known() -> Any:
-            if method.wrapper is None or request.DESCRIPTOR is method.wrapper.pb().DESCRIPTOR:
-                return request
-            old = method.wrapper.pb().FromString(request.SerializeToString())
-            return method.wrapper.wrap(old)
+            sent = method.wrapper.pb().FromString(original.SerializeToString())
+            return method.wrapper.wrap(sent)
 
         chunks = self._programming.answer(request.model, known)
         if chunks is None:
@@ -142,7 +141,8 @@ class Behaviour:
         question = _schemas.message("gemini", "GenerateContentRequest")(model=request.model)
         for content in request.contents:
             question.contents.add().MergeFromString(content.SerializeToString())
-        (found,) = self._generate(method, question, origin)
+        chunks = self._chunks(method, question, origin, request)
+        (found,) = answers.completed(question, [answers.whole(chunks)])
         response = glm.GenerateAnswerResponse.pb()()
         response.answer.MergeFromString(found.candidates[0].SerializeToString())
         self._retrieval.attribute(request, response.answer)
