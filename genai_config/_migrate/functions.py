@@ -165,19 +165,24 @@ class Functions:
         inner: dict[int, Any] = {at[name]: name for name in names if name in at}
         path = call.args[at["path"]].value
         if "display_name" not in at:
-            inner[at["path"]] = self._display_name(path)
+            inner[at["path"]] = self._display_name(path, unit)
         self._becomes(call, unit, "files.upload", {at["path"]: "file"},
                       ("UploadFileConfig", inner))  # fmt: skip
         return answers.File(unit)
 
-    def _display_name(self, path: Any) -> Any:
+    def _display_name(self, path: Any, unit: Unit) -> Any:
         """The old SDK names a file after its path; google-genai does not."""
         text = string(path)
-        if text is None:
+        if text is None and not isinstance(path, cst.Name | cst.Attribute):
             raise BlockedError(
                 "a file is named after its path by the old SDK alone",
                 "give display_name=, and run this again.",
             )
+        if text is None:
+            unit.need("os")
+            alias = self._tools.values.aliases["os"]
+            return lambda updated: keyword("display_name", expression(
+                f"{alias}.path.basename(path)", path=updated))  # fmt: skip
         name = text.replace("\\", "/").rpartition("/")[2]
         return lambda _: keyword("display_name", cst.SimpleString(repr(name).replace("'", '"')))
 

@@ -23,11 +23,11 @@ def with_imports(text: str, wanted: Iterable[tuple[str, str, str]]) -> str:
 
     Args:
         text: The module.
-        wanted: (package, name, alias); the alias is "" for the name itself.
+        wanted: (package, name, alias); the name is "" for the package, the alias for the name.
     """
     context = CodemodContext()
     for package, name, alias in wanted:
-        AddImportsVisitor.add_needed_import(context, package, name, asname=alias or None)
+        AddImportsVisitor.add_needed_import(context, package, name or None, asname=alias or None)
     module = cst.parse_module(text)
     return AddImportsVisitor(context).transform_module(module).code
 

@@ -26,6 +26,7 @@ _FROM = {
     "google_genai": ("genai_config", "google_genai"),
     "types": ("google.genai", "types"),
     "errors": ("google.genai", "errors"),
+    "os": ("os", ""),
 }
 
 _TUNED = (
@@ -95,7 +96,7 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
     if not len(source.edits):
         return text, sorted(sites)
     wanted = [
-        (*_FROM[name], "" if aliases[name] == _FROM[name][1] else aliases[name])
+        (*_FROM[name], "" if aliases[name] == (_FROM[name][1] or name) else aliases[name])
         for name in sorted(needed)
     ]
     return without_unused(with_imports(source.result(), wanted), text), sorted(sites)
@@ -104,6 +105,9 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
 def _alias(source: Source, name: str) -> str:
     """What to call an import of ours: its own name, unless that means something else here."""
     package, own = _FROM[name]
+    if not own:
+        return name if {source.name(n) for n in source.nodes(cst.Name) if n.value == name} <= {
+            name} else f"_{name}"  # fmt: skip
     meanings = {
         source.name(node)
         for node in source.nodes(cst.Name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
 from genai_config._migrate.source import Source, expression, keyword, string
 from genai_config._migrate.unit import BlockedError, Unit
-from genai_config._migrate.variables import variable
+from genai_config._migrate.variables import Variable, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,11 +138,38 @@ class Values:
             self.types(node, unit)
 
     def _is_literal(self, node: Any) -> bool:
-        """Whether a variable holds a list or dictionary that is written out here."""
+        """Whether a variable holds a list or dictionary that is written out, and has to change.
+
+        A list of texts is the same to both; where there are files, what is added to it matters.
+        """
         found = variable(self.source, node)
-        return found is not None and any(
-            isinstance(value, cst.List | cst.Dict) for value in found.values
+        if found is None:
+            return False
+        written = [value for value in found.values if isinstance(value, cst.List | cst.Dict)]
+        return any(
+            self._has_files
+            or any(self.source.within(value, cst.Dict))
+            or any(map(self.source.old, self.source.within(value, cst.Attribute)))
+            or self._is_extended(found)
+            for value in written
         )
+
+    @functools.cached_property
+    def _has_files(self) -> bool:
+        names = map(self.source.old, self.source.nodes(cst.Attribute, cst.Name))
+        return any(name in ("upload_file", "get_file", "list_files") for name in names)
+
+    def _is_extended(self, found: Variable) -> bool:
+        """Whether more than texts may be added to a list of contents."""
+        for read in found.reads:
+            attribute = self.source.parent(read)
+            call = self.source.parent(attribute)
+            if isinstance(attribute, cst.Attribute) and isinstance(call, cst.Call):
+                inner = [node for arg in call.args for node in self.source.within(arg, cst.Dict)]
+                answers = "candidates" in self.source.text(call)
+                if attribute.attr.value in ("append", "insert", "extend") and (inner or answers):
+                    return True
+        return False
 
     def _contents_variable(self, node: Any, unit: Unit) -> None:
         found = variable(self.source, node)
