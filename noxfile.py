@@ -32,6 +32,7 @@ IN_PARALLEL = ["-n", "auto", "--dist", "worksteal"]
 EXAMPLES = [
     "fastapi>=0.115",
     "google-genai",
+    "libcst>=1.5",
     "hatchling>=1.18",
     "ipykernel>=6.29",
     "nbclient>=0.10",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from google.auth.credentials import Credentials
@@ -21,6 +22,7 @@ from google.auth.credentials import Credentials
 from genai_config._auth import headers
 from genai_config._clients.http import Link, http_options, linked
 from genai_config._clients.target import resolve
+from genai_config._routing.decision import RETRIEVER_SCOPES, TUNED_SCOPES
 from genai_config._settings.state import state
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
@@ -173,12 +175,7 @@ def _link(config: GenAIConfig, target: Target, options: types.HttpOptions) -> No
         ("httpx_client", sync_kind, options.client_args),
         ("httpx_async_client", async_kind, options.async_client_args),
     ):
-        link = Link(
-            target,
-            lambda: _attached(config, target),
-            {"timeout": _TIMEOUT, **made, **(extra or {})},
-        )
-        link.raised = _as_it_is
+        link = _Link(config, target, {"timeout": _TIMEOUT, **made, **(extra or {})})
         setattr(options, name, linked(link, getattr(options, name), kind))
     options.base_url = target.base_url
     if options.timeout is None:
@@ -202,11 +199,63 @@ def _kinds() -> tuple[type, type]:
     return library.Client, library.AsyncClient
 
 
-def _attached(config: GenAIConfig, target: Target) -> CallCredentials:
-    if target.auth == "api_key":
+class _Link(Link):
+    """What the requests of a client are bound to, by what they ask for.
+
+    Args:
+        config: The configuration.
+        target: Where requests go.
+        options: What httpx's clients are made with.
+    """
+
+    def __init__(self, config: GenAIConfig, target: Target, options: dict[str, Any]) -> None:
+        super().__init__(target, lambda: _attached(config, target, ""), options)
+        self.raised = _as_it_is
+        self._config = config
+
+    def check(self, request: Any) -> None:
+        """As `Link`'s; a model of the setting `tuned_endpoints` goes to its endpoint."""
+        match = _ALIAS.search(request.url.path)
+        if match and self.target.backend == "vertex":
+            place = dict(self._config.tuned_endpoints).get(f"tunedModels/{match['name']}")
+            if place is None:
+                raise ConfigurationError(
+                    f"Vertex AI has no tunedModels/{match['name']}.",
+                    f"safe_configure(tuned_endpoints={{'tunedModels/{match['name']}': "
+                    "'projects/…/locations/…/endpoints/ID'}).",
+                )
+            path = request.url.path.replace(match[0], f"/{self._endpoint(str(place))}")
+            request.url = request.url.copy_with(path=path)
+        super().check(request)
+
+    def _endpoint(self, place: str) -> str:
+        if place.startswith("projects/"):
+            return place
+        where = f"projects/{self.target.project}/locations/{self.target.location}"
+        return f"{where}/endpoints/{place}"
+
+    def credentials(self, request: Any) -> CallCredentials:
+        """As the old SDK's requests with this library: tuned models and corpora take OAuth."""
+        return _attached(self._config, self.target, request.url.path)
+
+
+# google-genai's own way to write a tuned model's name for Vertex AI.
+_ALIAS = re.compile(
+    r"/projects/[^/]+/locations/[^/]+/publishers/tunedModels/models/(?P<name>[^/:]+)"
+)
+_PRIVATE = re.compile(r"/(?P<kind>tunedModels|corpora)(?=[/:?]|$)")
+
+
+def _attached(config: GenAIConfig, target: Target, path: str) -> CallCredentials:
+    private = _PRIVATE.search(path) if target.backend == "gemini" else None
+    if target.auth == "api_key" and not (private and config.auth == "auto"):
         assert config.api_key is not None  # noqa: S101 -- so it was resolved
         return headers.KeyHeaders(config.api_key)
-    return headers.TokenHeaders(headers.source_for(config, target.scopes), config.quota_project)
+    scopes = target.scopes
+    if private:
+        own = TUNED_SCOPES if private["kind"] == "tunedModels" else RETRIEVER_SCOPES
+        scopes = config.scopes or own
+    return headers.TokenHeaders(headers.source_for(config, scopes), config.quota_project)
 
 
 def _key(config: GenAIConfig, target: Target) -> str:

@@ -119,6 +119,5 @@ def _total(counts: dict[str, int], *, written: bool) -> str:
     action = f"{files} written" if written else f"{files} would change (--write)"
     if not changed:
         action = "nothing to change"
-    return (
-        f"{counts['found']} sites found: {counts['moved']} moved, {counts['left']} left; {action}."
-    )
+    sites = f"{counts['found']} site{'' if counts['found'] == 1 else 's'}"
+    return f"{sites} found: {counts['moved']} moved, {counts['left']} left; {action}."

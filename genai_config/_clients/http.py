@@ -100,6 +100,11 @@ class Link:
 
         return build_completed
 
+    def credentials(self, request: Any) -> CallCredentials:
+        """The credentials of a request."""
+        del request
+        return self.attach()
+
     def check(self, request: Any) -> None:
         """Lets a request pass that goes where the credentials belong."""
         found = origin(str(request.url))
@@ -186,7 +191,7 @@ class SyncSending:
         if self.is_closed:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
-        attempts = Attempts(self.link.attach())
+        attempts = Attempts(self.link.credentials(request))
         _attach(request, attempts, self.link)
         send = functools.partial(
             self.inner().send, request, stream=stream, auth=None, follow_redirects=False
@@ -264,7 +269,7 @@ class AsyncSending:
         if self.is_closed:
             raise RuntimeError("This client has been closed.")
         self.link.check(request)
-        attempts = Attempts(self.link.attach())
+        attempts = Attempts(self.link.credentials(request))
         await _attach_async(request, attempts, self.link)
         send = functools.partial(
             (await self.inner()).send, request, stream=stream, auth=None, follow_redirects=False

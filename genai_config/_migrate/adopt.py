@@ -137,7 +137,7 @@ class _Scope:
         """Whether a statement uses the SDK."""
         return any(
             isinstance(node.func, cst.Attribute)
-            and (node.func.attr.value in _LAZY or self._source.old(node.func))
+            and (node.func.attr.value in (*_LAZY, "start_chat") or self._source.old(node.func))
             for node in self._source.within(statement, cst.Call)
         )
 

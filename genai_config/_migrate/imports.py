@@ -37,6 +37,8 @@ def without_unused(text: str, before: str) -> str:
     source = Source(text)
     used = _used(source)
     dropped = _used(Source(before)) - used
+    # What stands above a statement that is dropped, comments say, goes to the next one.
+    above: dict[cst.CSTNode, list[cst.EmptyLine]] = {}
     for statement in source.nodes(cst.SimpleStatementLine):
         kept = [_pruned(source, small, dropped) for small in statement.body]
         if all(new is old for new, old in zip(kept, statement.body, strict=True)):
@@ -49,7 +51,19 @@ def without_unused(text: str, before: str) -> str:
             source.edits.add(statement, lambda updated: updated.with_changes(body=[cst.Pass()]))
         else:
             source.edits.add(statement, lambda _: cst.RemoveFromParent())
+            lines = [*above.pop(statement, ()), *statement.leading_lines]
+            at = list(block.body).index(statement) + 1
+            if lines and at < len(block.body):
+                above[block.body[at]] = lines
+    for statement, lines in above.items():
+        source.edits.add(statement, functools.partial(_with_lines, lines))
     return source.result() if len(source.edits) else text
+
+
+def _with_lines(lines: list[cst.EmptyLine], statement: Any) -> Any:
+    own = list(statement.leading_lines)
+    comments = any(line.comment is not None for line in lines)
+    return statement.with_changes(leading_lines=[*(lines if comments or not own else []), *own])
 
 
 def _with_body(body: list[Any], statement: Any) -> Any:
