@@ -18,11 +18,11 @@ BOOKS = {
 }
 
 # What every answer goes by.
-generation_config = {
-    "temperature": 0.2,
-    "top_p": 0.95,
-    "max_output_tokens": 512,
-}
+generation_config = genai.GenerationConfig(
+    temperature=0.2,
+    top_p=0.95,
+    max_output_tokens=512,
+)
 
 safety_settings = {
     HarmCategory.HARM_CATEGORY_HARASSMENT: HarmBlockThreshold.BLOCK_ONLY_HIGH,
@@ -87,7 +87,7 @@ async def summary(title: str) -> str:
         ["Summarise in one sentence:", title, BOOKS[title]],
         generation_config={"temperature": 0.0},
     )
-    return response.text
+    return str(response.text)
 
 
 async def summaries() -> None:

@@ -44,7 +44,7 @@ def without_unused(text: str, before: str) -> str:
         if all(new is old for new, old in zip(kept, statement.body, strict=True)):
             continue
         left = [small for small in kept if small is not None]
-        block = source.parent(statement)
+        block: Any = source.parent(statement)
         if left:
             source.edits.add(statement, functools.partial(_with_body, left))
         elif isinstance(block, cst.IndentedBlock) and len(block.body) == 1:

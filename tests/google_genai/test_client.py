@@ -69,10 +69,10 @@ def seen(server: GeminiServer) -> list[tuple[str, str | None, str]]:
 @pytest.mark.usefixtures("gemini")
 def test_the_configured_key_is_sent(server: GeminiServer) -> None:
     """Whatever key lies about in the environment; sync, streamed and async."""
-    client = google_genai.client()
+    client: Any = google_genai.client()
     assert type(client) is genai.Client
     assert client.models.generate_content(**ASK).text == HELLO
-    stream = client.models.generate_content_stream(**ASK)
+    stream: Any = client.models.generate_content_stream(**ASK)
     assert "".join(chunk.text for chunk in stream) == HELLO
 
     async def ask() -> Any:
@@ -190,7 +190,7 @@ def test_errors_of_credentials_are_ours(server: GeminiServer) -> None:
 def test_another_origin_gets_nothing() -> None:
     """A base URL in the options of one request is refused before anything is sent."""
     client = google_genai.client()
-    options = {"http_options": {"base_url": "https://example.com"}}
+    options: Any = {"http_options": {"base_url": "https://example.com"}}
     with pytest.raises(ConfigurationError, match=r"example\.com"):
         client.models.generate_content(**ASK, config=options)
 
@@ -230,7 +230,7 @@ def test_both_generations(
 @pytest.mark.usefixtures("vertex")
 def test_what_google_genai_holds_is_a_placeholder() -> None:
     """It asks for credentials where no request of ours goes, and finds no token there."""
-    held = google_genai._Bearer()
+    held: Any = google_genai._Bearer()
     held.refresh(None)
     assert (held.expired, "genai-config" in held.token) == (False, True)
 
