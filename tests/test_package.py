@@ -26,7 +26,7 @@ ROOMS = {
     "_routing": ("decision",),
     "_transport": (
         "call_credentials", "pool", "http", "channel_pool", "grpc_sync", "grpc_async",
-        "channels", "rest", "threads",
+        "channels", "rest", "threads", "unreachable",
     ),
     "_auth": (
         "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",

@@ -7,11 +7,12 @@ made first, and only one that fails is handed to the retry, as its first attempt
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
 
 from genai_config._sdk.explained import explained, explained_async
+from genai_config._transport import unreachable
 from genai_config._transport.call_credentials import context_of
 
 if TYPE_CHECKING:
@@ -56,9 +57,25 @@ class Bounds:
     def retry_left(self) -> Any:
         """The retry, for the time that the first attempt has left of it."""
         bounds = [b for b in (self._whole, self.retry._timeout) if b is not None]
+        retry = self.retry.with_predicate(self._is_worth_another)
         if not bounds:
-            return self.retry
-        return self.retry.with_timeout(max(0.0, min(bounds) - (time.monotonic() - self._started)))
+            return retry
+        return retry.with_timeout(max(0.0, min(bounds) - (time.monotonic() - self._started)))
+
+    def _is_worth_another(self, error: Exception) -> bool:
+        if not self.retry._predicate(error):
+            return False
+        cause = unreachable.cause_of(error)
+        if cause is None:
+            return True
+        return not cause.final and time.monotonic() - self._started < unreachable.PATIENCE
+
+
+def _raise(error: Exception) -> NoReturn:
+    told = unreachable.explained(error)
+    if told is error:
+        raise error
+    raise told from error
 
 
 class Method:
@@ -97,7 +114,7 @@ class Method:
             return self._send(request, timeout=bounds.first_timeout(), **options)
         except Exception as error:
             if not bounds.retry:
-                raise
+                _raise(error)
             failed: list[Exception] = [error]
 
         def attempt() -> Any:
@@ -105,7 +122,10 @@ class Method:
                 raise failed.pop()
             return self._send(request, timeout=bounds.timeout(), **options)
 
-        return bounds.retry_left()(attempt)()
+        try:
+            return bounds.retry_left()(attempt)()
+        except Exception as error:  # noqa: BLE001 -- raised again
+            _raise(error)
 
 
 class AsyncMethod(Method):
@@ -128,7 +148,7 @@ class AsyncMethod(Method):
             return await self._send(request, timeout=bounds.first_timeout(), **options)
         except Exception as error:
             if not bounds.retry:
-                raise
+                _raise(error)
             failed: list[Exception] = [error]
 
         async def attempt() -> Any:
@@ -136,7 +156,10 @@ class AsyncMethod(Method):
                 raise failed.pop()
             return await self._send(request, timeout=bounds.timeout(), **options)
 
-        return await bounds.retry_left()(attempt)()
+        try:
+            return await bounds.retry_left()(attempt)()
+        except Exception as error:  # noqa: BLE001 -- raised again
+            _raise(error)
 
 
 def with_cheap_retries(transport: Any, *, asynchronous: bool) -> None:

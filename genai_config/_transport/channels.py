@@ -32,6 +32,18 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # One channel, one connection: without it, equal channels share one behind our back.
     ("grpc.use_local_subchannel_pool", 1),
+    # A connection whose packets vanish is dropped after 4 s of silence and 3 s without an answer
+    # to a ping, while calls are in flight; gRPC sends two pings at most for a request, so that no
+    # server takes offence. With keepalive on, it also bounds how long data may be unacknowledged.
+    ("grpc.keepalive_time_ms", 4_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # An attempt to connect takes this long at most (gRPC has 20 s), and another is made after at
+    # most as long (gRPC has 120 s).
+    ("grpc.min_reconnect_backoff_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
 
