@@ -33,7 +33,7 @@ from genai_config._transport.grpc_async import AsyncSharedChannel
 from genai_config._transport.grpc_sync import SharedChannel
 from genai_config._transport.pool import Key
 from genai_config._transport.rest import SharedSession
-from genai_config._transport.threads import off_the_loop
+from genai_config._transport.threads import OffTheLoop
 from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
@@ -201,6 +201,11 @@ _READ_BY_CLIENTS = (
 )
 
 
+def _context(config: GenAIConfig, route: Route) -> CallContext:
+    tenant = config.api_key if route.auth == "api_key" else config.credentials
+    return CallContext(headers.for_route(config, route), config.timeout, tenant)
+
+
 class _Plan:
     """How the calls of one method go under one snapshot.
 
@@ -222,7 +227,7 @@ class _Plan:
         )
         self.context: CallContext | None = None
         if route.auth == "api_key":
-            self.context = CallContext(headers.for_route(config, route), config.timeout)
+            self.context = _context(config, route)
 
 
 class RoutingClient:
@@ -333,7 +338,7 @@ class RoutingClient:
         client = connections.clients.get(
             plan.key, lambda: _make_client(self._service, config, route.transport)
         )
-        context = plan.context or CallContext(headers.for_route(config, route), config.timeout)
+        context = plan.context or _context(config, route)
         return client, context, config, route
 
     def _routed(self, name: str) -> Callable[..., Any]:
@@ -355,7 +360,8 @@ class RoutingClient:
             method = getattr(client, name)
             kwargs = _carrying(context, config, method, kwargs)
             if route.transport == "rest":
-                result = await off_the_loop(method, *args, **kwargs)
+                waiting = OffTheLoop(context.tenant, context.timeout)
+                result = await waiting.call(method, *args, **kwargs)
             else:
                 result = await method(*args, **kwargs)
             return _following(result, context)

@@ -112,7 +112,7 @@ class Method:
         options = self._options(metadata, compression)
         try:
             return self._send(request, timeout=bounds.first_timeout(), **options)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- handed to the retry
             if not bounds.retry:
                 _raise(error)
             failed: list[Exception] = [error]
@@ -146,7 +146,7 @@ class AsyncMethod(Method):
         options = self._options(metadata, compression)
         try:
             return await self._send(request, timeout=bounds.first_timeout(), **options)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- handed to the retry
             if not bounds.retry:
                 _raise(error)
             failed: list[Exception] = [error]

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -53,13 +53,17 @@ class CallContext:
     Args:
         credentials: Whose call it is.
         timeout: Seconds for the whole call, retries included; None: the SDK's bounds.
+        tenant: Equal for all calls of one identity, which share places with no other.
     """
 
-    __slots__ = ("credentials", "entry", "timeout")
+    __slots__ = ("credentials", "entry", "tenant", "timeout")
 
-    def __init__(self, credentials: CallCredentials, timeout: float | None = None) -> None:
+    def __init__(
+        self, credentials: CallCredentials, timeout: float | None = None, tenant: Hashable = None
+    ) -> None:
         self.credentials = credentials
         self.timeout = timeout
+        self.tenant = tenant
         self.entry = (METADATA_KEY, self)
 
     def __repr__(self) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import tempfile
+import threading
+import time
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -16,7 +19,7 @@ from google.auth.exceptions import TransportError
 from google.auth.transport.requests import Request
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -34,70 +37,129 @@ if TYPE_CHECKING:
 _CONNECTIONS_PER_HOST = 100
 
 
+_IDLE = 20.0
+# A connection that was idle this long is not used again: routers and frozen machines lose
+# connections without a word, and HTTP/1.1 has no ping.
+
+clock: Callable[[], float] = time.monotonic
+"""The time in seconds by which connections become idle."""
+
+
 class Cancellation:
-    """Breaks off the exchange that one call has under way, from another thread."""
+    """Breaks off the exchange that one call has under way, from another thread.
+
+    Attributes:
+        cancelled: Whether nobody waits for the answer any more.
+        expired: Whether the call has run out of time.
+        connection: The connection that the exchange has; None: none.
+        reused: Whether that connection had been used before.
+    """
+
+    # Held while a connection changes hands: whoever breaks off an exchange hits no other's.
+    _hands = threading.Lock()
 
     def __init__(self) -> None:
         self.cancelled = False
+        self.expired = False
         self.connection: Any = None
+        self.reused = False
 
     def cancel(self) -> None:
         """Ends the wait for an answer, and lets nothing more be sent."""
         self.cancelled = True
-        connection = self.connection
-        # It may be another call's by now.
-        if connection is not None and connection.cancellation is self:
-            with contextlib.suppress(OSError, AttributeError):  # it may be closed, and gone
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        self._break_off()
+
+    def expire(self) -> None:
+        """Ends the wait for an answer, as its time is up."""
+        self.expired = True
+        self._break_off()
+
+    def begin(self, connection: Any, *, reused: bool) -> None:
+        """Notes the connection that the exchange goes over."""
+        with self._hands:
+            self.connection, self.reused = connection, reused
+
+    def end(self) -> None:
+        """Notes that the connection is the exchange's no longer."""
+        with self._hands:
+            self.connection = None
+
+    def _break_off(self) -> None:
+        with self._hands, contextlib.suppress(OSError, AttributeError):  # closed, and gone
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 CANCELLATION: ContextVar[Cancellation | None] = ContextVar("genai_config cancel", default=None)
 """How the call that this thread makes is cancelled; None: it is not."""
 
 
-class _Cancellable:
-    """A connection that knows whose request it carries."""
-
-    cancellation: Cancellation | None = None
-
-    def connect(self) -> None:
-        self._begin()
-        super().connect()  # type: ignore[misc] # the connection's own
-        self._begin()  # it takes its time, and may have been cancelled meanwhile
-
-    def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        self._begin()
-        super().putrequest(*args, **kwargs)  # type: ignore[misc] # the connection's own
-
-    def _begin(self) -> None:
-        """Notes whose request it is; one that was cancelled before goes no further."""
-        self.cancellation = CANCELLATION.get()
-        if self.cancellation is not None:
-            self.cancellation.connection = self
-            if self.cancellation.cancelled:
-                raise CancelledError
+def refuse_if_cancelled() -> None:
+    """Lets nothing be sent for a call that nobody waits for."""
+    cancellation = CANCELLATION.get()
+    if cancellation is not None and cancellation.cancelled:
+        raise CancelledError
 
 
-class _Connection(_Cancellable, HTTPConnection):
+class _WatchedPool(HTTPConnectionPool):
+    """Connections that know whose exchange they carry and how long they have been idle.
+
+    The class of the connections is urllib3's own: what records or replays HTTP replaces that.
+    """
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        if clock() - getattr(connection, "idle_since", math.inf) > _IDLE:
+            connection.close()  # it opens again when it is used
+        cancellation = CANCELLATION.get()
+        connection.cancellation = cancellation
+        if cancellation is not None:
+            cancellation.begin(connection, reused=getattr(connection, "sock", None) is not None)
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            cancellation = getattr(conn, "cancellation", None)
+            if cancellation is not None:
+                cancellation.end()
+            conn.cancellation, conn.idle_since = None, clock()
+        super()._put_conn(conn)
+
+    def _validate_conn(self, conn: Any) -> None:
+        super()._validate_conn(conn)
+        refuse_if_cancelled()  # connecting takes its time
+
+    def forget_idle(self) -> None:
+        """Closes the connections that nobody uses: where one has died, others have as well."""
+        queue = self.pool
+        if queue is None:
+            return
+        for connection in list(queue.queue):
+            if connection is not None and getattr(connection, "cancellation", None) is None:
+                connection.idle_since = -math.inf  # closed when it is taken
+
+
+class _SecureWatchedPool(_WatchedPool, HTTPSConnectionPool):
     pass
 
 
-class _SecureConnection(_Cancellable, HTTPSConnection):
-    pass
+_POOL_CLASSES = {"http": _WatchedPool, "https": _SecureWatchedPool}
+
+_KEEPALIVE = [
+    # Where packets vanish, the system finds out within seconds, as gRPC does: data that is not
+    # acknowledged, and silence while an answer is awaited. Each system has some of these.
+    (getattr(socket, level), getattr(socket, name), value)
+    for level, name, value in (
+        ("SOL_SOCKET", "SO_KEEPALIVE", 1),
+        ("IPPROTO_TCP", "TCP_KEEPIDLE", 4),
+        ("IPPROTO_TCP", "TCP_KEEPINTVL", 2),
+        ("IPPROTO_TCP", "TCP_KEEPCNT", 2),
+        ("IPPROTO_TCP", "TCP_USER_TIMEOUT", 7_000),
+    )
+    if hasattr(socket, name)
+]
 
 
-class _ConnectionPool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecureConnectionPool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-_POOL_CLASSES = {"http": _ConnectionPool, "https": _SecureConnectionPool}
-
-
-class _Adapter(HTTPAdapter):
+class Adapter(HTTPAdapter):
     """Sends with the configured authorities, proxy and client certificate.
 
     Set on a session they would lose to REQUESTS_CA_BUNDLE and HTTPS_PROXY of the environment.
@@ -121,20 +183,30 @@ class _Adapter(HTTPAdapter):
             self._settings["proxies"] = {"http": url, "https": url}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **{**kwargs, **self._tls})
+        super().init_poolmanager(*args, **{**kwargs, **self._connecting()})
         self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **{**kwargs, **self._tls})
+        manager = super().proxy_manager_for(*args, **{**kwargs, **self._connecting()})
         manager.pool_classes_by_scheme = _POOL_CLASSES
         return manager
+
+    def _connecting(self) -> dict[str, Any]:
+        options = [*HTTPConnection.default_socket_options, *_KEEPALIVE]
+        return {**self._tls, "socket_options": options}
+
+    def forget_idle(self) -> None:
+        """Uses no connection again that is idle now."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 -- it is no dict
+                pool = manager.pools.get(key)
+                if isinstance(pool, _WatchedPool):
+                    pool.forget_idle()
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
-        cancellation = CANCELLATION.get()
-        if cancellation is not None and cancellation.cancelled:
-            raise CancelledError  # nobody waits: the SDK is not to try again
+        refuse_if_cancelled()  # else the SDK would try again
         response = super().send(request, *args, **{**kwargs, **self._settings})
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             # google-auth drops it for a replay, and with a stream's the connection: read, it is
@@ -178,7 +250,7 @@ def decrypted(source: Callable[[], tuple[Any, Any, bytes]]) -> Callable[[], tupl
     return read
 
 
-_ADAPTERS: Pool[_Adapter] = Pool(16)
+_ADAPTERS: Pool[Adapter] = Pool(16)
 
 
 def mount(
@@ -196,7 +268,7 @@ def mount(
         client_cert: Client certificate chain and key, PEM; None: none.
     """
     key = (ca_certs, proxy, client_cert)
-    adapter = _ADAPTERS.get(key, lambda: _Adapter(*key))
+    adapter = _ADAPTERS.get(key, lambda: Adapter(*key))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _as_it_is

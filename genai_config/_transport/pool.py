@@ -45,6 +45,17 @@ class Key:
         return f"Key({self._hash:x})"
 
 
+class _Making(Generic[T]):
+    """A thing of a pool, or a place for it while it is made."""
+
+    __slots__ = ("lock", "made", "thing")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.made = False
+        self.thing: T
+
+
 class Pool(Generic[T]):
     """Makes each thing once, whoever asks at the same time, and keeps the `size` last used.
 
@@ -59,22 +70,36 @@ class Pool(Generic[T]):
         _POOLS.add(self)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The thing for a key, made if there is none."""
+        """The thing for a key, made if there is none; only those who want the same one wait."""
         with self._lock:
-            try:
-                thing = self._things[key]
-            except KeyError:
-                thing = self._things[key] = make()
+            making = self._things.get(key)
+            if making is None:
+                making = self._things[key] = _Making()
                 if len(self._things) > self._size:
                     self._things.popitem(last=False)
             else:
                 self._things.move_to_end(key)
-            return thing
+        if making.made:
+            return making.thing
+        with making.lock:
+            if not making.made:
+                try:
+                    making.thing, making.made = make(), True
+                finally:
+                    if not making.made:
+                        self._drop(key, making)
+            return making.thing
+
+    def _drop(self, key: Hashable, making: _Making[T]) -> None:
+        with self._lock:
+            if self._things.get(key) is making:
+                del self._things[key]
 
     def peek(self, key: Hashable) -> T | None:
         """The thing for a key, if there is one; it stays as little used as it was."""
         with self._lock:
-            return self._things.get(key)
+            making = self._things.get(key)
+        return making.thing if making is not None and making.made else None
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -84,7 +109,7 @@ class Pool(Generic[T]):
     def start_anew(self) -> None:
         """Forgets everything, in a process in which no other thread uses the pool."""
         self._lock = threading.RLock()
-        self._things: OrderedDict[Hashable, T] = OrderedDict()
+        self._things: OrderedDict[Hashable, _Making[T]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._things)

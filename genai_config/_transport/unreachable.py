@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 PATIENCE = 20.0
-"""Seconds for which a call that cannot be connected is tried again, unless its own bound is less."""
+"""Seconds for which a call that cannot be connected is tried again at most."""
 
 
 class Cause(NamedTuple):
@@ -133,7 +133,7 @@ def explained(error: Exception) -> Exception:
     cause = cause_of(last) if last is not None else None
     if cause is None or last is None:
         return error
-    return ServiceUnavailable(  # type: ignore[no-untyped-call] # google-api-core's
+    return ServiceUnavailable(
         f"The service cannot be reached: {cause.problem}.\n  Remedy: {cause.remedy}\n"
         f"  {getattr(last, 'message', last)}",
         errors=getattr(last, "errors", ()),

@@ -19,7 +19,7 @@ from genai_config import safe_configure
 from genai_config._transport import http
 from genai_config._transport import threads as _threads
 from genai_config._transport.http import CANCELLATION, Cancellation
-from genai_config._transport.threads import off_the_loop
+from genai_config._transport.threads import OffTheLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -68,19 +68,19 @@ class TestBounds:
         """A hundred tasks keep no more than sixty-four threads, and all get their answers."""
         server.hang()
         tasks = [asyncio.create_task(ask()) for _ in range(100)]
-        await until(lambda: len(at_work()) == _threads.MOST)
+        await until(lambda: len(at_work()) == _threads.EACH)
         server.release()
         assert len(await asyncio.gather(*tasks)) == 100
         assert len(server.requests) == 100
 
     def test_a_loop_that_is_closed_is_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Also if calls have waited for their turn there."""
-        monkeypatch.setattr(_threads, "MOST", 1)
+        monkeypatch.setattr(_threads, "EACH", 1)
         loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
         async def call_twice() -> None:
             loops.append(weakref.ref(asyncio.get_running_loop()))
-            await asyncio.gather(off_the_loop(int), off_the_loop(int))
+            await asyncio.gather(OffTheLoop().call(int), OffTheLoop().call(int))
 
         for _ in range(2):
             asyncio.run(call_twice())
@@ -91,7 +91,7 @@ class TestBounds:
         """What a program runs there itself does not wait for slow calls."""
         server.hang()
         tasks = [asyncio.create_task(ask()) for _ in range(100)]
-        await until(lambda: len(at_work()) == _threads.MOST)
+        await until(lambda: len(at_work()) == _threads.EACH)
         assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), 10) == 1
         server.release()
         await asyncio.gather(*tasks)
@@ -106,7 +106,7 @@ class TestBounds:
 
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_thread)
-            for _ in range(_threads.MOST + 1):
+            for _ in range(_threads.EACH + 1):
                 with pytest.raises(RuntimeError, match="can't start"):
                     await ask()
         assert await ask()
@@ -140,8 +140,8 @@ class TestCancelling:
     async def test_a_call_that_waits_for_its_turn(self, server: GeminiServer) -> None:
         """It is never made."""
         server.hang()
-        tasks = [asyncio.create_task(ask()) for _ in range(_threads.MOST)]
-        await until(lambda: len(at_work()) == _threads.MOST)
+        tasks = [asyncio.create_task(ask()) for _ in range(_threads.EACH)]
+        await until(lambda: len(at_work()) == _threads.EACH)
         late = asyncio.create_task(ask())
         await asyncio.sleep(0)
         late.cancel()
@@ -149,7 +149,7 @@ class TestCancelling:
         await asyncio.gather(*tasks)
         with pytest.raises(asyncio.CancelledError):
             await late
-        assert len(server.requests) == _threads.MOST
+        assert len(server.requests) == _threads.EACH
 
     async def test_a_stream_that_is_left(self, server: GeminiServer) -> None:
         """Its connection is closed; the next call has another."""
@@ -171,7 +171,7 @@ class TestCancelling:
             fetching.set()
             go_on.wait()
 
-        numbers: AsyncIterator[int] = await off_the_loop(count)
+        numbers: AsyncIterator[int] = await OffTheLoop().call(count)
         assert await anext(numbers) == 0
         task = asyncio.ensure_future(anext(numbers))
         await asyncio.to_thread(fetching.wait, 10)
@@ -182,7 +182,7 @@ class TestCancelling:
 
     async def test_what_is_left_without_a_connection(self) -> None:
         """There is nothing to close."""
-        numbers: Any = await off_the_loop(lambda: iter(range(3)))
+        numbers: Any = await OffTheLoop().call(lambda: iter(range(3)))
         assert await anext(numbers) == 0
         await numbers.aclose()
         await until(lambda: not at_work())
@@ -222,7 +222,7 @@ class TestCancelling:
                 seen.add(threading.current_thread().name)
                 yield number
 
-        numbers: AsyncIterator[int] = await off_the_loop(count)
+        numbers: AsyncIterator[int] = await OffTheLoop().call(count)
         assert [number async for number in numbers] == [0, 1, 2]
         assert seen == {"genai-config call"}
 
@@ -250,14 +250,12 @@ class TestCancellation:
         assert server.requests == []
 
     @pytest.mark.parametrize("during", ["_get_conn", "_new_conn"])
-    @pytest.mark.parametrize("tls", [True, False])
     def test_nothing_is_sent_after_it(
         self,
         server: GeminiServer,
         session: requests.Session,
         monkeypatch: pytest.MonkeyPatch,
         during: str,
-        tls: bool,  # noqa: FBT001 -- pytest's
     ) -> None:
         """Who is cancelled before there is a connection sends nothing over it."""
         cancellation = Cancellation()
@@ -270,10 +268,9 @@ class TestCancellation:
 
         monkeypatch.setattr(owner, during, cancelled)
         token = CANCELLATION.set(cancellation)
-        url = f"https://{server.rest_endpoint}" if tls else f"http://{server.metadata_host}"
         try:
             with pytest.raises(CancelledError):
-                session.get(f"{url}/v1beta/models")
+                session.get(f"https://{server.rest_endpoint}/v1beta/models")
         finally:
             CANCELLATION.reset(token)
         assert server.requests == []
@@ -284,14 +281,16 @@ class TestCancellation:
         """Cancelling what is over breaks nothing off."""
         url, cancellation = f"https://{server.rest_endpoint}/v1beta/models", Cancellation()
         token = CANCELLATION.set(cancellation)
-        session.get(url)
+        response = session.get(url, stream=True)
         CANCELLATION.reset(token)
-        owners = [cancellation.connection.cancellation]
+        (connection,) = [cancellation.connection]
+        before = connection.cancellation
+        assert response.json()
+        assert (before, connection.cancellation) == (cancellation, None)
+        assert vars(cancellation)["connection"] is None
         session.get(url)
-        owners.append(cancellation.connection.cancellation)
         cancellation.cancel()
         session.get(url)
-        assert owners == [cancellation, None]
         assert len({request.connection for request in server.requests}) == 1
 
     def test_a_connection_that_is_closed(
@@ -300,7 +299,7 @@ class TestCancellation:
         """There is nothing to break off."""
         cancellation = Cancellation()
         token = CANCELLATION.set(cancellation)
-        session.get(f"https://{server.rest_endpoint}/v1beta/models")
+        session.get(f"https://{server.rest_endpoint}/v1beta/models", stream=True)
         CANCELLATION.reset(token)
         cancellation.connection.close()
         cancellation.cancel()
