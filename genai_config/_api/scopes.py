@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genai_config._api.decorators import decorated
@@ -161,6 +162,10 @@ class _Checked(Scope):
     async def _prepare_async(self) -> Layer:
         import asyncio
 
+        trio = sys.modules.get("trio")
+        if trio is not None and trio.lowlevel.in_trio_run():
+            layer: Layer = await trio.to_thread.run_sync(self._prepare)
+            return layer
         return await asyncio.to_thread(self._prepare)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from genai_config._routing.decision import Route
     from genai_config._settings.model import GenAIConfig
     from genai_config._transport.call_credentials import CallCredentials
+    from genai_config._transport.pool import Pool
 
 USER_AGENT = f"{client_lib.USER_AGENT}/{client_lib.__version__}"
 """What the SDK adds to what a caller says of itself."""
@@ -155,19 +157,40 @@ def sent_client_info(config: GenAIConfig) -> ClientInfo:
     return info
 
 
-def _make_client(service: str, config: GenAIConfig, transport: str) -> Any:
-    """A real SDK client, for whoever goes the same way."""
+def _certificate_source(config: GenAIConfig) -> Callable[[], Any] | None:
+    """What gives the client certificate that is configured."""
+    options = config.client_options
+    if options.client_encrypted_cert_source is not None:
+        # The SDK takes the option, and does nothing with it.
+        return http.decrypted(options.client_encrypted_cert_source)
+    source: Callable[[], Any] | None = options.client_cert_source
+    return source
+
+
+def _make_client(
+    service: str,
+    config: GenAIConfig,
+    transport: str,
+    certificate: Callable[[], Any] | None = None,
+) -> Any:
+    """A real SDK client, for whoever goes the same way.
+
+    Args:
+        service: The SDK's name of the service.
+        config: The configuration.
+        transport: Which of the SDK's transports.
+        certificate: What gives the client certificate; None: what is configured.
+    """
     if service == "operations":
-        return _make_client("model", config, transport)._transport.operations_client
+        made = _make_client("model", config, transport, certificate)
+        return made._transport.operations_client
     asynchronous = transport == "grpc_asyncio"
     cls = client_class(service, asynchronous=asynchronous)
     options = ClientOptions()
     for name, value in config.client_options:
         if value is not None:
             setattr(options, name, value)
-    if options.client_encrypted_cert_source is not None:
-        # The SDK takes the option, and does nothing with it.
-        options.client_cert_source = http.decrypted(options.client_encrypted_cert_source)
+    options.client_cert_source = certificate or _certificate_source(config)
     client = cls(
         transport=_transport_factory(config, transport, cls.get_transport_class(transport)),
         client_options=options,
@@ -176,6 +199,7 @@ def _make_client(service: str, config: GenAIConfig, transport: str) -> Any:
     if isinstance(client, FileClient):
         uploads = channels.Address("", config.ca_certs, config.proxy, None)
         client.http = Http(SharedSession(uploads))
+        client.endpoint = config.client_options.api_endpoint
     with_cheap_retries(client.transport, asynchronous=asynchronous)
     # The first 0.8 releases compare the transport's credentials, which are not the real ones, with
     # the universe; `_credentials` has looked at those.
@@ -228,6 +252,12 @@ class _Plan:
         self.context: CallContext | None = None
         if route.auth == "api_key":
             self.context = _context(config, route)
+
+    def clients(self) -> Pool[Any]:
+        """The clients among which the plan's is found."""
+        if self.route.transport == "grpc_asyncio":
+            return channels.loop_connections().clients
+        return channels.connections().clients
 
 
 class RoutingClient:
@@ -306,14 +336,16 @@ class RoutingClient:
 
     def _of_real_client(self, name: str) -> Any:
         try:
-            return getattr(self._choose(name, None, {})[0], name)
+            config, plan = self._plan(name, None, {})
+            return getattr(self._client(config, plan), name)
         except (RuntimeError, GenAIConfigError) as error:
             # No event loop, no credentials: whoever merely looks is told that there is nothing.
             raise AttributeError(f"{self!r} has no {name!r} here and now: {error}") from error
 
-    def _choose(
+    def _plan(
         self, name: str, request: Any, arguments: dict[str, Any]
-    ) -> tuple[Any, CallContext, GenAIConfig, Route]:
+    ) -> tuple[GenAIConfig, _Plan]:
+        """How a call goes, under what is in force."""
         snapshot = self.snapshot()
         rule = decision.find_rule(self._service, name)
         resource = ""
@@ -329,24 +361,24 @@ class RoutingClient:
                 snapshot.config, self._service, name, resource, asynchronous=self._asynchronous
             )
             plan = snapshot.memo[key] = _Plan(snapshot, self._service, route)
-        config, route = snapshot.config, plan.route
-        connections = (
-            channels.loop_connections()
-            if route.transport == "grpc_asyncio"
-            else channels.connections()
+        return snapshot.config, plan
+
+    def _client(
+        self, config: GenAIConfig, plan: _Plan, certificate: Callable[[], Any] | None = None
+    ) -> Any:
+        """The real client for a plan, which all share."""
+        return plan.clients().get(
+            plan.key,
+            lambda: _make_client(self._service, config, plan.route.transport, certificate),
         )
-        client = connections.clients.get(
-            plan.key, lambda: _make_client(self._service, config, route.transport)
-        )
-        context = plan.context or _context(config, route)
-        return client, context, config, route
 
     def _routed(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
-            client, context, config, route = self._choose(name, request, kwargs)
-            _tell(f"{self._service}.{name}", route)
-            method = getattr(client, name)
+            config, plan = self._plan(name, request, kwargs)
+            _tell(f"{self._service}.{name}", plan.route)
+            context = plan.context or _context(config, plan.route)
+            method = getattr(self._client(config, plan), name)
             result = method(*args, **_carrying(context, config, method, kwargs))
             return _following(result, context)
 
@@ -354,12 +386,20 @@ class RoutingClient:
 
     def _routed_async(self, name: str) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
+            channels.check_asyncio()
             request = args[0] if args else kwargs.get("request")
-            client, context, config, route = self._choose(name, request, kwargs)
-            _tell(f"{self._service}.{name}", route)
-            method = getattr(client, name)
+            config, plan = self._plan(name, request, kwargs)
+            _tell(f"{self._service}.{name}", plan.route)
+            context = plan.context or _context(config, plan.route)
+            certificate = None
+            source = _certificate_source(config)
+            if source is not None and plan.clients().peek(plan.key) is None:
+                # It may take its time, and not the event loop's.
+                found = await asyncio.to_thread(source)
+                certificate = lambda: found  # noqa: E731 -- what is known already
+            method = getattr(self._client(config, plan, certificate), name)
             kwargs = _carrying(context, config, method, kwargs)
-            if route.transport == "rest":
+            if plan.route.transport == "rest":
                 waiting = OffTheLoop(context.tenant, context.timeout)
                 result = await waiting.call(method, *args, **kwargs)
             else:

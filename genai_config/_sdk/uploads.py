@@ -1,30 +1,66 @@
 """The SDK's file upload, over the connections of this library.
 
 The SDK's own ignores every configuration, has the key in its addresses, and so in googleapiclient's
-errors and logs, and reads the description of the API anew for each file. Where it uploads to is
-left as it is: Google's host, whatever the endpoint, as Colab's and Kaggle's forward no uploads.
+errors and logs, and reads the description of the API anew for each file. Files are uploaded to the
+endpoint that is configured; one that cannot take them says so.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import httplib2
+import requests
+from google.api_core.exceptions import DeadlineExceeded
 from google.generativeai import client as client_lib
 from googleapiclient import discovery
+from googleapiclient.errors import HttpError
 from googleapiclient.http import DEFAULT_HTTP_TIMEOUT_SEC, HttpRequest
 
+from genai_config._transport.call_credentials import METADATA_KEY, CallContext, context_of
+from genai_config.exceptions import ConfigurationError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import requests
+    from collections.abc import Iterable, Mapping
 
 
-# The metadata of the upload that this thread has under way: the SDK's own code carries it to some
-# of an upload's requests and not to others.
-_METADATA: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("genai_config upload", default=())
+_GOOGLES = "generativelanguage.googleapis.com"
+
+
+class _Upload:
+    """One upload: what each of its requests carries, and how long all of them may take.
+
+    Args:
+        metadata: The metadata of the call.
+    """
+
+    def __init__(self, metadata: Iterable[tuple[str, Any]]) -> None:
+        self.metadata = tuple(metadata)
+        self.context = context_of(self.metadata)
+        timeout = None if self.context is None else self.context.timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self.timeout = timeout
+
+    def left(self) -> float | None:
+        """The seconds that are left."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def metadata_now(self) -> list[tuple[str, Any]]:
+        """The metadata of a call of the SDK's in the time that is left."""
+        if self.context is None:
+            return [*self.metadata]
+        now = CallContext(self.context.credentials, self.left(), self.context.tenant)
+        return [now.entry if name == METADATA_KEY else (name, it) for name, it in self.metadata]
+
+
+# The upload that this thread has under way: the SDK's own code hands its metadata to some of its
+# requests and not to others.
+_UPLOAD: ContextVar[_Upload | None] = ContextVar("genai_config upload", default=None)
 
 
 class Http:
@@ -48,13 +84,16 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[httplib2.Response, bytes]:
         """Sends one request."""
+        upload = _UPLOAD.get()
+        left = upload.left() if upload else None
+        bound = DEFAULT_HTTP_TIMEOUT_SEC if left is None else min(left, DEFAULT_HTTP_TIMEOUT_SEC)
         answer = self._session.request(
             method,
             uri,
             data=body,
-            headers={**dict(_METADATA.get()), **(headers or {})},
+            headers={**dict(upload.metadata if upload else ()), **(headers or {})},
             allow_redirects=False,
-            timeout=DEFAULT_HTTP_TIMEOUT_SEC,
+            timeout=bound,
         )
         head = {name.lower(): value for name, value in answer.headers.items()}
         response = httplib2.Response({**head, "status": str(answer.status_code)})
@@ -69,23 +108,53 @@ class FileClient(client_lib.FileServiceClient):
     """The SDK's client for files, whose uploads are sent by `http`."""
 
     http: Http
+    endpoint: str | None = None
 
     def create_file(self, *args: Any, metadata: Any = (), **kwargs: Any) -> Any:
-        """Uploads a file; all its requests carry the metadata."""
-        token = _METADATA.set(tuple(metadata))
+        """Uploads a file; all its requests carry the metadata.
+
+        Raises:
+            DeadlineExceeded: It took longer than `timeout`.
+        """
+        upload = _Upload(metadata)
+        token = _UPLOAD.set(upload)
         try:
             return super().create_file(*args, **kwargs)
+        except requests.Timeout as error:
+            bound = upload.timeout or DEFAULT_HTTP_TIMEOUT_SEC
+            raise DeadlineExceeded(f"The upload was not complete within {bound:g} s.") from error
         finally:
-            _METADATA.reset(token)
+            _UPLOAD.reset(token)
 
     def get_file(self, *args: Any, metadata: Any = (), **kwargs: Any) -> Any:
         """Asks for a file; as a part of an upload, with the upload's metadata."""
-        return super().get_file(*args, metadata=(*_METADATA.get(), *metadata), **kwargs)
+        upload = _UPLOAD.get()
+        if upload is not None:
+            metadata = [*upload.metadata_now(), *metadata]
+        return super().get_file(*args, metadata=metadata, **kwargs)
 
     def _setup_discovery_api(self, metadata: Any = ()) -> None:
-        address = f"{client_lib.GENAI_API_DISCOVERY_URL}?version=v1beta"
-        request = HttpRequest(self.http, _content, address, headers=dict(metadata))
-        api = discovery.build_from_document(request.execute().decode(), http=self.http)
+        address, elsewhere = client_lib.GENAI_API_DISCOVERY_URL, None
+        if self.endpoint and urlsplit(address).hostname == _GOOGLES:
+            # The SDK's own goes to Google with everybody's key.
+            elsewhere = self.endpoint if "://" in self.endpoint else f"https://{self.endpoint}"
+            address = f"{elsewhere}{urlsplit(address).path}"
+        request = HttpRequest(
+            self.http, _content, f"{address}?version=v1beta", headers=dict(metadata)
+        )
+        try:
+            document = json.loads(request.execute())
+        except (HttpError, ValueError) as error:
+            if elsewhere is None:
+                raise
+            raise ConfigurationError(
+                f"{elsewhere} does not describe the API, so it is not known where files are "
+                f"uploaded to: {type(error).__name__}.",
+                "upload to Google: with override(client_options={'api_endpoint': UNSET}): …",
+            ) from None
+        if elsewhere is not None:
+            document["rootUrl"] = f"{elsewhere}/"
+        api = discovery.build_from_document(document, http=self.http)
         # One for all threads, as `http` is; each SDK looks for it in one of these places.
         self._discovery_api = api
         self._local = cast("Any", SimpleNamespace(discovery_api=api))

@@ -9,16 +9,18 @@ import asyncio
 import functools
 import gc
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import grpc
 from grpc import aio
 
+from genai_config._settings.state import call_site, warn
 from genai_config._transport import http
 from genai_config._transport.channel_pool import ChannelPool
 from genai_config._transport.pool import Pool
-from genai_config.exceptions import ConfigurationError
+from genai_config.exceptions import ConfigurationError, GenAIConfigWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +112,7 @@ class Connections:
         return self._pooled(address, aio.insecure_channel, aio.secure_channel)
 
     def _pooled(self, address: Address, *makers: Callable[..., Any]) -> ChannelPool[Any]:
+        _warn_of_gevent()
         # What instruments gRPC replaces its functions: then there are to be other channels.
         key = (address, *makers)
         return self._channels.get(key, lambda: _channel_pool(address, *makers))
@@ -118,6 +121,33 @@ class Connections:
         """Forgets the channels and clients; a channel closes when its last call has ended."""
         self.clients.clear()
         self._channels.clear()
+
+
+_warned_of_gevent = False
+
+
+def _warn_of_gevent() -> None:
+    """Says once that gRPC blocks all greenlets, unless it was prepared for gevent."""
+    global _warned_of_gevent  # noqa: PLW0603 -- once per process
+    monkey = sys.modules.get("gevent.monkey")
+    if _warned_of_gevent or monkey is None or not monkey.is_module_patched("socket"):
+        return
+    _warned_of_gevent = True
+    if not _is_prepared_for_gevent():
+        warn(
+            "gevent has patched the sockets, and gRPC is not prepared for it: each gRPC call "
+            "blocks all greenlets. Call grpc.experimental.gevent.init_gevent() after "
+            "gevent.monkey.patch_all(); or "
+            'safe_configure(transport="rest", tuned_transport="rest").',
+            GenAIConfigWarning,
+            call_site(),
+        )
+
+
+def _is_prepared_for_gevent() -> bool:
+    from grpc._cython import cygrpc
+
+    return bool(getattr(cygrpc, "g_gevent_activated", False))
 
 
 def _channel_pool(
@@ -139,12 +169,35 @@ def connections() -> Connections:
     return _SYNC
 
 
+def runs_asyncio() -> bool:
+    """Whether an event loop of asyncio runs here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def check_asyncio() -> None:
+    """Makes sure that an awaited call can be made.
+
+    Raises:
+        ConfigurationError: No event loop of asyncio runs here.
+    """
+    if not runs_asyncio():
+        raise ConfigurationError(
+            "The SDK's awaited calls need a running event loop of asyncio, and there is none here.",
+            "asyncio.run(…); under trio: await trio.to_thread.run_sync(model.generate_content, …).",
+        )
+
+
 def loop_connections() -> Connections:
     """The connections of the running event loop; those of closed loops are forgotten.
 
     Raises:
-        ConfigurationError: In this process gRPC can serve no event loop.
+        ConfigurationError: In this process gRPC can serve no event loop, or none runs here.
     """
+    check_asyncio()
     loop = asyncio.get_running_loop()
     mine = _LOOPS.get(loop)
     if mine is None:

@@ -29,8 +29,8 @@ class Relay:
         self.port = self._listening.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listening, selectors.EVENT_READ)
-        self._waker, woken = socket.socketpair()
-        self._selector.register(woken, selectors.EVENT_READ)
+        self._waker, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._ends: dict[socket.socket, socket.socket] = {}
         self._swallowed: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -38,6 +38,7 @@ class Relay:
         self._thread.start()
         self.is_deaf = False
         """Whether new connections are swallowed as well."""
+        self._hangs_up = False
 
     @property
     def endpoint(self) -> str:
@@ -49,11 +50,16 @@ class Relay:
         with self._lock:
             self._swallowed |= set(self._ends)
 
+    def hang_up_on_next(self) -> None:
+        """Breaks off the next connection that has something to pass on."""
+        self._hangs_up = True
+
     def close(self) -> None:
         """Ends it."""
         self._waker.close()
         self._thread.join(10)
-        for one in [self._listening, *self._ends]:
+        self._selector.close()
+        for one in [self._listening, self._woken, *self._ends]:
             one.close()
 
     def _run(self) -> None:
@@ -84,7 +90,12 @@ class Relay:
             data = b""
         with self._lock:
             other, vanishes = self._ends[one], one in self._swallowed
-        if data and not vanishes:
+        if data and self._hangs_up:
+            self._hangs_up = False
+            for end in (one, other):
+                self._selector.unregister(end)
+                end.shutdown(socket.SHUT_RDWR)
+        elif data and not vanishes:
             with contextlib.suppress(OSError):  # the other end may be gone
                 other.sendall(data)
         elif not data:
