@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BASE = f'genai.GenerativeModel("{MODEL}").generate_content("hi")'
 _SWITCHED = (
+    "safe_configure(api_key=KEY)\n"
     f'model = genai.GenerativeModel("{MODEL}", tools=[weather])\n'
     "chat = model.start_chat(enable_automatic_function_calling=True)\n"
     'chat.send_message("How is the weather in Oslo?")\n'
@@ -56,7 +57,9 @@ RAISED_BY = {
     ),
     "EnvironmentValueWarning": 'os.environ["GOOGLE_CLOUD_LOCATION"] = "evil.com/"\nget_config()',
     "UnusedScopeWarning": 'override(transport="rest")',
-    "RawConfigureWarning": 'safe_configure(api_key=KEY)\ngenai.configure(transport="grpc")',
+    "RawConfigureWarning": (
+        'safe_configure(api_key=KEY, raw_configure="warn")\ngenai.configure(transport="grpc")'
+    ),
 }
 """Lines that really raise each error, or issue each warning, on the local server."""
 
@@ -135,8 +138,8 @@ def message(name: str) -> str:
 
         undo.enter_context(isolated())
         server = undo.enter_context(serving())
-        genai_config.safe_configure(raw_configure="warn")
-        names: dict[str, Any] = {n: getattr(genai_config, n) for n in genai_config.__all__}
+        names: dict[str, Any] = {"__name__": "app"}
+        names |= {n: getattr(genai_config, n) for n in genai_config.__all__}
         names |= {"genai": genai, "os": os, "pickle": __import__("pickle"), "server": server}
         workload = str(server.external_account_file())
         names |= {"KEY": server.api_key(), "WORKLOAD": workload}
@@ -157,7 +160,8 @@ def message(name: str) -> str:
         if said:
             raised = said[0].message
         if raised is not None:
-            text = str(raised)
+            # Where this module has pointed the program at the server.
+            text = re.sub(re.escape(__file__) + r":\d+", "conftest.py:1", str(raised))
             # Folders and ports are new each time; these are such as a reader has.
             for made, shown in (
                 (os.environ["CLOUDSDK_CONFIG"], "~/.config/gcloud"),
