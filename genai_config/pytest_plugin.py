@@ -23,8 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the marker known."""
     config.addinivalue_line(
         "markers",
-        "gemini(transport='grpc', token_lifetime=3600, tuning_polls=2, network=False): options of "
-        "the genai_config fixtures.",
+        "gemini(transport='grpc', token_lifetime=3600, tuning_polls=2, tuning='served', "
+        "models='any', network=False): options of the genai_config fixtures.",
     )
 
 
@@ -32,7 +32,7 @@ def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("gemini"))):
         options.update(marker.kwargs)
-    known = {"transport", "token_lifetime", "tuning_polls", "network"}
+    known = {"transport", "token_lifetime", "tuning_polls", "tuning", "models", "network"}
     if unknown := options.keys() - known:
         raise pytest.UsageError(
             f"@pytest.mark.gemini has no option {min(unknown)!r}; "

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def serving(
+def serving(  # noqa: PLR0913 -- options, each by its name
     *,
     transport: Literal["grpc", "rest"] = "grpc",
     token_lifetime: float | None = None,
     tuning_polls: int = 2,
+    tuning: Literal["served", "ended"] = "served",
+    models: Literal["any", "today"] = "any",
     clock: Callable[[], float] = time.time,
 ) -> Iterator[GeminiServer]:
     """Starts a local server and points the configuration of this process at it.
@@ -37,10 +39,14 @@ def serving(
         transport: What requests go by, tuned models' too.
         token_lifetime: Seconds that access tokens are valid; None: an hour.
         tuning_polls: How often an operation must be looked at until the tuned model is done.
+        tuning: "ended": tuned models of the Gemini API answer 404, as today; see
+            `GeminiServer.tuning`.
+        models: "today": retired models answer 404; see `GeminiServer.models`.
         clock: The server's time in seconds since the epoch.
     """
     with contextlib.ExitStack() as undo:
         server = undo.enter_context(GeminiServer(clock=clock, tuning_polls=tuning_polls))
+        server.tuning, server.models = tuning, models
         if token_lifetime is not None:
             server.tokens.lifetime = token_lifetime
         # Where the SDK uploads to is a constant.
@@ -134,6 +140,11 @@ class GeminiTestMixin:
         key = self.gemini_server.api_key("test-key")
         self._variables.enter_context(environment({"GEMINI_API_KEY": key}))
         return key
+
+    def gemini_vertex(self) -> VertexProject:
+        """The server's Vertex AI, which the configuration points at, with ADC for it."""
+        self.gemini_adc()
+        return vertex_project(self.gemini_server)
 
     def gemini_adc(self) -> Path:
         """A service account of the server, as ADC until the test ends."""

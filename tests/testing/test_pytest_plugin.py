@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import google.generativeai as genai
 import pytest
+from google.api_core import exceptions
 
 from genai_config import get_config, openai
 from genai_config.testing import (
@@ -138,7 +139,7 @@ def test_an_unknown_option_of_the_marker_is_an_error(pytester: pytest.Pytester) 
     )
     result = pytester.runpytest("-p", "no:cacheprovider", "--strict-markers")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no option 'transprot'; it has network, token_lifetime*"])
+    result.stdout.fnmatch_lines(["*no option 'transprot'; it has models, network, token_lifetime*"])
 
 
 def test_a_suite_that_uses_no_fixture_loads_nothing(tmp_path: Path) -> None:
@@ -154,6 +155,15 @@ def test_a_suite_that_uses_no_fixture_loads_nothing(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
     subprocess.run(command, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)  # noqa: S603 -- our own
+
+
+@pytest.mark.gemini(tuning="ended", models="today")
+@pytest.mark.usefixtures("gemini_adc")
+def test_todays_service(gemini_server: GeminiServer) -> None:
+    """A test says so in its marker."""
+    assert (gemini_server.tuning, gemini_server.models) == ("ended", "today")
+    with pytest.raises(exceptions.NotFound):
+        ask(TUNED)
 
 
 def test_vertex_ai(gemini_vertex: VertexProject, gemini_api_key: str) -> None:
@@ -188,6 +198,7 @@ class Case(GeminiTestMixin, unittest.TestCase):
         ask(TUNED)
         assert [r.auth for r in self.gemini_server.requests] == ["api_key", "oauth"]
         assert_requests(self.gemini_server, transport="rest")
+        assert self.gemini_vertex().server.base_url == get_config().vertex_endpoint
 
 
 def test_the_mixin_without_pytest() -> None:
