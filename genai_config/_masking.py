@@ -266,6 +266,8 @@ def _mask_field(message: Any, name: str, item: Any) -> None:
         for key in item:
             if isinstance(item[key], str):
                 item[key] = without_secrets(item[key])
+            else:
+                _masked(item[key])
     elif hasattr(item, "extend"):
         for index, one in enumerate(item):
             if isinstance(one, str):

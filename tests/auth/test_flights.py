@@ -139,11 +139,9 @@ class TestOneErrorEach:
 
         def request() -> weakref.ref[Prompt]:
             prompt = Prompt()
-            try:
+            with pytest.raises(TokenRefreshError):
                 source.token()
-            except TokenRefreshError:
-                return weakref.ref(prompt)
-            raise AssertionError
+            return weakref.ref(prompt)
 
         gone = request()
         gc.collect()

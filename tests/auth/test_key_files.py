@@ -251,3 +251,23 @@ def test_what_compares_equal_shares_no_token() -> None:
     ]
     assert [source.token() for source in sources] == ["ya29.one", "ya29.other", "ya29.one"]
     assert sources[0] is sources[2]
+
+
+def test_a_file_that_is_gone_when_it_is_read(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the operating system says then is told."""
+
+    def gone(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    path = server.service_account_file()
+    monkeypatch.setattr(Path, "open", gone)
+    with pytest.raises(InvalidCredentialsError, match="cannot be read: No such file"):
+        key_files.read(path)
+
+
+def test_what_was_found_shows_no_object() -> None:
+    """Credentials of a user's own may show what they hold."""
+    found = credentials.Found("ya29.secret", "these", None, None)
+    assert repr(found) == "Found(these)"

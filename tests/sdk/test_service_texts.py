@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import google.generativeai as genai
 import openai as original
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2 as details
 
 from genai_config import openai, safe_configure
@@ -96,6 +99,8 @@ def test_over_openais_clients(server: GeminiServer) -> None:
 def test_the_details_of_an_error() -> None:
     """DebugInfo quotes what was sent; so may every other text, however deep it stands."""
     secret = "AIzaSyMadeUpAndLongEnough0123456789"
+    made = Struct()
+    made.update({"quoted": secret})
     error = GoogleAPICallError(
         f"no {secret}",
         details=[
@@ -104,9 +109,18 @@ def test_the_details_of_an_error() -> None:
             details.Help(links=[details.Help.Link(description=secret, url="https://fine")]),
             details.QuotaFailure(violations=[details.QuotaFailure.Violation(subject=secret)]),
             {"reason": secret, "list": [secret, ("fine", secret)]},
+            details.RetryInfo(retry_delay=Duration(seconds=3)),
+            made,
         ],
     )
     mask_exception(error)
     assert secret not in shown(error)
-    assert str(error).count(MASK) == 9
+    assert str(error).count(MASK) == 10
     assert "fine" in str(error)
+
+
+def test_a_call_that_says_nothing() -> None:
+    """GRPC's state of a call may hold no text yet."""
+    error = ValueError(SimpleNamespace(details=None, debug_error_string="AIzaSyMadeUp0123456789"))
+    mask_exception(error)
+    assert vars(error.args[0]) == {"details": None, "debug_error_string": MASK}
