@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import google.generativeai as genai
 import pytest
+from google.api_core.exceptions import DeadlineExceeded
 from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError
 from google.oauth2.credentials import Credentials as EndUser
@@ -411,7 +412,10 @@ class TestAWholeCall:
             lambda: model.generate_content("hi"),
             lambda: asyncio.run(model.generate_content_async("hi")),
         ):
-            with pytest.raises(CredentialsTimeoutError, match="within timeout="):
+            # On a busy machine the bound of the whole call may come first.
+            with pytest.raises(
+                (CredentialsTimeoutError, DeadlineExceeded), match="within timeout="
+            ):
                 ask()
         assert time.monotonic() - begun < 20
         server.tokens.release()
