@@ -48,8 +48,8 @@ def rooms_drawn() -> str:
     """All rooms as SVG, the highest on top; its colours are those of the page."""
     parts, y = [], 4
     for room, modules in reversed(table().items()):
-        said = textwrap.wrap(sentence(room).replace("`", ""), 56)
-        inside = textwrap.wrap(", ".join(modules), 58)
+        said = textwrap.wrap(sentence(room).replace("`", ""), 50)
+        inside = textwrap.wrap(", ".join(modules), 52)
         height = 30 + _LINE * (len(said) + len(inside))
         kind = "room" if room.startswith("_") else "room public"
         parts.append(
