@@ -39,6 +39,8 @@ EXAMPLES = [
     "opentelemetry-api>=1.25",
     "pydantic-settings>=2",
 ]
+# They call genai.configure() behind their users' backs. These are what tests/packages is about.
+PACKAGES = ["google-ai-haystack==5.4.0.post1", "llama-index-llms-gemini==0.6.2", "mem0ai==0.1.100"]
 SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 
 
@@ -61,6 +63,13 @@ def heavy(session: nox.Session) -> None:
     env = {"GENAI_CONFIG_HEAVY": "1"}
     folders = session.posargs or ["tests/concurrency", "tests/properties"]
     session.run("pytest", *IN_PARALLEL, "--timeout=1200", *folders, env=env)
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """Runs published packages that configure the SDK by themselves beside this library."""
+    session.install("-e", ".[testing]", *PACKAGES, *TEST_TOOLS)
+    session.run("pytest", "-q", "tests/packages", *session.posargs)
 
 
 @nox.session(python="3.10")
