@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import tempfile
@@ -71,15 +72,12 @@ def compare(  # noqa: PLR0913 -- options
 
 def _migrated(folder: Path, target: Path, to: Literal["adopt", "google-genai"]) -> Path:
     """A copy of a folder, migrated."""
-    try:
-        from genai_config._migrate import files
-    except ImportError as error:
-        if error.name != "libcst":
-            raise
+    if importlib.util.find_spec("libcst") is None:
         typer.echo("genai-config compare needs LibCST, or --after: "
                    "pip install 'genai-config[migrate]'", err=True)  # fmt: skip
-        raise typer.Exit(2) from None
+        raise typer.Exit(2)
     from genai_config._compare.running import copied
+    from genai_config._migrate import files
 
     copy = copied(folder, target)
     for report in files.run([copy], to):

@@ -1,0 +1,161 @@
+"""`genai-config migrate` and `genai-config compare`: what they print, write, and exit with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("libcst", reason="migrate needs LibCST")
+pytest.importorskip("google.genai", reason="the SDK's successor is not installed")
+
+from typer.testing import CliRunner
+
+from genai_config._cli.app import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+PROGRAM = """\
+import google.generativeai as genai
+
+genai.configure()
+model = genai.GenerativeModel("gemini-3.6-flash")
+print(model.generate_content("hi").text)
+"""
+LEFT = PROGRAM + "models = [model]\n"
+
+
+def run(*arguments: object) -> Result:
+    """Runs the command line in this process."""
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A program in a folder, beside what is none of ours."""
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "lib.py").write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "other.py").write_text("import openai\n", encoding="utf-8")
+    path = tmp_path / "app.py"
+    path.write_text(PROGRAM, encoding="utf-8")
+    return path
+
+
+def test_a_diff_is_shown_and_nothing_written(file: Path) -> None:
+    """Unless it is told to write."""
+    done = run("migrate", file.parent)
+    assert done.exit_code == 0
+    assert "+safe_configure()" in done.output
+    assert "-genai.configure()" in done.output
+    assert "1 file would change (--write)" in done.output
+    assert file.read_text(encoding="utf-8") == PROGRAM
+
+
+def test_writing(file: Path) -> None:
+    """The file is written, once; a second time there is nothing to change."""
+    assert run("migrate", "--to", "google-genai", "--write", file).exit_code == 0
+    text = file.read_text(encoding="utf-8")
+    assert "google_genai.shared_client()" in text
+    done = run("migrate", "--to", "google-genai", "--write", file)
+    assert "nothing to change" in done.output
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_the_encoding_and_the_ends_of_lines_stay(file: Path) -> None:
+    """Those of a file of another system."""
+    data = ("# -*- coding: latin-1 -*-\n# é\n" + PROGRAM).replace("\n", "\r\n").encode("latin-1")
+    file.write_bytes(data)
+    assert run("migrate", "--write", file).exit_code == 0
+    written = file.read_bytes()
+    assert written.count(b"\n") == written.count(b"\r\n")
+    assert "# é".encode("latin-1") in written
+
+
+def test_checking(file: Path) -> None:
+    """1 if something would change; 0 if not."""
+    done = run("migrate", "--check", file)
+    assert (done.exit_code, "+safe_configure" in done.output) == (1, False)
+    run("migrate", "--write", file)
+    assert run("migrate", "--check", file).exit_code == 0
+    assert run("migrate", "--check", "--write", file).exit_code == 2
+
+
+def test_what_is_left_is_told_with_its_line(file: Path) -> None:
+    """In the numbers of the file as it is, and as data."""
+    file.write_text(LEFT, encoding="utf-8")
+    done = run("migrate", "--to", "google-genai", "--check", file)
+    assert f"{file}:6: model left:" in done.output.replace("\n", "")
+    assert "By hand:" in done.output
+    found = json.loads(run("migrate", "--to", "google-genai", "--json", file).output)
+    sites = found["reports"][0]["sites"]
+    assert {site["line"] for site in sites if site["outcome"] == "left"} == {4, 5, 6}
+    assert (found["moved"], found["left"], found["changed"]) == (1, 3, 1)
+    stays = [site["reason"] for site in sites if site["line"] == 4]
+    assert "line 6" in stays[0]
+
+
+def test_a_variable_that_another_file_imports_is_left(file: Path) -> None:
+    """It would find a name in the place of a model."""
+    (file.parent / "user.py").write_text("from app import model\n", encoding="utf-8")
+    found = json.loads(run("migrate", "--to", "google-genai", "--json", file.parent).output)
+    assert any("another file" in site["reason"] for site in found["reports"][0]["sites"])
+
+
+def test_files_that_cannot_be_read(file: Path) -> None:
+    """They are told of, and stay as they are; the others are moved."""
+    broken = file.parent / "broken.py"
+    broken.write_text("import google.generativeai as genai\ndef (:\n", encoding="utf-8")
+    bad = file.parent / "bad.py"
+    bad.write_bytes(b"# -*- coding: no-such -*-\n")
+    done = run("migrate", "--write", file.parent)
+    assert done.exit_code == 2
+    assert "broken.py" in done.output
+    assert "bad.py" in done.output
+    assert "safe_configure()" in file.read_text(encoding="utf-8")
+    assert run("migrate", file.parent / "none.py").exit_code == 2
+
+
+def test_without_libcst(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    for command in (["migrate", file], ["compare", "--", "true"]):
+        done = run(*command)
+        assert done.exit_code == 2
+        assert "genai-config[migrate]" in done.output
+
+
+def test_comparing_what_differs(file: Path, tmp_path: Path) -> None:
+    """Each request that says something else, with both values; a failing program is shown."""
+    after = tmp_path / "after"
+    after.mkdir()
+    changed = PROGRAM.replace('"hi"', '"ho"') + "raise SystemExit('broken')\n"
+    (after / "app.py").write_text(changed, encoding="utf-8")
+    arguments = ("--folder", file.parent, "--after", after)
+    program = ("--", sys.executable, "-W", "ignore", "app.py")
+    done = run("compare", *arguments, *program)
+    assert done.exit_code == 1
+    assert "contents[0].parts[0].text" in done.output
+    assert 'before: "hi"' in done.output
+    assert 'after:  "ho"' in done.output
+    assert "broken" in done.output
+    found = json.loads(run("compare", "--json", *arguments, *program).output)
+    assert (found["differences"], found["exit_codes"]) == (1, [0, 1])
+
+
+def test_comparing_nothing(tmp_path: Path) -> None:
+    """A program that sends nothing proves nothing; other hosts cannot be reached."""
+    code = (
+        "import urllib.request\n"
+        "try:\n    urllib.request.urlopen('https://example.com')\nexcept OSError:\n    pass\n"
+    )
+    (tmp_path / "app.py").write_text(code, encoding="utf-8")
+    done = run("compare", "--folder", tmp_path, "--", sys.executable, "app.py")
+    assert done.exit_code == 1
+    assert "nothing to compare" in done.output
+    assert "example.com" in done.output
+    assert run("compare", "--folder", tmp_path, "--", "no-such-program").exit_code == 2
