@@ -181,7 +181,7 @@ def sbom(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measures and writes docs/benchmarks.md; `-- --openai`: docs/benchmarks-openai.md."""
-    session.install("-e", ".[all]")
+    session.install("-e", ".[all,google-genai]")
     session.run("python", "-m", "benchmarks.run", *session.posargs)
 
 

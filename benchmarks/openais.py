@@ -80,7 +80,7 @@ TIMES = ("threads", "tasks", "high", "longest", "blocked")
 def settings() -> dict[str, Any]:
     """What the page tells of it; asked before the first row."""
     return {
-        "priority": _undisturbed(),
+        "priority": undisturbed(),
         "openai": metadata.version("openai"), "google_auth": metadata.version("google-auth"),
         "threads": THREADS, "tasks": TASKS, "rounds": ROUNDS, "lifetimes": ROUNDS * LIFETIMES,
         "lifetime": LIFETIME, "duration": DURATION, "whole": ROUNDS * DURATION, "delay": DELAY,
@@ -89,7 +89,7 @@ def settings() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _undisturbed() -> str:
+def undisturbed() -> str:
     """Goes before all other work on the machine, where that is allowed; says which it became."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
@@ -110,14 +110,14 @@ def rows() -> Iterator[tuple[Any, ...]]:
                 file = server.ask(lifetime=LIFETIME, delay=DELAY)
                 server.ask(report=True)
                 found = fresh(__name__, side=side, info=server.info, file=file, lifetimes=lifetimes)
-                runs[side].append(_run(found, server.ask(report=True), lifetimes))
+                runs[side].append(run_of(found, server.ask(report=True), lifetimes))
     ours = runs["ours"]
     kept = not any(run.failed for run in ours) and sum(run.refreshes for run in ours) <= REFRESHES
     for side, theirs in runs.items():
-        yield _cells(side, theirs, kept and _is_best(ours, theirs))
+        yield cells(SIDES[side], theirs, kept and is_best(ours, theirs))
 
 
-def _is_best(ours: list[Run], theirs: list[Run]) -> bool:
+def is_best(ours: list[Run], theirs: list[Run]) -> bool:
     """Whether ours is behind in no column by more than noise."""
     if _is_lost(theirs):
         return True
@@ -133,7 +133,8 @@ def _quartiles(runs: list[Run], what: str) -> list[float]:
     return statistics.quantiles([value for run in runs for value in getattr(run, what)], n=4)
 
 
-def _cells(side: str, runs: list[Run], kept: bool) -> tuple[Any, ...]:  # noqa: FBT001 -- a row's
+def cells(name: str, runs: list[Run], kept: bool) -> tuple[Any, ...]:  # noqa: FBT001 -- a row's
+    """A row of the table: what a contender's runs have shown."""
     calls, failed = sum(run.calls for run in runs), sum(run.failed for run in runs)
     times = ["–"] * len(TIMES)
     if not _is_lost(runs):
@@ -143,10 +144,12 @@ def _cells(side: str, runs: list[Run], kept: bool) -> tuple[Any, ...]:  # noqa: 
         whole = sum(sum(run.blocked) for run in runs)
         times[-1] = f"{whole * 1e3:,.0f} ms; a lifetime {times[-1]}"
     refreshes = sum(run.refreshes for run in runs)
-    return (SIDES[side], f"{failed:,} of {calls:,}", f"{refreshes}", *times, kept)
+    return (name, f"{failed:,} of {calls:,}", f"{refreshes}", *times, kept)
 
 
-def _run(found: dict[str, Any], report: dict[str, Any], lifetimes: int) -> Run:
+def run_of(found: dict[str, Any], report: dict[str, Any], lifetimes: int) -> Run:
+    """What a process has measured, and the server has seen meanwhile, by lifetime."""
+
     def sliced(noted: list[list[float]]) -> list[list[float]]:
         """Times, lifetime by lifetime."""
         slices: list[list[float]] = [[] for _ in range(lifetimes)]

@@ -2,8 +2,8 @@
 
 Run as `nox -s bench`; `nox -s bench -- --long` also waits 100 seconds for the bare SDK on a dead
 token endpoint. `nox -s bench -- --openai` measures OpenAI's clients instead and writes
-docs/benchmarks-openai.md. Exit code 1 if a bound is missed by more than noise: if even the first
-quartile of the rounds lies above it.
+docs/benchmarks-openai.md, `-- --google-genai` google-genai's client. Exit code 1 if a bound is
+missed by more than noise: if even the first quartile of the rounds lies above it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import openais
+from benchmarks import googles, openais
 from benchmarks.calls import alternating, calls, imports
 from benchmarks.dead import dead
 from benchmarks.growth import growth
@@ -57,6 +57,9 @@ def main() -> int:
             del os.environ[name]
     if "--openai" in sys.argv:
         return _written("benchmarks-openai", openais.HEAD, openais.rows(), openais.settings())
+    if "--google-genai" in sys.argv:
+        name = "benchmarks-google-genai"
+        return _written(name, googles.HEAD, googles.rows(), googles.settings())
     found = rows(patience=100.0 if "--long" in sys.argv else 5.0)
     return _written("benchmarks", HEAD, found, SETTINGS)
 
@@ -80,7 +83,11 @@ def _written(
     return 0 if all_kept else 1
 
 
-_TEMPLATES = {"benchmarks": "page.md", "benchmarks-openai": "page_openai.md"}
+_TEMPLATES = {
+    "benchmarks": "page.md",
+    "benchmarks-openai": "page_openai.md",
+    "benchmarks-google-genai": "page_google_genai.md",
+}
 
 
 def _line(*cells: str) -> str:

@@ -23,6 +23,7 @@ from genai_config._auth import headers
 from genai_config._clients.http import Link, http_options, linked
 from genai_config._clients.target import resolve
 from genai_config._routing.decision import RETRIEVER_SCOPES, TUNED_SCOPES
+from genai_config._settings.patch import UNSET
 from genai_config._settings.state import state
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
@@ -163,6 +164,10 @@ def _target(
         location=location,
         found_project=lambda scopes: headers.source_for(config, scopes).found().project,
     )
+    if target.backend == "vertex" and not base_url:
+        # A gateway of the Gemini API gets no token for Vertex AI.
+        own = config.merge(client_options={"api_endpoint": config.vertex_endpoint or UNSET})
+        target = resolve(own, backend="vertex", project=target.project, location=target.location)
     # What google-genai appends its own paths to.
     return dataclasses.replace(target, base_url=base_url or target.origin)
 

@@ -116,6 +116,8 @@ def _generated(method: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     for content in body.pop("contents", []):
         content.setdefault("role", "user")
+        if content["role"] == "model":
+            content["parts"] = _joined(content.get("parts", []))
         if turns and content["role"] == turns[-1]["role"] == "model":
             turns[-1]["parts"] = _joined([*turns[-1].get("parts", []), *content.get("parts", [])])
         else:

@@ -54,7 +54,7 @@ def vertex(server: GeminiServer) -> None:
         credentials=server.user_credentials([rules.CLOUD_PLATFORM], quota_project="billed"),
         ca_certs=server.ca_file,
         vertex_endpoint=server.rest_endpoint,
-        client_options={"api_endpoint": server.rest_endpoint},
+        client_options={"api_endpoint": "gateway.example.com"},
         project="my-project",
         location="us-central1",
         backend="vertex",
