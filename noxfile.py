@@ -38,6 +38,9 @@ EXAMPLES = [
     "nbclient>=0.10",
     "opentelemetry-api>=1.25",
     "pydantic-settings>=2",
+    "requests-mock>=1.12",
+    "responses>=0.25",
+    "vcrpy>=6",
 ]
 # They call genai.configure() behind their users' backs. These are what tests/packages is about.
 PACKAGES = ["google-ai-haystack==5.4.0.post1", "llama-index-llms-gemini==0.6.2", "mem0ai==0.1.100"]

@@ -72,6 +72,7 @@ BY_OTHERS = {
     "behind-a-proxy",  # test_http.py
     "diagnosis",  # test_documents.py
     "any-language",  # test_any_language.py
+    "with-other-libraries",  # test_identity.py
 }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
@@ -209,6 +211,24 @@ class TestIsolate:
         assert served.requests[-1].identity == "ours"
         asyncio.run(one.ask_async())
         assert served.requests[-1].identity == "theirs"
+
+    def test_the_page_on_other_libraries_runs(self, served: GeminiServer) -> None:
+        """Its example, with a package as most are."""
+        page = Path(__file__).parents[2] / "docs" / "with-other-libraries.md"
+        (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        endpoint = {"client_options": {"api_endpoint": served.grpc_endpoint}}
+        theirs = THEIRS
+        for is_, should_be in (
+            ("(self, key,", "(self, api_key,"),
+            ("key=key,", "key=api_key,"),
+            ("transport=transport)", "**endpoint)"),
+            ("ask(self)", "ask(self, _)"),
+        ):
+            theirs = theirs.replace(is_, should_be)
+        names = {"PACKAGE": package("one_llm", theirs, endpoint=endpoint)}
+        names |= {f"{n.upper()}_KEY": served.api_key(n) for n in ("our", "their", "tenant")}
+        exec(compile(code, "page.py", "exec"), {"__name__": "page", **names})  # noqa: S102 -- our own
+        assert [r.identity for r in served.requests] == ["their", "our", "tenant"]
 
     def test_a_packages_later_configure_leaves_its_held_models(self, served: GeminiServer) -> None:
         """Within a package it is as in the SDK."""
