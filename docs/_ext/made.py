@@ -167,7 +167,6 @@ def message(name: str) -> str:
                 (os.environ["CLOUDSDK_CONFIG"], "~/.config/gcloud"),
                 (workload, "workload.json"),
                 (server.metadata_host, "localhost:8080"),
-                (__file__, "app.py"),
             ):
                 text = text.replace(made, shown)
             return text
