@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
+from genai_config.testing import _schemas
 from genai_config.testing._service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -147,12 +148,9 @@ def _fits(value: Any, field: Any) -> bool:
 
 def is_repeated(field: Any) -> bool:
     """Whether a field has a list of values; protobuf has renamed the way to ask."""
-    if hasattr(field, "is_repeated"):
-        return bool(field.is_repeated)
-    return bool(field.label == field.LABEL_REPEATED)  # pragma: no cover  # protobuf before 6.31
+    new = getattr(field, "is_repeated", None)  # since 6.31
+    return bool(field.label == field.LABEL_REPEATED if new is None else new)
 
 
 def _shown(descriptor: Any) -> str:
-    from genai_config.testing import _schemas
-
     return f"type.googleapis.com/{_schemas.real_name(descriptor.full_name)}"
