@@ -16,8 +16,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+<<<<<<< HEAD
 from benchmarks import googles, openais
 from benchmarks.calls import alternating, calls, imports
+=======
+from benchmarks import openais
+from benchmarks.calls import alternating, calls, cold_start, imports
+>>>>>>> e423206 (Awaited calls with a key and calls by OAuth cost less; CPU ratios in the benchmarks)
 from benchmarks.dead import dead
 from benchmarks.growth import growth
 from benchmarks.local import ROOT, local_server
@@ -40,6 +45,7 @@ def rows(*, patience: float) -> Iterator[Row]:
         os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = server.info["ca"]
         os.environ["GOOGLE_APPLICATION_CREDENTIALS"] = server.info["adc"]
         (key,) = server.ask(keys=1)
+        yield from cold_start(server.info, key)
         yield from calls(server.info, key)
         yield from alternating(server.info, key)
         yield from tenants(server)

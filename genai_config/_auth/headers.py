@@ -77,8 +77,18 @@ def _key(config: GenAIConfig, scopes: tuple[str, ...]) -> Key:
 
 def forget_sources() -> None:
     """Drops every token source, and how keys were taken: all is found anew."""
+    global _epoch  # noqa: PLW0603 -- a fact about the process
+    _epoch += 1
     _POOL.clear()
     _BY_NAME.clear()
+
+
+_epoch = 0
+
+
+def version_of(config: GenAIConfig) -> tuple[object, ...]:
+    """What a token source that is held depends on: while it is equal, the source is the same."""
+    return _epoch, _credentials.identity(config.credentials)
 
 
 def _request(config: GenAIConfig) -> Any:

@@ -236,10 +236,9 @@ class _Plan:
     Attributes:
         route: The route.
         key: What the client for it is pooled by.
-        context: What the calls carry, where it is always the same: a key does not change.
     """
 
-    __slots__ = ("context", "key", "route")
+    __slots__ = ("_context", "key", "route")
 
     def __init__(self, snapshot: Snapshot, service: str, route: Route) -> None:
         config = snapshot.config
@@ -249,9 +248,15 @@ class _Plan:
         self.key: Key = snapshot.memo.get(key) or snapshot.memo.setdefault(
             key, Key(config, _NOT_OF_A_CLIENT, *key, grpc.secure_channel, aio.secure_channel)
         )
-        self.context: CallContext | None = None
-        if route.auth == "api_key":
-            self.context = _context(config, route)
+        self._context: tuple[object, CallContext] | None = None
+
+    def context(self, config: GenAIConfig) -> CallContext:
+        """What a call carries: the same, until other credentials are found where these were."""
+        version = None if self.route.auth == "api_key" else headers.version_of(config)
+        kept = self._context
+        if kept is None or kept[0] != version:
+            kept = self._context = (version, _context(config, self.route))
+        return kept[1]
 
     def clients(self) -> Pool[Any]:
         """The clients among which the plan's is found."""
@@ -377,7 +382,7 @@ class RoutingClient:
             request = args[0] if args else kwargs.get("request")
             config, plan = self._plan(name, request, kwargs)
             _tell(f"{self._service}.{name}", plan.route)
-            context = plan.context or _context(config, plan.route)
+            context = plan.context(config)
             method = getattr(self._client(config, plan), name)
             result = method(*args, **_carrying(context, config, method, kwargs))
             return _following(result, context)
@@ -390,7 +395,7 @@ class RoutingClient:
             request = args[0] if args else kwargs.get("request")
             config, plan = self._plan(name, request, kwargs)
             _tell(f"{self._service}.{name}", plan.route)
-            context = plan.context or _context(config, plan.route)
+            context = plan.context(config)
             certificate = None
             source = _certificate_source(config)
             if source is not None and plan.clients().peek(plan.key) is None:

@@ -123,6 +123,14 @@ class _Call:
             raise error
         return started
 
+    def start_at_once(self) -> Any:
+        """The call, under way, of credentials that need no event loop."""
+        self.attempts.headers()
+        started, error = self._start()
+        if error is not None:
+            raise error
+        return started
+
     def _start(self) -> tuple[Any, BaseException | None]:
         try:
             with self._channel.pool.take() as place:
@@ -242,19 +250,27 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
         self._interceptors = interceptors
 
     def __call__(self, request: Any, **options: Any) -> aio.UnaryUnaryCall:
+        if not any(map(_is_logging, self._interceptors)):
+            call = _Call("unary_unary", self._method, request, **options)
+            if call.attempts.is_last:
+                return call.start_at_once()  # a key: nothing to wait for, nothing to renew
         return _UnaryCall(self.call(request, **options))
 
     async def call(self, request: Any, **options: Any) -> Any:
         """GRPC's call, answered."""
         send: Any = self._answered
         for interceptor in self._interceptors:
-            # The SDK's own writes a log, or costs time for nothing.
-            if logging.getLogger(type(interceptor).__module__).isEnabledFor(logging.DEBUG):
+            if _is_logging(interceptor):
                 send = functools.partial(_logged, interceptor, self._method[1][0], send)
         return await send(request, **options)
 
     async def _answered(self, request: Any, **options: Any) -> Any:
         return await _Call("unary_unary", self._method, request, **options).answered()
+
+
+def _is_logging(interceptor: Any) -> bool:
+    # The SDK's own writes a log, or costs time for nothing.
+    return logging.getLogger(type(interceptor).__module__).isEnabledFor(logging.DEBUG)
 
 
 async def _logged(interceptor: Any, method: str, send: Any, request: Any, **options: Any) -> Any:

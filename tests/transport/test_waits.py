@@ -58,6 +58,10 @@ async def ask_async(**options: Any) -> str:
     return str(answer.text)
 
 
+BOTH: tuple[Callable[..., Any], ...] = (ask, lambda **more: asyncio.run(ask_async(**more)))
+"""One request in each calling mode."""
+
+
 def seconds_of(call: Callable[[], Any]) -> float:
     """How long a call takes."""
     start = time.monotonic()
@@ -213,14 +217,14 @@ class TestUnreachable:
         ca.issue_cert("localhost").configure_cert(context)
         configure(server, f"localhost:{listening(http_only, context)}")
         safe_configure(ca_certs=file)
-        for call in (ask, lambda: asyncio.run(ask_async())):
+        for call in BOTH:
             with pytest.raises(core.ServiceUnavailable, match='transport="rest"'):
                 call()
 
     def test_nobody_listens(self, server: GeminiServer) -> None:
         """That may change, and is tried for a while."""
         configure(server, "localhost:1")
-        for call in (ask, lambda: asyncio.run(ask_async())):
+        for call in BOTH:
             with pytest.raises(core.ServiceUnavailable, match="api_endpoint"):
                 call()
 
@@ -284,7 +288,7 @@ class TestWholeCall:
             server, server.rest_endpoint if rest else server.grpc_endpoint, transport, timeout=2
         )
         server.fail(100, status="UNAVAILABLE")
-        for call in (ask, lambda **options: asyncio.run(ask_async(**options))):
+        for call in BOTH:
 
             def failing(call: Callable[..., Any] = call) -> None:
                 with pytest.raises(core.GoogleAPIError):
