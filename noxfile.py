@@ -129,7 +129,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Checks types: mypy over everything, pyright over the package and users' code."""
+    """Checks types: mypy over everything, pyright over users' code and what it imports."""
     tools = ["mypy>=2", "nox", "pyright>=1.1.400", "sphinx>=8.1", "types-requests"]
     session.install("-e", ".[all]", *TEST_TOOLS, *EXAMPLES, *tools)
     session.run("mypy")

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
     from google.api_core.gapic_v1.client_info import ClientInfo
     from google.generativeai.generative_models import GenerativeModel
-    from google.generativeai.types import (
-        content_types,
-        generation_types,
-        safety_types,
-    )
+    from google.generativeai.types import content_types, generation_types
+    from google.generativeai.types.safety_types import SafetySettingOptions
 
     from genai_config._settings.given import (
         Auth,
@@ -203,7 +200,7 @@ def uninstall() -> None:
 
 def generative_model(  # noqa: PLR0913, PLR0917 -- the SDK's own signature
     model_name: str | None = None,
-    safety_settings: safety_types.SafetySettingOptions | None = None,
+    safety_settings: SafetySettingOptions | None = None,
     generation_config: generation_types.GenerationConfigType | None = None,
     tools: content_types.FunctionLibraryType | None = None,
     tool_config: content_types.ToolConfigType | None = None,

@@ -49,6 +49,9 @@ DEFAULT_AUTH_TIMEOUT = 30.0
 """Seconds that finding credentials and fetching a token may take, unless configured."""
 
 
+_custom_error: Any = PydanticCustomError  # its types allow literal strings alone
+
+
 def _without_input(error: ValidationError) -> ValidationError:
     """The same error, with asterisks in place of what was given."""
     lines = []
@@ -57,7 +60,7 @@ def _without_input(error: ValidationError) -> ValidationError:
         ours = line.get("ctx", {}).get("error")
         lines.append(
             InitErrorDetails(
-                type=PydanticCustomError(
+                type=_custom_error(
                     line["type"], str(ours or line["msg"]), {"error": ours} if ours else None
                 ),
                 loc=line["loc"],
@@ -121,7 +124,7 @@ class _Model(
                 cls.__name__,
                 [
                     InitErrorDetails(
-                        type=PydanticCustomError("unknown", str(error), {"error": error}),
+                        type=_custom_error("unknown", str(error), {"error": error}),
                         loc=(name,),
                         input=MASK,
                     )
