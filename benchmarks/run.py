@@ -16,13 +16,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
 from benchmarks import googles, openais
-from benchmarks.calls import alternating, calls, imports
-=======
-from benchmarks import openais
 from benchmarks.calls import alternating, calls, cold_start, imports
->>>>>>> e423206 (Awaited calls with a key and calls by OAuth cost less; CPU ratios in the benchmarks)
 from benchmarks.dead import dead
 from benchmarks.growth import growth
 from benchmarks.local import ROOT, local_server
