@@ -182,7 +182,7 @@ class Functions:
             unit.need("os")
             alias = self._tools.values.aliases["os"]
             return lambda updated: keyword("display_name", expression(
-                f"{alias}.path.basename(path)", path=updated))  # fmt: skip
+                f"{alias}.path.basename(value)", value=updated))  # fmt: skip
         name = text.replace("\\", "/").rpartition("/")[2]
         return lambda _: keyword("display_name", cst.SimpleString(repr(name).replace("'", '"')))
 

@@ -69,7 +69,7 @@ LEFT = {
         3, "one text or several",
     ),
     "a file of an unknown path": (
-        "import google.generativeai as genai\ndef f(x):\n    print(genai.upload_file(x).name)\n",
+        "import google.generativeai as genai\ndef f(x):\n    print(genai.upload_file(x()).name)\n",
         3, "named after its path",
     ),
     "several keys": (
