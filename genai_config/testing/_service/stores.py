@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.ai import generativelanguage_v1beta as glm
 from google.protobuf import timestamp_pb2
 
+from genai_config.testing import _schemas
 from genai_config.testing._service.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Store:
         Raises:
             ServiceError: The name is taken.
         """
-        kept = _copy(resource)
+        kept = _newest(noun, resource)
         with self._lock:
             self._count += 1
             if not kept.name:
@@ -208,6 +209,14 @@ class Store:
         stamp = timestamp_pb2.Timestamp()
         stamp.FromMicroseconds(int(self._clock() * 1_000_000))
         return stamp
+
+
+def _newest(noun: str, resource: Any) -> Any:
+    """A copy of a resource; of the SDK's class if the server has no newer one."""
+    newer = _schemas.find("gemini", noun)
+    if newer is None or not resource.DESCRIPTOR.full_name.startswith("google.ai."):
+        return _copy(resource)
+    return newer.FromString(resource.SerializeToString())
 
 
 def _copy(message: Any) -> Any:
