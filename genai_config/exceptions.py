@@ -39,6 +39,10 @@ class UnknownSettingError(ConfigurationError, TypeError):
     """A setting of that name does not exist."""
 
 
+class UnsupportedRequestError(GenAIConfigError, ValueError):
+    """The request holds something that the service it goes to cannot take; nothing was sent."""
+
+
 class CredentialsError(GenAIConfigError):
     """Base of the errors about credentials."""
 

@@ -23,16 +23,18 @@ ROOMS = {
         "environment", "secrets", "given", "primitives", "callables", "keys", "addresses",
         "validation", "patch", "model", "layers", "callers", "state",
     ),
-    "_routing": ("decision",),
+    "_routing": ("places", "decision"),
     "_transport": (
-        "call_credentials", "pool", "http", "channel_pool", "grpc_sync", "grpc_async",
-        "channels", "rest", "threads", "unreachable",
+        "call_credentials", "pool", "http", "deadlines", "exchange", "json_codec", "http_rules",
+        "http_errors", "channel_pool", "grpc_sync", "grpc_async", "channels", "rest", "json_rest",
+        "threads", "unreachable",
     ),
     "_auth": (
         "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",
         "token_source", "headers",
     ),
-    "_sdk": ("signatures", "explained", "methods", "uploads", "clients", "manager"),
+    "_sdk": ("signatures", "explained", "methods", "uploads", "vertex", "generated", "clients",
+        "manager"),
     "_api": ("decorators", "scopes", "configure"),
     "_diagnosis": (
         "provenance", "layout", "models", "explain", "checks", "check_environment",

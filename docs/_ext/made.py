@@ -38,7 +38,14 @@ RAISED_BY = {
     "ConfigurationError": 'safe_configure(transport="grcp")',
     "UnknownSettingError": 'safe_configure(api_kye="…")',
     "APIKeyRequiredError": f'with override(auth="api_key"):\n    {_BASE}',
-    "OAuthRequiredError": f'with override(auth="api_key"):\n    {_TUNED}',
+    "OAuthRequiredError": (
+        'with override(auth="api_key"):\n    genai.GenerativeModel('
+        '"projects/my-project/locations/us-central1/endpoints/456"\n    ).generate_content("hi")'
+    ),
+    "UnsupportedRequestError": (
+        'with override(backend="vertex", project="my-project", location="us-central1"):\n'
+        "    list(genai.list_models())"
+    ),
     "CredentialsNotFoundError": "with tuned_models():\n    ...",
     "InvalidCredentialsError": 'safe_configure(credentials="key.json")',
     "TokenRefreshError": (
@@ -82,7 +89,7 @@ def rules() -> str:
     """The table of the routing rules, one row per rule."""
     by_rule: dict[tuple[Any, ...], list[str]] = {}
     for rule in decision.RULES:
-        key = (rule.methods, rule.fields, rule.need, rule.source)
+        key = (rule.methods, rule.fields, rule.need, rule.source, rule.vertex)
         by_rule.setdefault(key, []).append(rule.service)
     needs = {
         "resource": "the resource decides",
@@ -90,10 +97,11 @@ def rules() -> str:
         "retriever": "OAuth, scopes of corpora",
         "api_key": "API key",
     }
-    lines = ["| methods | fields that name a resource | credentials |", "|---|---|---|"]
-    for (methods, fields, need, _), services in by_rule.items():
+    header = "| methods | fields that name a resource | credentials | on Vertex AI |"
+    lines = [header, "|---|---|---|---|"]
+    for (methods, fields, need, _, on_vertex), services in by_rule.items():
         called = f"{', '.join(services)}: {_code(methods)}"
-        cells = [called, _code(fields), needs[need]]
+        cells = [called, _code(fields), needs[need], "OAuth" if on_vertex else "no"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

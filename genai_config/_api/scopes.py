@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genai_config._api.decorators import decorated
-from genai_config._routing.decision import BASE_SCOPES, TUNED_SCOPES
+from genai_config._routing.decision import BASE_SCOPES, route, tuned_scopes
 from genai_config._settings import environment
 from genai_config._settings import state as _state
 from genai_config._settings.patch import UNSET, Patch, combine, make_patch
@@ -189,7 +189,8 @@ class _TunedModels(_Checked):
             )
 
     def _prepare(self) -> Layer:
-        _source(_config_with(self._layer), TUNED_SCOPES).found()
+        config = _config_with(self._layer)
+        _source(config, tuned_scopes(config)).found()
         return super()._prepare()
 
 
@@ -207,7 +208,11 @@ class _BaseModels(_Checked):
     def _prepare(self) -> Layer:
         config = _config_with(self._layer)
         auth = config.auth
-        if auth == "auto":
+        scopes: tuple[str, ...] = BASE_SCOPES
+        if config.backend == "vertex":
+            decided = route(config, "generative", "generate_content")
+            auth, scopes = decided.auth, decided.scopes
+        elif auth == "auto":
             auth = "oauth" if config.api_key is None else "api_key"
         if auth == "api_key" and config.api_key is None:
             raise APIKeyRequiredError(
@@ -216,9 +221,9 @@ class _BaseModels(_Checked):
             )
         if auth == "oauth":
             try:
-                _source(config, BASE_SCOPES).found()
+                _source(config, scopes).found()
             except CredentialsNotFoundError as error:
-                if config.auth == "oauth":
+                if config.auth == "oauth" or config.backend == "vertex":
                     raise
                 raise CredentialsNotFoundError(
                     f"Base models take an API key or OAuth credentials. Looked for: "

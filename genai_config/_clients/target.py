@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from genai_config._models import MODEL
+from genai_config._routing import places
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
 from genai_config._settings import addresses, keys, validation
 from genai_config._settings.secrets import scrub
@@ -57,8 +58,6 @@ SERVICES: dict[Backend, _Service] = {
 
 GEMINI_ENDPOINT = "openapi"
 """The endpoint of the models that Google serves; any other is a model deployed by oneself."""
-
-_MULTI_REGIONS = ("us", "eu")
 
 # As google-genai reads them: https://googleapis.github.io/python-genai/#client.
 _USES_VERTEX = ("GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI")
@@ -177,15 +176,6 @@ def origin(url: str) -> str:
     port = parts.port
     usual = port in (None, {"https": 443, "http": 80}.get(parts.scheme))
     return f"{parts.scheme}://{shown}" + ("" if usual else f":{port}")
-
-
-def vertex_host(location: str, universe_domain: str = "googleapis.com") -> str:
-    """The host of Vertex AI for a location [H]."""
-    if location == "global":
-        return f"aiplatform.{universe_domain}"
-    if location in _MULTI_REGIONS:
-        return f"aiplatform.{location}.rep.{universe_domain}"
-    return f"{location}-aiplatform.{universe_domain}"
 
 
 def resolve(  # noqa: PLR0913 -- what a client is made from, by name
@@ -381,7 +371,7 @@ def _completed(
             "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
             "GOOGLE_CLOUD_LOCATION=us-central1",
         )
-    if "-" not in location and location not in ("global", *_MULTI_REGIONS):
+    if "-" not in location and location not in ("global", *places.MULTI_REGIONS):
         raise ConfigurationError(
             f"location={location!r} is not a location of Vertex AI.",
             "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
@@ -418,5 +408,5 @@ def service_origin(
         if not (host.endswith(f".{universe}") and any(other in host for other in others)):
             return address
     if backend == "vertex":
-        return f"https://{vertex_host(place['location'], universe)}"
+        return f"https://{places.vertex_host(place['location'], universe)}"
     return f"https://generativelanguage.{universe}"

@@ -76,7 +76,10 @@ def _version(name: str) -> str | None:
 def _settings(case: Case) -> Iterator[Finding | str]:
     for problem in case.explanation.problems:
         # What is wrong with credentials and keys, their own checks tell.
-        if problem.kind in ("APIKeyRequiredError", "OAuthRequiredError", "ConfigurationError"):
+        if problem.kind in (
+            "APIKeyRequiredError", "OAuthRequiredError", "ConfigurationError",
+            "UnsupportedRequestError",
+        ):  # fmt: skip
             # A key's variable is told of once more, by its check.
             of_a_key = problem == case.refused and problem.problem.startswith("The environment")
             yield Finding(problem.problem, problem.remedy, note=of_a_key)

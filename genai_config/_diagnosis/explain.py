@@ -16,7 +16,6 @@ from genai_config._routing.decision import (
     CLOUD_PLATFORM,
     RETRIEVER,
     RULES,
-    TUNED_PREFIX,
     TUNED_SCOPES,
     TUNING,
 )
@@ -49,6 +48,7 @@ class Decision:
     transport: str
     scopes: tuple[str, ...]
     reasons: tuple[str, ...]
+    place: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +143,7 @@ def explain(
     if model is not None and not isinstance(model, str):
         model, identity, decides = _taken_apart(model, asynchronous=asynchronous)
     resource = model if model and rule.fields and _decision.is_decisive(model) else ""
+    enough = sufficient(rule, resource)
     problems: list[Problem] = []
     decision: Decision | None = None
     held: Held | None = None
@@ -152,15 +153,18 @@ def explain(
     try:
         snapshot = decides()
         config, layers = snapshot.config, snapshot.layers
+        if model and rule.fields and config.backend == "vertex":
+            resource = model
         route = _decision.route(config, rule.service, name, resource, asynchronous=asynchronous)
         decision = Decision(
-            route.auth, route.transport, route.scopes, tuple(map(scrub, route.reasons))
-        )
+            route.auth, route.transport, route.scopes, tuple(map(scrub, route.reasons)),
+            route.place,
+        )  # fmt: skip
     except GenAIConfigError as error:
         told = (without_secrets(error.problem), without_secrets(error.remedy))
         problems.append(Problem(type(error).__name__, *told))
         if isinstance(error, OAuthRequiredError):
-            problems.append(_answer_to_a_key(resource))
+            problems.append(_answer_to_a_key())
     settings = provenance.settings(layers, config)
     if decision is not None and config is not None:
         named = {setting.name: setting for setting in settings}
@@ -169,7 +173,8 @@ def explain(
             held = provenance.key_held(config.api_key, named["api_key"])
         else:
             held = provenance.oauth_held(config, decision.scopes, named["quota_project"])
-            problems.extend(refusals(held, sufficient(rule, resource)))
+            on_vertex = decision.place == "vertex"
+            problems.extend(refusals(held, (CLOUD_PLATFORM,) if on_vertex else enough))
             if held.kind == "not known" and not provenance.is_googles_machine():
                 problems.append(_nothing_configured())
     if model and (known := models.problem(config, model, _headers.clock())):
@@ -252,17 +257,11 @@ def in_force() -> Snapshot:
     return state.current() if manager.is_installed() else state.preview(manager.with_adopted)
 
 
-def _answer_to_a_key(resource: str) -> Problem:
-    if resource.startswith(TUNED_PREFIX):
-        answer = (
-            "403 PERMISSION_DENIED: You do not have permission to access tuned model "
-            f"{scrub(resource)}."
-        )
-    else:
-        answer = "401 UNAUTHENTICATED: API keys are not supported by this API."
+def _answer_to_a_key() -> Problem:
     return Problem(
         "key",
-        f"Sent with the API key, the service would answer {answer}",
+        "Sent with the API key, the service would answer 401 UNAUTHENTICATED: API keys are not "
+        "supported by this API.",
         'with override(auth="auto"): …',
     )
 
@@ -313,6 +312,7 @@ def refusals(held: Held, enough: tuple[str, ...]) -> list[Problem]:
     return found
 
 
+PLACES = {"gemini": "Gemini API", "vertex": "Vertex AI"}
 _AUTH = {"api_key": "API key", "oauth": "OAuth"}
 _TRANSPORTS = {"grpc": "gRPC", "grpc_asyncio": "gRPC (asyncio)", "rest": "REST"}
 
@@ -323,6 +323,7 @@ def _sections(explanation: Explanation) -> list[Section]:
     rows: list[tuple[str, list[str]]] = []
     if explanation.decision is not None:
         rows += [
+            ("service", [PLACES[explanation.decision.place]]),
             ("credentials", [_AUTH[explanation.decision.auth]]),
             ("transport", [_TRANSPORTS[explanation.decision.transport]]),
             ("because", list(explanation.decision.reasons)),

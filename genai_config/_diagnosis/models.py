@@ -11,6 +11,7 @@ from genai_config import _models
 from genai_config._auth import refusals
 from genai_config._auth.refusals import Answer, Meaning, Sent
 from genai_config._masking import looks_secret, scrub
+from genai_config._routing import places
 from genai_config._routing.decision import CLOUD_PLATFORM, TUNED_PREFIX, TUNED_SCOPES
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def host_of(config: GenAIConfig) -> str:
 def on_vertex(config: GenAIConfig, model: str) -> bool:
     """Whether requests on a model go to Vertex AI."""
     if model.startswith(TUNED_PREFIX):
-        return model in dict(config.tuned_endpoints)
-    return model.startswith(("projects/", "publishers/")) or config.backend == "vertex"
+        return places.endpoint_of(config, model) is not None
+    return places.backend_of(config, model) == "vertex"
 
 
 def scopes(config: GenAIConfig, model: str) -> tuple[str, ...]:

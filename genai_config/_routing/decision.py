@@ -1,30 +1,39 @@
-"""Which credentials and which transport a request needs: the rules, as a table, and nothing else.
+"""Where a request goes, with which credentials and over which transport: the rules, as a table.
 
-`route` is a pure function of the configuration, the service, the method and the resources that
-the request names. Sources: [F] the behaviour of the service, https://ai.google.dev/gemini-api/docs
-and the issue threads named; [S] the source of google-generativeai 0.8.
+`route` is a pure function of the configuration, the service, the method and the resource that the
+request names. Requests, `explain`, `doctor` and the scopes for one model type all ask it. Sources:
+[F] the behaviour of the service, https://ai.google.dev/gemini-api/docs and the issue threads named;
+[S] the source of google-generativeai 0.8.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from genai_config.exceptions import APIKeyRequiredError, ConfigurationError, OAuthRequiredError
+from genai_config._routing import places
+from genai_config.exceptions import (
+    APIKeyRequiredError,
+    ConfigurationError,
+    OAuthRequiredError,
+    UnsupportedRequestError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from genai_config._routing.places import Backend
     from genai_config._settings.model import GenAIConfig
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 TUNING = "https://www.googleapis.com/auth/generative-language.tuning"
 RETRIEVER = "https://www.googleapis.com/auth/generative-language.retriever"
 
+VERTEX_SCOPES = (CLOUD_PLATFORM,)
 BASE_SCOPES = (CLOUD_PLATFORM, RETRIEVER)
 TUNED_SCOPES = (CLOUD_PLATFORM, TUNING)
 RETRIEVER_SCOPES = (CLOUD_PLATFORM, RETRIEVER)
 
-TUNED_PREFIX = "tunedModels/"
+TUNED_PREFIX = places.TUNED_PREFIX
 
 Need = Literal["resource", "tuned", "retriever", "api_key"]
 """What a method needs: OAuth if it names a tuned model ("resource"), always OAuth with the scopes
@@ -32,13 +41,17 @@ of tuning ("tuned") or of corpora ("retriever"), or an API key."""
 
 
 class Rule(NamedTuple):
-    """One row: methods of a service, the request's fields that name a resource, the need."""
+    """One row: methods of a service, the request's fields that name a resource, the need.
+
+    `vertex` says whether Vertex AI has the methods too.
+    """
 
     service: str
     methods: tuple[str, ...]
     fields: tuple[str, ...]
     need: Need
     source: str
+    vertex: bool = False
 
 
 _TUNED = "[F] generative-ai-docs#317, deprecated-generative-ai-js#100: a key is refused with 403"
@@ -47,11 +60,12 @@ _ANY = "[F] docs/api-key: a key is enough"
 
 RULES = (
     Rule("generative", ("generate_content", "stream_generate_content"), ("model",), "resource",
-         _TUNED),
+         _TUNED, vertex=True),
     Rule("generative", ("count_tokens",), ("model", "generate_content_request.model"), "resource",
-         _TUNED),
-    Rule("generative", ("embed_content",), ("model",), "resource", _TUNED),
-    Rule("generative", ("batch_embed_contents",), ("model", "requests.model"), "resource", _TUNED),
+         _TUNED, vertex=True),
+    Rule("generative", ("embed_content",), ("model",), "resource", _TUNED, vertex=True),
+    Rule("generative", ("batch_embed_contents",), ("model", "requests.model"), "resource", _TUNED,
+         vertex=True),
     Rule("generative", ("generate_answer",), ("model", "semantic_retriever.source"), "resource",
          "[F] docs/semantic_retrieval: a corpus is private data"),
     Rule("model", ("get_model",), ("name",), "resource", _TUNED),
@@ -64,10 +78,11 @@ RULES = (
     Rule("file", ("create_file",), (), "api_key",
          "[S] client.py: FileServiceClient.create_file signs its upload with the key alone"),
     Rule("file", ("get_file", "list_files", "delete_file"), (), "resource", _ANY),
-    Rule("cache", ("create_cached_content", "update_cached_content"), ("cached_content.model",),
-         "resource", _TUNED),
-    Rule("cache", ("get_cached_content", "list_cached_contents", "delete_cached_content"), (),
-         "resource", _ANY),
+    Rule("cache", ("create_cached_content", "update_cached_content"),
+         ("cached_content.model", "cached_content.name"), "resource", _TUNED, vertex=True),
+    Rule("cache", ("get_cached_content", "delete_cached_content"), ("name",), "resource", _ANY,
+         vertex=True),
+    Rule("cache", ("list_cached_contents",), (), "resource", _ANY, vertex=True),
     Rule("permission", ("create_permission", "list_permissions"), ("parent",), "retriever", _OWN),
     Rule("permission", ("get_permission", "delete_permission", "transfer_ownership"), ("name",),
          "retriever", _OWN),
@@ -96,12 +111,14 @@ class Route(NamedTuple):
             the event loop.
         scopes: The OAuth scopes; empty with an API key.
         reasons: Sentences, in the order in which the decision was made.
+        place: "gemini" (the Gemini API) or "vertex" (Vertex AI).
     """
 
     auth: Literal["api_key", "oauth"]
     transport: Literal["grpc", "grpc_asyncio", "rest"]
     scopes: tuple[str, ...]
     reasons: tuple[str, ...]
+    place: Backend = "gemini"
 
 
 def find_rule(service: str, method: str) -> Rule | None:
@@ -110,8 +127,8 @@ def find_rule(service: str, method: str) -> Rule | None:
 
 
 def is_decisive(resource: str) -> bool:
-    """Whether a resource's name changes the route: tuned models and corpora do."""
-    return resource.startswith((TUNED_PREFIX, "corpora/"))
+    """Whether a resource's name changes the route: tuned models, corpora, Vertex AI's names do."""
+    return resource.startswith((TUNED_PREFIX, "corpora/")) or places.is_vertex_name(resource)
 
 
 def resources(rule: Rule, request: Any, arguments: dict[str, Any]) -> list[str]:
@@ -164,8 +181,12 @@ def route(
         OAuthRequiredError: The request needs OAuth and ``auth="api_key"`` rules it out.
         APIKeyRequiredError: The request needs an API key and there is none, or
             ``auth="oauth"`` rules it out.
-        ConfigurationError: The endpoint cannot be reached over the transport.
+        ConfigurationError: The endpoint cannot be reached over the transport, or Vertex AI knows
+            no resource of that name.
+        UnsupportedRequestError: Vertex AI does not have the method.
     """
+    if places.backend_of(config, resource) == "vertex":
+        return _vertex_route(config, service, method, resource)
     rule = find_rule(service, method)
     need = rule.need if rule else "resource"
     if resource.startswith(TUNED_PREFIX):
@@ -182,6 +203,44 @@ def route(
     return Route(auth, transport, scopes, tuple(reasons))
 
 
+def tuned_scopes(config: GenAIConfig) -> tuple[str, ...]:
+    """The scopes that requests to tuned models need where they are served."""
+    on_vertex = config.backend == "vertex" or config.tuned_endpoints
+    return config.scopes or (VERTEX_SCOPES if on_vertex else TUNED_SCOPES)
+
+
+def _vertex_route(config: GenAIConfig, service: str, method: str, resource: str) -> Route:
+    what = f"{service}.{method}"
+    rule = find_rule(service, method)
+    if rule is None or not rule.vertex:
+        instead = "with override(backend='gemini'): …"
+        if service == "file":
+            instead = (
+                "put the file into Cloud Storage and give its gs:// address, or send the bytes; "
+                f"or, for the Gemini API: {instead}"
+            )
+        raise UnsupportedRequestError(f"Vertex AI has no {what}.", instead)
+    reasons = []
+    mapped = places.endpoint_of(config, resource)
+    if mapped is not None:
+        reasons.append(f"tuned_endpoints maps {resource} to {mapped}: Vertex AI.")
+    elif places.is_vertex_name(resource):
+        reasons.append(f"{resource} is a name of Vertex AI.")
+    else:
+        reasons.append('backend="vertex".')
+    # Refuses a name here, where explain and doctor see it as well.
+    places.resource(config, resource, config.project or "the-credentials-own")
+    if config.auth == "api_key":
+        raise OAuthRequiredError(
+            f'{what} goes to Vertex AI, which takes OAuth credentials, and auth="api_key" rules '
+            "them out.",
+            'with override(auth="auto"): …',
+        )
+    reasons.append("Vertex AI takes OAuth credentials alone.")
+    reasons.append("Vertex AI is sent JSON over HTTPS, whatever the transport.")
+    return Route("oauth", "rest", config.scopes or VERTEX_SCOPES, tuple(reasons), "vertex")
+
+
 def _auth(
     config: GenAIConfig, call: str, need: Need, resource: str, reasons: list[str]
 ) -> Literal["api_key", "oauth"]:
@@ -195,11 +254,19 @@ def _auth(
             )
         reasons.append(f"{what} takes an API key alone.")
         return "api_key"
+    if config.auth == "api_key" and need == "tuned":
+        if config.api_key is None:
+            raise APIKeyRequiredError(
+                f'{what}: auth="api_key", and there is no API key.',
+                'safe_configure(api_key="…") or export GEMINI_API_KEY=…',
+            )
+        reasons.append(f'auth="api_key": {what} is sent the key, and the service decides.')
+        return "api_key"
     if need in ("tuned", "retriever"):
         if config.auth == "api_key":
             raise OAuthRequiredError(
                 f'{what} needs OAuth credentials, and auth="api_key" rules them out.',
-                "with tuned_models(): …" if need == "tuned" else 'with override(auth="auto"): …',
+                'with override(auth="auto"): …',
             )
         reasons.append(f"{what} takes OAuth credentials alone.")
         return "oauth"

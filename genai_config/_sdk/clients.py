@@ -1,4 +1,4 @@
-"""Clients of the SDK: real ones for a route, pooled, and routing ones that choose among them."""
+"""What the SDK is given as its clients: each call chooses a real one, and carries who asks."""
 
 from __future__ import annotations
 
@@ -6,223 +6,33 @@ import asyncio
 import functools
 import inspect
 import logging
-import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import google.ai.generativelanguage as glm
-import grpc
 import proto
-from google.api_core import operations_v1
-from google.api_core.client_options import ClientOptions
-from google.api_core.gapic_v1.client_info import ClientInfo
 from google.api_core.operation import Operation
 from google.api_core.operation_async import AsyncOperation
-from google.auth.credentials import AnonymousCredentials
-from google.generativeai import client as client_lib
-from grpc import aio
 
 from genai_config._auth import headers
-from genai_config._routing import decision
-from genai_config._sdk.methods import with_cheap_retries
-from genai_config._sdk.uploads import FileClient, Http
+from genai_config._routing import decision, places
+from genai_config._sdk.generated import certificate_source, client_class, client_key, make_client
 from genai_config._settings.layers import Identity, Snapshot
 from genai_config._settings.state import state
-from genai_config._transport import channels, http
+from genai_config._transport import channels
 from genai_config._transport.call_credentials import CallContext
-from genai_config._transport.grpc_async import AsyncSharedChannel
-from genai_config._transport.grpc_sync import SharedChannel
-from genai_config._transport.pool import Key
-from genai_config._transport.rest import SharedSession
 from genai_config._transport.threads import OffTheLoop
 from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from genai_config._auth.token_source import TokenSource
     from genai_config._routing.decision import Route
     from genai_config._settings.model import GenAIConfig
-    from genai_config._transport.call_credentials import CallCredentials
     from genai_config._transport.pool import Pool
-
-USER_AGENT = f"{client_lib.USER_AGENT}/{client_lib.__version__}"
-"""What the SDK adds to what a caller says of itself."""
 
 # What the SDK itself and its users look at in a client.
 _PRIVATE = ("_transport", "_client", "_client_options")
-
-
-def client_class(service: str, *, asynchronous: bool) -> Any:
-    """The SDK's client class for a service, as `_ClientManager.make_client` chooses it."""
-    if service == "operations":
-        return operations_v1.OperationsClient
-    kind = "ServiceAsyncClient" if asynchronous else "ServiceClient"
-    if service == "file":
-        return client_lib.FileServiceAsyncClient if asynchronous else FileClient
-    return getattr(glm, f"{service.title()}{kind}")
-
-
-class _LoggedOrNot:
-    """A gRPC transport's channel with the SDK's log of requests, only while somebody reads it.
-
-    The log is an interceptor: with it a call costs a tenth more, though nothing is logged.
-    """
-
-    def __get__(self, transport: Any, owner: Any) -> Any:
-        return self if transport is None else transport.__dict__["_genai_config_channel"]
-
-    def __set__(self, transport: Any, logged: Any) -> None:
-        logger = logging.getLogger(type(transport).__mro__[1].__module__)
-        channel = _LoggedOrNotChannel(transport._grpc_channel, logged, logger)
-        transport.__dict__["_genai_config_channel"] = channel
-
-
-class _LoggedOrNotChannel:
-    """Two channels, one of which logs.
-
-    Args:
-        plain: Ours.
-        logged: The same with the SDK's interceptor.
-        logger: The SDK's logger.
-    """
-
-    def __init__(self, plain: Any, logged: Any, logger: logging.Logger) -> None:
-        self._plain = plain
-        self._logged = logged
-        self._logger = logger
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._plain, name)
-
-    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., Any]:
-        """A unary method, logged or not."""
-        plain = self._plain.unary_unary(*method, **options)
-        logged = self._logged.unary_unary(*method, **options)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            chosen = logged if self._logger.isEnabledFor(logging.DEBUG) else plain
-            return chosen(*args, **kwargs)
-
-        return call
-
-
-@functools.cache
-def _transport_class(base: Any) -> Any:
-    """A generated transport with our choice of its channel."""
-    return type(base.__name__, (base,), {"_logged_channel": _LoggedOrNot()})
-
-
-def _transport_factory(config: GenAIConfig, transport: str, base: Any) -> Callable[..., Any]:
-    """What a generated client calls to make its transport: the SDK's own, on our connections."""
-
-    def make(
-        *, host: str, client_info: Any, client_cert_source_for_mtls: Any = None, **_ignored: Any
-    ) -> Any:
-        source = client_cert_source_for_mtls
-        secure = "://" not in host or host.startswith("https://")
-        if secure and transport != "rest":
-            host = host.removeprefix("https://")
-            host = host if ":" in host else f"{host}:443"
-        address = channels.Address(host, config.ca_certs, config.proxy, source and source())
-        if transport == "grpc":
-            channel: Any = SharedChannel(channels.connections().channels(address), _in_force)
-            return _transport_class(base)(
-                channel=channel, host=address.target(), client_info=client_info
-            )
-        if transport == "grpc_asyncio":
-            pool = channels.loop_connections().async_channels(address)
-            channel = AsyncSharedChannel(pool, _in_force)
-            return base(channel=channel, host=address.target(), client_info=client_info)
-        made = base(host=host, credentials=AnonymousCredentials(), client_info=client_info)
-        made._session = SharedSession(address, _in_force)
-        http.follow_no_redirects(made._session)
-        made._prep_wrapped_messages(client_info)  # once more: the first ones have its own session
-        if hasattr(type(made), "operations_client"):
-            made.operations_client._transport._session = made._session
-        return made
-
-    return make
-
-
-def _in_force() -> CallCredentials:
-    """The credentials of a call that somebody makes past the client, on its transport."""
-    config = state.current().config
-    return headers.for_route(config, decision.route(config, "generative", ""))
-
-
-def sent_client_info(config: GenAIConfig) -> ClientInfo:
-    """What requests say of their sender: the configured, and the SDK as it names itself."""
-    info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
-    info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
-    return info
-
-
-def _certificate_source(config: GenAIConfig) -> Callable[[], Any] | None:
-    """What gives the client certificate that is configured."""
-    options = config.client_options
-    if options.client_encrypted_cert_source is not None:
-        # The SDK takes the option, and does nothing with it.
-        return http.decrypted(options.client_encrypted_cert_source)
-    source: Callable[[], Any] | None = options.client_cert_source
-    return source
-
-
-def _make_client(
-    service: str,
-    config: GenAIConfig,
-    transport: str,
-    certificate: Callable[[], Any] | None = None,
-) -> Any:
-    """A real SDK client, for whoever goes the same way.
-
-    Args:
-        service: The SDK's name of the service.
-        config: The configuration.
-        transport: Which of the SDK's transports.
-        certificate: What gives the client certificate; None: what is configured.
-    """
-    if service == "operations":
-        made = _make_client("model", config, transport, certificate)
-        return made._transport.operations_client
-    asynchronous = transport == "grpc_asyncio"
-    cls = client_class(service, asynchronous=asynchronous)
-    options = ClientOptions()
-    for name, value in config.client_options:
-        if value is not None:
-            setattr(options, name, value)
-    options.client_cert_source = certificate or _certificate_source(config)
-    client = cls(
-        transport=_transport_factory(config, transport, cls.get_transport_class(transport)),
-        client_options=options,
-        client_info=sent_client_info(config),
-    )
-    if isinstance(client, FileClient):
-        uploads = channels.Address("", config.ca_certs, config.proxy, None)
-        client.http = Http(SharedSession(uploads))
-        client.endpoint = config.client_options.api_endpoint
-    with_cheap_retries(client.transport, asynchronous=asynchronous)
-    # The first 0.8 releases compare the transport's credentials, which are not the real ones, with
-    # the universe; `_credentials` has looked at those.
-    getattr(client, "_client", client)._is_universe_domain_valid = True
-    return client
-
-
-# The settings that a client does not depend on: those that travel with each call, and those by
-# which it is decided which client to take.
-_NOT_OF_A_CLIENT = frozenset(
-    {
-        "api_key", "credentials", "auth", "scopes", "quota_project", "auth_timeout", "timeout",
-        "default_metadata", "transport", "tuned_transport", "project", "location", "endpoint",
-        "raw_configure", "existing_models", "backend", "tuned_endpoints", "vertex_endpoint",
-    }
-)  # fmt: skip
-
-# What the SDK's generated clients read of the environment when they are made.
-_READ_BY_CLIENTS = (
-    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
-    "GOOGLE_API_USE_MTLS_ENDPOINT",
-    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
-)
 
 
 def _context(config: GenAIConfig, route: Route) -> CallContext:
@@ -236,18 +46,17 @@ class _Plan:
     Attributes:
         route: The route.
         key: What the client for it is pooled by.
+        vertex_url: Where Vertex AI is; "": the calls go to the Gemini API.
     """
 
-    __slots__ = ("_context", "key", "route")
+    __slots__ = ("_context", "key", "route", "vertex_url")
 
-    def __init__(self, snapshot: Snapshot, service: str, route: Route) -> None:
-        config = snapshot.config
+    def __init__(
+        self, snapshot: Snapshot, service: str, route: Route, vertex_url: str = ""
+    ) -> None:
         self.route = route
-        environment = tuple(os.environ.get(name) for name in _READ_BY_CLIENTS)
-        key = (service, route.transport, environment)
-        self.key: Key = snapshot.memo.get(key) or snapshot.memo.setdefault(
-            key, Key(config, _NOT_OF_A_CLIENT, *key, grpc.secure_channel, aio.secure_channel)
-        )
+        self.vertex_url = vertex_url
+        self.key = client_key(snapshot, service, route.transport, vertex_url)
         self._context: tuple[object, CallContext] | None = None
 
     def context(self, config: GenAIConfig) -> CallContext:
@@ -263,6 +72,29 @@ class _Plan:
         if self.route.transport == "grpc_asyncio":
             return channels.loop_connections().clients
         return channels.connections().clients
+
+
+class _Asked(NamedTuple):
+    """A call: what is in force, how it goes, and the resource that decides."""
+
+    snapshot: Snapshot
+    plan: _Plan
+    resource: str
+
+    @property
+    def config(self) -> GenAIConfig:
+        """The configuration."""
+        return self.snapshot.config
+
+    @property
+    def needs_project(self) -> bool:
+        """Whether the project has to be looked up in the credentials."""
+        at_vertex = self.plan.route.place == "vertex"
+        return at_vertex and places.needs_project(self.config, self.resource)
+
+    def source(self) -> TokenSource:
+        """What knows the credentials."""
+        return headers.source_for(self.config, self.plan.route.scopes)
 
 
 class RoutingClient:
@@ -341,15 +173,13 @@ class RoutingClient:
 
     def _of_real_client(self, name: str) -> Any:
         try:
-            config, plan = self._plan(name, None, {})
-            return getattr(self._client(config, plan), name)
+            asked = self._asked(name, None, {})
+            return getattr(self._client(asked.config, asked.plan), name)
         except (RuntimeError, GenAIConfigError) as error:
             # No event loop, no credentials: whoever merely looks is told that there is nothing.
             raise AttributeError(f"{self!r} has no {name!r} here and now: {error}") from error
 
-    def _plan(
-        self, name: str, request: Any, arguments: dict[str, Any]
-    ) -> tuple[GenAIConfig, _Plan]:
+    def _asked(self, name: str, request: Any, arguments: dict[str, Any]) -> _Asked:
         """How a call goes, under what is in force."""
         snapshot = self.snapshot()
         rule = decision.find_rule(self._service, name)
@@ -359,14 +189,27 @@ class RoutingClient:
                 if decision.is_decisive(named):
                     resource = named
                     break
-        key = (self._service, name, resource.partition("/")[0], self._asynchronous)
+        place = places.backend_of(snapshot.config, resource)
+        key = (self._service, name, resource.partition("/")[0], place, self._asynchronous)
         plan = snapshot.memo.get(key)
         if plan is None:
             route = decision.route(
                 snapshot.config, self._service, name, resource, asynchronous=self._asynchronous
             )
             plan = snapshot.memo[key] = _Plan(snapshot, self._service, route)
-        return snapshot.config, plan
+        return _Asked(snapshot, plan, resource)
+
+    def _placed(self, asked: _Asked, project: str | None) -> tuple[_Plan, CallContext]:
+        """How a call goes, and what it carries, when all that it names is known."""
+        plan, config = asked.plan, asked.config
+        context = plan.context(config)
+        if plan.route.place == "vertex":
+            # Each call its own: what it names is resolved by what is known for it.
+            context = CallContext(context.credentials, context.timeout, context.tenant)
+            context.resolve = functools.partial(places.resource, config, project=project)
+            url = places.vertex_url(config, context.resolve(asked.resource).location)
+            plan = _Plan(asked.snapshot, self._service, plan.route, url)
+        return plan, context
 
     def _client(
         self, config: GenAIConfig, plan: _Plan, certificate: Callable[[], Any] | None = None
@@ -374,15 +217,19 @@ class RoutingClient:
         """The real client for a plan, which all share."""
         return plan.clients().get(
             plan.key,
-            lambda: _make_client(self._service, config, plan.route.transport, certificate),
+            lambda: make_client(
+                self._service, config, plan.route.transport, plan.vertex_url, certificate
+            ),
         )
 
     def _routed(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
-            config, plan = self._plan(name, request, kwargs)
-            _tell(f"{self._service}.{name}", plan.route)
-            context = plan.context(config)
+            asked = self._asked(name, request, kwargs)
+            config = asked.config
+            _tell(f"{self._service}.{name}", asked.plan.route)
+            project = asked.source().found().project if asked.needs_project else None
+            plan, context = self._placed(asked, project)
             method = getattr(self._client(config, plan), name)
             result = method(*args, **_carrying(context, config, method, kwargs))
             return _following(result, context)
@@ -393,11 +240,14 @@ class RoutingClient:
         async def call(*args: Any, **kwargs: Any) -> Any:
             channels.check_asyncio()
             request = args[0] if args else kwargs.get("request")
-            config, plan = self._plan(name, request, kwargs)
-            _tell(f"{self._service}.{name}", plan.route)
-            context = plan.context(config)
+            asked = self._asked(name, request, kwargs)
+            config, project = asked.config, None
+            _tell(f"{self._service}.{name}", asked.plan.route)
+            if asked.needs_project:
+                project = (await asked.source().found_async()).project
+            plan, context = self._placed(asked, project)
             certificate = None
-            source = _certificate_source(config)
+            source = certificate_source(config)
             if source is not None and plan.clients().peek(plan.key) is None:
                 # It may take its time, and not the event loop's.
                 found = await asyncio.to_thread(source)

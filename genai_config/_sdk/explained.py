@@ -75,7 +75,7 @@ def _explain(error: Any, request: Any, context: CallContext) -> None:
     resolve = getattr(context, "resolve", None)
     place: refusals.Place = "gemini" if resolve is None else "vertex"
     sent = refusals.Sent(context.credentials.kind, place, resource)
-    if resolve is not None:
+    if resolve is not None and resource:
         where = resolve(resource)
         sent = sent._replace(project=where.project, location=where.location)
     means = refusals.meaning(sent, answer_of(error))

@@ -15,7 +15,8 @@ from google.generativeai import client as client_lib
 from google.generativeai.generative_models import ChatSession, GenerativeModel
 from google.generativeai.types import Model, TunedModel
 
-from genai_config._sdk.clients import USER_AGENT, RoutingClient, sent_client_info
+from genai_config._sdk.clients import RoutingClient
+from genai_config._sdk.generated import USER_AGENT, sent_client_info
 from genai_config._settings import environment
 from genai_config._settings import state as _state
 from genai_config._settings.layers import (

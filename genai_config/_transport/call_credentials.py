@@ -54,9 +54,12 @@ class CallContext:
         credentials: Whose call it is.
         timeout: Seconds for the whole call, retries included; None: the SDK's bounds.
         tenant: Equal for all calls of one identity, which share places with no other.
+
+    Attributes:
+        resolve: From a name in the request to what Vertex AI calls it; None: it goes elsewhere.
     """
 
-    __slots__ = ("credentials", "entry", "tenant", "timeout")
+    __slots__ = ("credentials", "entry", "resolve", "tenant", "timeout")
 
     def __init__(
         self, credentials: CallCredentials, timeout: float | None = None, tenant: Hashable = None
@@ -64,6 +67,7 @@ class CallContext:
         self.credentials = credentials
         self.timeout = timeout
         self.tenant = tenant
+        self.resolve: Callable[[str], Any] | None = None
         self.entry = (METADATA_KEY, self)
 
     def __repr__(self) -> str:

@@ -338,12 +338,12 @@ def _stay_at_home(response: requests.Response, **_: Any) -> None:
         raise RequestException(_refused(response))
 
 
-def follow_no_redirects(session: requests.Session) -> None:
-    """Makes a redirect the caller's error, wherever it leads: the API answers with none."""
-    session.hooks["response"] = [_refuse]
+def refuse_redirect(response: requests.Response) -> None:
+    """Makes a redirect the caller's error, wherever it leads: the API answers with none.
 
-
-def _refuse(response: requests.Response, **_: Any) -> None:
+    Raises:
+        ConfigurationError: The answer is one; both servers are named.
+    """
     if response.is_redirect:
         raise ConfigurationError(
             f"{_refused(response)}, and the API does not: this is another server.",

@@ -119,8 +119,10 @@ class TestSettings:
     def test_the_errors_of_the_routing(self) -> None:
         """A request that no configuration lets through."""
         assert found("settings", TUNED) == ""
-        safe_configure(auth="api_key")
-        assert 'auth="api_key" rules them out' in found("settings", TUNED)
+        safe_configure(backend="vertex", project="my-project")
+        assert "location" in found("settings", "models/x")
+        safe_configure(location="us-central1", auth="api_key")
+        assert 'auth="api_key" rules them out' in found("settings", "models/x")
 
     def test_a_variable_that_cannot_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is named, and so is what does away with it."""

@@ -94,12 +94,42 @@ class TestTheDecision:
     def test_the_errors_of_the_routing_are_told_with_the_services_answer(self) -> None:
         """A key alone, and a request that takes none."""
         safe_configure(api_key=KEY, auth="api_key", client_options=GATEWAY)
-        told = explain(TUNED)
+        told = explain("corpora/x", "query_corpus")
         assert (told.decision, told.credentials) == (None, None)
         assert problems(told) == ["OAuthRequiredError", "key"]
-        assert told.problems[0].remedy == "with tuned_models(): …"
-        assert "403 PERMISSION_DENIED: You do not have permission" in told.problems[1].problem
-        assert "401 UNAUTHENTICATED" in explain("corpora/x", "query_corpus").problems[1].problem
+        assert told.problems[0].remedy == 'with override(auth="auto"): …'
+        assert "401 UNAUTHENTICATED" in told.problems[1].problem
+
+    def test_a_forced_key_is_sent_for_a_tuned_model(self) -> None:
+        """Whether the service takes it is for the service to say."""
+        safe_configure(api_key=KEY, auth="api_key", client_options=GATEWAY)
+        decided = explain(TUNED).decision
+        assert decided is not None
+        assert (decided.auth, decided.place) == ("api_key", "gemini")
+
+    def test_vertex_ai(self) -> None:
+        """By its own names, by a mapped tuned model, or by the backend: one scope."""
+        safe_configure(
+            api_key=KEY, project="my-project", location="us-central1",
+            tuned_endpoints={TUNED: "456"},
+        )  # fmt: skip
+        for name in (TUNED, "projects/my-project/locations/eu/endpoints/1"):
+            told = explain(name)
+            assert told.decision is not None
+            assert (told.decision.place, told.decision.auth, told.decision.transport) == (
+                "vertex", "oauth", "rest",
+            )  # fmt: skip
+            assert told.decision.scopes == (CLOUD_PLATFORM,)
+            assert "Vertex AI" in str(told)
+        assert explain("models/x").decision == explain().decision
+        with override(backend="vertex"):
+            told = explain("models/x")
+            assert told.decision is not None
+            assert told.decision.place == "vertex"
+            assert problems(explain("a/b/c"))[0] == "ConfigurationError"
+            assert problems(explain(method="list_models"))[0] == "UnsupportedRequestError"
+        with override(backend="vertex", auth="api_key"):
+            assert problems(explain("models/x"))[0] == "OAuthRequiredError"
 
     @pytest.mark.parametrize(
         ("method", "name", "transport"),

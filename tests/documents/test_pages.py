@@ -73,6 +73,7 @@ BY_OTHERS = {
     "diagnosis",  # test_documents.py
     "any-language",  # test_any_language.py
     "with-other-libraries",  # test_identity.py
+    "tuned-on-vertex",  # below
 }
 
 
@@ -155,6 +156,25 @@ def test_the_server_sees_of_a_page_what_it_says(
     assert PRINTED.get(page, "") in capsys.readouterr().out
     assert seen_by(here) == sorted(SEEN[page])
     assert {r.status for r in here.requests} <= {"OK"}
+
+
+def test_a_tuned_model_moves_to_vertex_by_one_setting(
+    here: GeminiServer, names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same code before and after, with the output that the page shows."""
+    place = "projects/my-project/locations/us-central1"
+    here._service.behaviour.models.tuning = "ended"  # as since May 2025
+    here.respond(f"{place}/endpoints/4567890123", "Hello from the endpoint")
+    safe_configure(vertex_endpoint=here.base_url)
+    run("tuned-on-vertex", names)
+    assert capsys.readouterr().out == blocks("tuned-on-vertex", "text")[0]
+    published = f"{place}/publishers/google/models"
+    assert [(r.resource, r.auth, r.status) for r in here.requests] == [
+        (TUNED, "oauth", "NOT_FOUND"),
+        (f"{place}/endpoints/4567890123", "oauth", "OK"),
+        (f"{published}/gemini-3.6-flash", "oauth", "OK"),
+        (f"{published}/gemini-embedding-2", "oauth", "OK"),
+    ]
 
 
 def test_what_the_layers_make_is_as_shown(

@@ -22,7 +22,7 @@ from genai_config._routing.decision import (
     resources,
     route,
 )
-from genai_config._sdk.clients import client_class
+from genai_config._sdk.generated import client_class
 from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,
@@ -107,14 +107,17 @@ CASES = [
     Case("generative", "generate_content", "tunedModels/m", "oauth", "no key", "rest", "async",
          ("oauth", "grpc_asyncio", TUNED_SCOPES)),
     Case("generative", "generate_content", "tunedModels/m", "api_key", "key", None, "sync",
-         OAuthRequiredError),
+         ("api_key", "grpc", ())),
+    Case("generative", "generate_content", "tunedModels/m", "api_key", "no key", None, "sync",
+         APIKeyRequiredError),
     Case("generative", "count_tokens", "tunedModels/m", "auto", "key", None, "sync",
          ("oauth", "grpc", TUNED_SCOPES)),
     Case("model", "get_model", "tunedModels/m", "auto", "key", None, "sync",
          ("oauth", "grpc", TUNED_SCOPES)),
     Case("model", "create_tuned_model", "", "auto", "key", None, "sync",
          ("oauth", "grpc", TUNED_SCOPES)),
-    Case("model", "list_tuned_models", "", "api_key", "key", None, "sync", OAuthRequiredError),
+    Case("model", "list_tuned_models", "", "api_key", "key", None, "sync",
+         ("api_key", "grpc", ())),
     Case("operations", "get_operation", "", "auto", "key", None, "sync",
          ("oauth", "grpc", TUNED_SCOPES)),
     Case("permission", "list_permissions", "tunedModels/m", "auto", "key", "rest", "sync",
@@ -296,6 +299,8 @@ def test_every_row_has_a_source() -> None:
         ("tunedmodels/x", False),
         ("tunedModels", False),
         ("files/f", False),
+        ("projects/p/locations/l/endpoints/1", True),
+        ("publishers/google/models/m", True),
         ("", False),
     ],
 )

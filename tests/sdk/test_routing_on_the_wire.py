@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import google.ai.generativelanguage as glm
 import google.generativeai as genai
 import pytest
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
 from google.generativeai import client as client_lib
 from google.generativeai import retriever
 
@@ -21,7 +21,6 @@ from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,
     CredentialsNotFoundError,
-    OAuthRequiredError,
 )
 
 if TYPE_CHECKING:
@@ -204,11 +203,11 @@ def test_tuned_models_forces_oauth_and_base_models_the_key(server: GeminiServer)
         base.generate_content("hi")
     with base_models(transport="grpc"):
         base.generate_content("hi")
-        with pytest.raises(OAuthRequiredError, match="tuned_models"):
+        with pytest.raises(PermissionDenied):
             tuned.generate_content("hi")
         with tuned_models():
             tuned.generate_content("hi")
-    assert [r.auth for r in server.requests] == ["oauth", "api_key", "oauth"]
+    assert [r.auth for r in server.requests] == ["oauth", "api_key", "api_key", "oauth"]
 
 
 @pytest.mark.usefixtures("adc")
@@ -300,11 +299,11 @@ def test_base_models_without_a_key_goes_by_oauth(server: GeminiServer) -> None:
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_forced_key_refuses_a_tuned_request_at_once(server: GeminiServer) -> None:
-    """auth="api_key": nothing is sent."""
-    with override(auth="api_key"), pytest.raises(OAuthRequiredError):
+def test_a_forced_key_is_sent_for_a_tuned_model(server: GeminiServer) -> None:
+    """auth="api_key": the service decides, and the caller hears what it says."""
+    with override(auth="api_key"), pytest.raises(PermissionDenied):
         genai.GenerativeModel(TUNED).generate_content("hi")
-    assert server.requests == []
+    assert [(r.auth, r.status) for r in server.requests] == [("api_key", "PERMISSION_DENIED")]
 
 
 def test_an_endpoint_with_a_path_is_for_rest_alone(server: GeminiServer) -> None:

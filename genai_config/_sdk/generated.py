@@ -1,0 +1,253 @@
+"""The SDK's generated clients, made on our connections: one for all who go the same way."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import google.ai.generativelanguage as glm
+import grpc
+from google.api_core import operations_v1
+from google.api_core.client_options import ClientOptions
+from google.api_core.gapic_v1.client_info import ClientInfo
+from google.generativeai import client as client_lib
+from grpc import aio
+
+from genai_config._auth import headers
+from genai_config._routing import decision
+from genai_config._sdk import vertex
+from genai_config._sdk.methods import with_cheap_retries
+from genai_config._sdk.uploads import FileClient, Http
+from genai_config._settings.state import state
+from genai_config._transport import channels, http, http_rules
+from genai_config._transport.grpc_async import AsyncSharedChannel
+from genai_config._transport.grpc_sync import SharedChannel
+from genai_config._transport.json_rest import JsonChannel
+from genai_config._transport.pool import Key
+from genai_config._transport.rest import SharedSession
+from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genai_config._settings.layers import Snapshot
+    from genai_config._settings.model import GenAIConfig
+    from genai_config._transport.call_credentials import CallContext, CallCredentials
+    from genai_config._transport.exchange import Exchange
+
+USER_AGENT = f"{client_lib.USER_AGENT}/{client_lib.__version__}"
+"""What the SDK adds to what a caller says of itself."""
+
+
+def client_class(service: str, *, asynchronous: bool) -> Any:
+    """The SDK's client class for a service, as `_ClientManager.make_client` chooses it."""
+    if service == "operations":
+        return operations_v1.OperationsClient
+    kind = "ServiceAsyncClient" if asynchronous else "ServiceClient"
+    if service == "file":
+        return client_lib.FileServiceAsyncClient if asynchronous else FileClient
+    return getattr(glm, f"{service.title()}{kind}")
+
+
+class _LoggedOrNot:
+    """A gRPC transport's channel with the SDK's log of requests, only while somebody reads it.
+
+    The log is an interceptor: with it a call costs a tenth more, though nothing is logged.
+    """
+
+    def __get__(self, transport: Any, owner: Any) -> Any:
+        return self if transport is None else transport.__dict__["_genai_config_channel"]
+
+    def __set__(self, transport: Any, logged: Any) -> None:
+        logger = logging.getLogger(type(transport).__mro__[1].__module__)
+        channel = _LoggedOrNotChannel(transport._grpc_channel, logged, logger)
+        transport.__dict__["_genai_config_channel"] = channel
+
+
+class _LoggedOrNotChannel:
+    """Two channels, one of which logs.
+
+    Args:
+        plain: Ours.
+        logged: The same with the SDK's interceptor.
+        logger: The SDK's logger.
+    """
+
+    def __init__(self, plain: Any, logged: Any, logger: logging.Logger) -> None:
+        self._plain = plain
+        self._logged = logged
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., Any]:
+        """A unary method, logged or not."""
+        plain = self._plain.unary_unary(*method, **options)
+        logged = self._logged.unary_unary(*method, **options)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            chosen = logged if self._logger.isEnabledFor(logging.DEBUG) else plain
+            return chosen(*args, **kwargs)
+
+        return call
+
+
+@functools.cache
+def _transport_class(base: Any) -> Any:
+    """A generated transport with our choice of its channel."""
+    return type(base.__name__, (base,), {"_logged_channel": _LoggedOrNot()})
+
+
+def _transport_factory(
+    config: GenAIConfig, transport: str, base: Any, vertex_url: str
+) -> Callable[..., Any]:
+    """What a generated client calls to make its transport: the SDK's own, on our connections."""
+
+    def make(
+        *, host: str, client_info: Any, client_cert_source_for_mtls: Any = None, **_ignored: Any
+    ) -> Any:
+        source = client_cert_source_for_mtls
+        secure = "://" not in host or host.startswith("https://")
+        if secure and transport != "rest":
+            host = host.removeprefix("https://")
+            host = host if ":" in host else f"{host}:443"
+        address = channels.Address(host, config.ca_certs, config.proxy, source and source())
+        if transport == "grpc":
+            channel: Any = SharedChannel(channels.connections().channels(address), _in_force)
+            return _transport_class(base)(
+                channel=channel, host=address.target(), client_info=client_info
+            )
+        if transport == "grpc_asyncio":
+            pool = channels.loop_connections().async_channels(address)
+            channel = AsyncSharedChannel(pool, _in_force)
+            return base(channel=channel, host=address.target(), client_info=client_info)
+        channel = _json_channel(address, vertex_url)
+        return _transport_class(base)(
+            channel=channel, host=address.target(), client_info=client_info
+        )
+
+    return make
+
+
+def _json_channel(address: channels.Address, vertex_url: str) -> JsonChannel:
+    """JSON over HTTP to the Gemini API, or to Vertex AI at a URL."""
+    if not vertex_url:
+        return JsonChannel(address, http_rules.exchange, _in_force)
+    return JsonChannel(
+        # Routing headers name resources as the Gemini API does.
+        address._replace(host=vertex_url),
+        _to_vertex,
+        without=frozenset({"x-goog-request-params"}),
+    )
+
+
+def _to_vertex(method: str, message: Any, context: CallContext | None) -> Exchange:
+    if context is None or context.resolve is None:
+        raise ConfigurationError(
+            "A call to Vertex AI was made past its client, and says neither project nor location.",
+            "call the client's own method, or generate_content() of a model.",
+        )
+    return vertex.exchange(method.partition(".")[2], message, context.resolve)
+
+
+def _in_force() -> CallCredentials:
+    """The credentials of a call that somebody makes past the client, on its transport."""
+    config = state.current().config
+    return headers.for_route(config, decision.route(config, "generative", ""))
+
+
+def sent_client_info(config: GenAIConfig) -> ClientInfo:
+    """What requests say of their sender: the configured, and the SDK as it names itself."""
+    info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
+    info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
+    return info
+
+
+def certificate_source(config: GenAIConfig) -> Callable[[], Any] | None:
+    """What gives the client certificate that is configured."""
+    options = config.client_options
+    if options.client_encrypted_cert_source is not None:
+        # The SDK takes the option, and does nothing with it.
+        return http.decrypted(options.client_encrypted_cert_source)
+    source: Callable[[], Any] | None = options.client_cert_source
+    return source
+
+
+def make_client(
+    service: str,
+    config: GenAIConfig,
+    transport: str,
+    vertex_url: str = "",
+    certificate: Callable[[], Any] | None = None,
+) -> Any:
+    """A real SDK client, for whoever goes the same way.
+
+    Args:
+        service: The SDK's name of the service.
+        config: The configuration.
+        transport: "grpc", "grpc_asyncio" or "rest".
+        vertex_url: Where Vertex AI is; "": the calls go to the Gemini API.
+        certificate: What gives the client certificate; None: what is configured.
+    """
+    if service == "operations":
+        made = make_client("model", config, transport, certificate=certificate)
+        return made._transport.operations_client
+    asynchronous = transport == "grpc_asyncio"
+    cls = client_class(service, asynchronous=asynchronous)
+    options = ClientOptions()
+    for name, value in config.client_options:
+        if value is not None:
+            setattr(options, name, value)
+    options.client_cert_source = certificate or certificate_source(config)
+    client = cls(
+        # JSON goes under the SDK's transport for gRPC: its own for REST loses unknown fields.
+        transport=_transport_factory(
+            config,
+            transport,
+            cls.get_transport_class("grpc" if transport == "rest" else transport),
+            vertex_url,
+        ),
+        client_options=options,
+        client_info=sent_client_info(config),
+    )
+    if isinstance(client, FileClient):
+        uploads = channels.Address("", config.ca_certs, config.proxy, None)
+        client.http = Http(SharedSession(uploads))
+        client.endpoint = config.client_options.api_endpoint
+    with_cheap_retries(client.transport, asynchronous=asynchronous)
+    # The first 0.8 releases compare the transport's credentials, which are not the real ones, with
+    # the universe; `_credentials` has looked at those.
+    getattr(client, "_client", client)._is_universe_domain_valid = True
+    return client
+
+
+# The settings that a client does not depend on: those that travel with each call, and those by
+# which it is decided which client to take.
+_NOT_OF_A_CLIENT = frozenset(
+    {
+        "api_key", "credentials", "auth", "scopes", "quota_project", "auth_timeout", "timeout",
+        "default_metadata", "transport", "tuned_transport", "project", "location", "endpoint",
+        "raw_configure", "existing_models", "backend", "tuned_endpoints", "vertex_endpoint",
+    }
+)  # fmt: skip
+
+# What the SDK's generated clients read of the environment when they are made.
+_READ_BY_CLIENTS = (
+    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
+    "GOOGLE_API_USE_MTLS_ENDPOINT",
+    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+)
+
+
+def client_key(snapshot: Snapshot, service: str, transport: str, vertex_url: str = "") -> Key:
+    """What the client that `make_client` makes is pooled by."""
+    environment = tuple([os.environ.get(name) for name in _READ_BY_CLIENTS])
+    key = (service, transport, vertex_url, environment)
+    known: Key | None = snapshot.memo.get(key)
+    return known or snapshot.memo.setdefault(
+        key,
+        Key(snapshot.config, _NOT_OF_A_CLIENT, *key, grpc.secure_channel, aio.secure_channel),
+    )

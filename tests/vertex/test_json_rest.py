@@ -1,0 +1,546 @@
+"""JSON over HTTP under the SDK's clients: errors, bounds, streams, headers, thought signatures."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import os
+import pickle
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import google.generativeai as genai
+import grpc
+import pytest
+from google.ai import generativelanguage_v1beta as glm
+from google.api_core import exceptions as errors
+from google.api_core.retry import Retry
+from google.rpc import error_details_pb2
+
+import genai_config
+from genai_config import safe_configure
+from genai_config._transport import http_rules, json_rest
+from genai_config._transport.http_errors import HttpCallError, from_answer
+from genai_config.exceptions import ConfigurationError, UnsupportedRequestError
+from genai_config.testing._service.methods import bindings, methods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = "models/gemini-x"
+ONCE: Any = {"retry": None, "timeout": 5}
+YES = {"candidates": [{"content": {"role": "model", "parts": [{"text": "yes"}]}}]}
+
+
+@pytest.fixture(params=["gemini", "vertex"])
+def backend(request: pytest.FixtureRequest, recorder: Any) -> str:
+    """Both services, at the recorder; the token is "token", the key "made-up"."""
+    safe_configure(
+        api_key="made-up",
+        credentials=lambda: "token",
+        backend=request.param,
+        transport="rest",
+        project="my-project",
+        location="us-central1",
+        vertex_endpoint=recorder.url,
+        client_options={"api_endpoint": recorder.url},
+    )
+    return str(request.param)
+
+
+def ask(**options: Any) -> str:
+    """The answer of a model."""
+    answer = genai.GenerativeModel(MODEL).generate_content("hi", request_options=ONCE | options)
+    return str(answer.text)
+
+
+def stream() -> list[str]:
+    """The answers of a model, one by one."""
+    answer = genai.GenerativeModel(MODEL).generate_content("hi", stream=True, request_options=ONCE)
+    return [chunk.text for chunk in answer]
+
+
+REFUSED = {
+    "error": {
+        "code": 403,
+        "message": "Not you.",
+        "status": "PERMISSION_DENIED",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "API_KEY_SERVICE_BLOCKED",
+                "domain": "googleapis.com",
+                "metadata": {"service": "x"},
+            },
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3s", "new": 1},
+            {"@type": "type.googleapis.com/never.heard.Of", "a": 1},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "soon"},
+            "no detail",
+        ],
+    }
+}
+
+
+class TestErrors:
+    @pytest.mark.parametrize("body", [REFUSED, [REFUSED]], ids=["object", "list"])
+    def test_they_are_grpcs_and_https_with_details(
+        self, backend: str, recorder: Any, body: Any
+    ) -> None:
+        """Code written for either transport catches them, and reads the reason."""
+        for asking in (ask, stream):
+            recorder.respond(body, 403)
+            with pytest.raises(errors.PermissionDenied) as caught:
+                asking()
+            error = caught.value
+            assert isinstance(error, errors.Forbidden)
+            assert error.code == 403
+            assert error.grpc_status_code is grpc.StatusCode.PERMISSION_DENIED
+            assert error.message == "Not you."
+            assert error.reason == "API_KEY_SERVICE_BLOCKED"
+            assert error.domain == "googleapis.com"
+            kinds = [type(detail) for detail in error.details]
+            assert kinds == [error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo]
+        assert backend in ("gemini", "vertex")
+
+    @pytest.mark.parametrize(
+        ("status", "caught_as"),
+        [
+            (400, errors.InvalidArgument), (401, errors.Unauthenticated),
+            (404, errors.NotFound), (409, errors.Aborted), (429, errors.ResourceExhausted),
+            (500, errors.InternalServerError), (501, errors.MethodNotImplemented),
+            (502, errors.ServiceUnavailable), (503, errors.ServiceUnavailable),
+            (504, errors.DeadlineExceeded), (418, errors.Unknown),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("backend", ["gemini"], indirect=True)
+    def test_answers_that_are_not_googles(
+        self, backend: str, recorder: Any, status: int, caught_as: Any
+    ) -> None:
+        """A page of a proxy is told with who sent it; the status decides."""
+        recorder.respond(b"<html>\n <b>No</b></html>", status)
+        with pytest.raises(caught_as, match=f"answered HTTP {status}: <html> <b>No") as caught:
+            ask()
+        assert recorder.url.removeprefix("http://") in str(caught.value)
+        assert backend == "gemini"
+
+    def test_the_retry_after_is_kept(self) -> None:
+        """Where gRPC has it."""
+        error = from_answer(429, b"", "host", {"Retry-After": "7", "Date": "now"})
+        assert error.trailing_metadata() == (("retry-after", "7"),)
+
+    def test_the_form_of_a_call(self) -> None:
+        """What looks at gRPC's errors finds what it looks for."""
+        error = HttpCallError(grpc.StatusCode.CANCELLED, "gone")
+        assert (error.code(), error.details()) == (grpc.StatusCode.CANCELLED, "gone")
+        assert error.done()
+        assert error.cancelled()
+        assert not (error.is_active())
+        assert not (error.running())
+        assert not (error.cancel())
+        assert error.exception() is error
+        assert (error.initial_metadata(), error.traceback()) == ((), None)
+        assert not error.add_callback(lambda: None)
+        told: list[Any] = []
+        error.add_done_callback(told.append)
+        assert told == [error]
+        with pytest.raises(HttpCallError):
+            error.result()
+
+    @pytest.mark.parametrize("body", [b"{", b"[1]", b'{"candidates": 5}', b"[" * 100_000])
+    def test_an_answer_that_is_none(self, backend: str, recorder: Any, body: bytes) -> None:
+        """It is the service's failure, and the answer is not quoted."""
+        recorder.respond(body)
+        with pytest.raises(errors.InternalServerError, match="The answer of 127"):
+            ask()
+        assert backend in ("gemini", "vertex")
+
+    def test_a_redirect_is_refused(self, backend: str, recorder: Any) -> None:
+        """The credentials do not travel on."""
+        for asking in (ask, stream):
+            recorder.respond({}, 307)
+            with pytest.raises(ConfigurationError, match="redirects to http://127"):
+                asking()
+        assert len(recorder.requests) == 2
+        assert backend in ("gemini", "vertex")
+
+    def test_no_frame_of_an_error_holds_the_credentials(self, backend: str, recorder: Any) -> None:
+        """What shows local variables (sentry, rich) shows neither key nor token."""
+        secret = "made-up" if backend == "gemini" else "token"
+        genai_config.safe_configure(credentials=lambda: f"{secret}-1")
+        for asking in (ask, stream):
+            recorder.respond(REFUSED, 403)
+            with pytest.raises(errors.PermissionDenied) as caught:
+                asking()
+            seen, error = "", caught.value.__cause__
+            while error is not None:
+                traceback = error.__traceback__
+                while traceback is not None:
+                    if "/genai_config/" in traceback.tb_frame.f_code.co_filename:
+                        seen += repr(traceback.tb_frame.f_locals)
+                    traceback = traceback.tb_next
+                error = error.__context__
+            assert seen
+            assert secret not in seen
+
+
+class Silent:
+    """A server that takes connections, and answers as a test says."""
+
+    def __init__(self, answer: bytes = b"", *, drip: bool = False) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._answer, self._drip = answer, drip
+        self._over = threading.Event()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            try:
+                connection.sendall(self._answer)
+                while self._drip and not self._over.wait(0.05):
+                    connection.sendall(b" ")
+                if self._answer and not self._drip:
+                    return
+                self._over.wait(30)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._over.set()
+        self._listener.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[Any]:
+    """Makes servers that do not answer well."""
+    made: list[Silent] = []
+
+    def make(*args: Any, **options: Any) -> Silent:
+        made.append(Silent(*args, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+def point(url: str, **settings: Any) -> None:
+    """REST to an address."""
+    safe_configure(
+        api_key="made-up", transport="rest", client_options={"api_endpoint": url}, **settings
+    )
+
+
+class TestBounds:
+    @pytest.mark.parametrize(
+        ("answer", "drip"),
+        [
+            (b"", False),
+            (HEAD + b"content-length: 100000\r\n\r\n{", True),
+            (HEAD + b"x-slow: ", True),
+        ],
+        ids=["no answer", "a body that drips", "a head that drips"],
+    )
+    def test_a_timeout_is_a_bound_on_the_whole(
+        self, silent: Any, answer: bytes, *, drip: bool
+    ) -> None:
+        """Not on each wait: who drips is not waited for."""
+        point(silent(answer, drip=drip).url)
+        for asking in (ask, stream):
+            started = time.monotonic()
+            with pytest.raises(errors.DeadlineExceeded) as caught:
+                asking_with(asking, timeout=0.4)
+            assert time.monotonic() - started < 4
+            assert isinstance(caught.value, errors.GatewayTimeout)
+
+    def test_the_bound_of_the_configuration(self, silent: Any) -> None:
+        """`timeout=` too."""
+        point(silent(HEAD + b"content-length: 9\r\n\r\n{", drip=True).url, timeout=0.4)
+        started = time.monotonic()
+        with pytest.raises(errors.GoogleAPICallError):
+            genai.GenerativeModel(MODEL).generate_content("hi")
+        assert time.monotonic() - started < 4
+
+    def test_nobody_there(self) -> None:
+        """It is UNAVAILABLE, which the SDK tries again; the cause is named, the URL is not."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        point(f"http://127.0.0.1:{port}")
+        with pytest.raises(errors.ServiceUnavailable, match="ConnectionRefusedError") as caught:
+            ask()
+        assert "gemini-x" not in str(caught.value)
+
+    def test_a_connection_that_breaks(self, silent: Any) -> None:
+        """In the head, in the body, in a stream."""
+        for answer in (HEAD, HEAD + b"content-length: 9\r\n\r\n{"):
+            point(silent(answer).url)
+            with pytest.raises(errors.ServiceUnavailable, match="failed"):
+                ask()
+        chunk = event("a") + b"\n\n"
+        head = HEAD + b"transfer-encoding: chunked\r\n\r\n" + f"{len(chunk):x}".encode()
+        point(silent(head + b"\r\n" + chunk + b"\r\n").url)
+        with pytest.raises(errors.ServiceUnavailable, match="failed"):
+            stream()
+
+    def test_the_sdk_tries_again(self, recorder: Any) -> None:
+        """As over gRPC."""
+        point(recorder.url)
+        recorder.respond({}, 503)
+        retry = Retry(initial=0.01, predicate=lambda e: isinstance(e, errors.ServiceUnavailable))
+        assert ask(retry=retry) == "yes"
+        assert len(recorder.requests) == 2
+
+    def test_a_certificate_that_is_not_trusted(self, server: Any) -> None:
+        """It is told at once, with the setting; it is not tried again."""
+        point(server.rest_endpoint)
+        with pytest.raises(ConfigurationError) as caught:
+            genai.GenerativeModel(MODEL).generate_content("hi")
+        assert "ca_certs" in caught.value.remedy
+        assert server.requests == []
+
+
+def asking_with(asking: Any, **options: Any) -> Any:
+    """Asks once, bounded."""
+    if asking is ask:
+        return ask(**options)
+    answer = genai.GenerativeModel(MODEL).generate_content(
+        "hi", stream=True, request_options=ONCE | options
+    )
+    return [chunk.text for chunk in answer]
+
+
+def event(text: str) -> bytes:
+    """One event of a stream."""
+    return b'data: {"candidates": [{"content": {"parts": [{"text": "%s"}]}}]}' % text.encode()
+
+
+class TestStreams:
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+    def test_wherever_it_is_cut(self, end: bytes) -> None:
+        """Events are the same, however they arrive."""
+        body = end.join([b": hello", b"event: x", event("a"), b"", event("b"), b"", b"data: {",
+                         b"data: }", b"", b""])  # fmt: skip
+        for size in (1, 2, 7, len(body)):
+            pieces = [body[at : at + size] for at in range(0, len(body), size)]
+            found = list(json_rest.events(iter(pieces), "host"))
+            assert [len(one) for one in found] == [1, 1, 0]
+
+    def test_an_error_on_the_way(self, backend: str, recorder: Any) -> None:
+        """What was there before it is given; the error is the service's."""
+        for told in (b'data: {"error": {"status": "RESOURCE_EXHAUSTED", "message": "m"}}\n\n',
+                     b'[{"error": {"code": 429, "message": "m"}}]'):  # fmt: skip
+            recorder.respond(event("a") + b"\n\n" + told)
+            answer = genai.GenerativeModel(MODEL).generate_content("hi", stream=True)
+            with pytest.raises(errors.ResourceExhausted, match="m"):
+                list(answer)
+        assert backend in ("gemini", "vertex")
+
+    def test_an_end_in_the_middle(self, backend: str, recorder: Any) -> None:
+        """It is no answer; without an empty line at its end it is."""
+        recorder.respond(event("a") + b"\n\n" + event("b")[:-3])
+        with pytest.raises(errors.InternalServerError, match="not complete"):
+            list(genai.GenerativeModel(MODEL).generate_content("hi", stream=True))
+        recorder.respond(event("a"))
+        assert stream() == ["a"]
+        assert backend in ("gemini", "vertex")
+
+    def test_the_form_of_a_call(self, recorder: Any) -> None:
+        """What google.api_core asks of a stream."""
+        point(recorder.url)
+        client = genai.GenerativeModel(MODEL)
+        response: Any = client.generate_content("hi", stream=True)
+        call = response._iterator._wrapped
+        assert call.is_active()
+        assert call.time_remaining() > 0
+        assert (call.code(), call.details()) == (None, "")
+        assert (call.initial_metadata(), call.trailing_metadata()) == ((), ())
+        assert not call.add_callback(print)
+        assert [chunk.text for chunk in response] == ["yes"]
+        assert call.code() is grpc.StatusCode.OK
+        assert list(call) == []
+        other: Any = client.generate_content("hi", stream=True)
+        assert other._iterator._wrapped.cancel()
+        assert not other._iterator._wrapped.is_active()
+        assert list(other._iterator._wrapped) == []
+
+
+class TestHeaders:
+    def test_what_is_sent(self, backend: str, recorder: Any) -> None:
+        """Values of one name are joined, bytes go in base64, gRPC's own stay behind."""
+        metadata = [("X-Mine", "a"), ("x-mine", "b"), ("x-raw-bin", b"\xff"), ("grpc-timeout", "1")]
+        ask(metadata=metadata)
+        headers = recorder.requests[-1].headers
+        assert headers["x-mine"] == "a, b"
+        assert headers["x-raw-bin"] == base64.b64encode(b"\xff").decode()
+        assert "grpc-timeout" not in headers
+        assert "gl-python" in headers["x-goog-api-client"]
+        if backend == "gemini":
+            assert headers["x-goog-api-key"] == "made-up"
+            assert "model=models/gemini-x" in headers["x-goog-request-params"].replace("%2F", "/")
+        else:
+            assert headers["authorization"] == "Bearer token"
+            assert not {"x-goog-api-key", "x-goog-request-params"} & headers.keys()
+
+    def test_the_url(self, backend: str, recorder: Any) -> None:
+        """Enums come as numbers where they can."""
+        ask()
+        stream()
+        one, several = recorder.requests
+        assert several.query == "alt=sse"
+        assert one.query == ("%24alt=json;enum-encoding=int" if backend == "gemini" else "")
+
+
+def signed(signature: bytes) -> bytes:
+    """A function call with a thought signature, as the service sends it."""
+    part = {
+        "functionCall": {"name": "f", "args": {"a": 1}},
+        "thoughtSignature": base64.b64encode(signature).decode(),
+    }
+    thought = {"text": "hm", "thought": True}
+    content = {"role": "model", "parts": [thought, part]}
+    return json_rest._json({"candidates": [{"content": content, "finishReason": "STOP"}]})
+
+
+class TestThoughtSignatures:
+    """Gemini 3 refuses a conversation in which they are missing."""
+
+    @pytest.fixture(autouse=True)
+    def unlike_others(self) -> None:
+        """A signature that was given to nobody else before."""
+        self.signature = os.urandom(12)
+
+    def sent_back(self, recorder: Any) -> Any:
+        """The model's turn, as the last request had it."""
+        turn = next(c for c in recorder.requests[-1].body["contents"] if c["role"] == "model")
+        thought, part = turn["parts"]
+        assert thought == {"text": "hm", "thought": True}
+        assert part["thoughtSignature"] == base64.b64encode(self.signature).decode()
+        return part["functionCall"]
+
+    def test_in_a_conversation(self, backend: str, recorder: Any) -> None:
+        """The history of a chat has them, and so have its copies."""
+        chat: Any = genai.GenerativeModel(MODEL).start_chat()
+        recorder.respond(signed(self.signature))
+        chat.send_message("hi")
+        chat.send_message("go on")
+        assert self.sent_back(recorder) == {"name": "f", "args": {"a": 1}}
+        chat.history[:] = copy.deepcopy(chat.history)
+        chat.send_message("go on")
+        self.sent_back(recorder)
+        chat.history[:] = pickle.loads(pickle.dumps(chat.history))  # noqa: S301 -- our own
+        chat.send_message("go on")
+        self.sent_back(recorder)
+        assert backend in ("gemini", "vertex")
+
+    def test_in_automatic_function_calling(self, backend: str, recorder: Any) -> None:
+        """The SDK calls the function and sends the turn back."""
+        called: list[float] = []
+
+        def f(a: float) -> str:
+            """Does something."""
+            called.append(a)
+            return "done"
+
+        chat: Any = genai.GenerativeModel(MODEL, tools=[f]).start_chat(
+            enable_automatic_function_calling=True
+        )
+        recorder.respond(signed(self.signature))
+        assert chat.send_message("hi").text == "yes"
+        assert called == [1]
+        self.sent_back(recorder)
+        assert backend in ("gemini", "vertex")
+
+    def test_in_a_stream(self, backend: str, recorder: Any) -> None:
+        """What is put together from it is in the history."""
+        chat: Any = genai.GenerativeModel(MODEL).start_chat()
+        recorder.respond(b"data: " + signed(self.signature) + b"\n\n")
+        for _ in chat.send_message("hi", stream=True):
+            pass
+        chat.send_message("go on")
+        self.sent_back(recorder)
+        assert backend in ("gemini", "vertex")
+
+
+class TestRules:
+    def test_they_are_the_sdks(self) -> None:
+        """Every URL that the installed SDK's own REST transports have, and where its body goes."""
+        ours = {
+            (verb, path, body): name
+            for name, (verb, paths, body) in http_rules.RULES.items()
+            for path in paths.split(" | ")
+        }
+        for binding in bindings():
+            if "Operations" in binding.method.name:
+                continue
+            fits = [
+                (verb, path, body)
+                for (verb, path, body), name in ours.items()
+                if name == binding.method.name
+                and verb == binding.verb
+                and body == binding.body
+                and binding.pattern.fullmatch(
+                    "/v1beta/" + http_rules._VARIABLE.sub(
+                        lambda m: m["shape"].replace("**", "a/b").replace("*", "a"), path))
+            ]  # fmt: skip
+            assert fits, binding
+
+    def test_every_method_has_a_rule(self) -> None:
+        """Whatever the SDK can send over gRPC; waiting for operations aside."""
+        named = {method.name for method in methods().values()}
+        assert named - http_rules.RULES.keys() <= {"Operations.WaitOperation"}
+
+    @pytest.mark.parametrize(
+        ("method", "request_"),
+        [
+            ("GenerativeService.CountTokens", glm.CountTokensRequest(model="tunedModels/mine")),
+            ("ModelService.GetModel", glm.GetModelRequest(name="models/../tunedModels/x")),
+            ("ModelService.GetModel", glm.GetModelRequest(name="models/..")),
+            ("ModelService.GetModel", glm.GetModelRequest(name="")),
+            ("Some.Method", glm.GetModelRequest()),
+        ],
+    )
+    def test_what_rest_does_not_have(self, method: str, request_: Any) -> None:
+        """The remedy is gRPC, where the method is."""
+        with pytest.raises(UnsupportedRequestError) as caught:
+            http_rules.exchange(method, type(request_).pb(request_))
+        assert "transport='grpc'" in caught.value.remedy
+
+    def test_a_name_is_not_more_than_a_name(self) -> None:
+        """What would start a query or a fragment is escaped."""
+        request = glm.GetModelRequest(name="models/a?key=b#c d%2e")
+        made = http_rules.exchange("ModelService.GetModel", type(request).pb(request))
+        assert made.path == "/v1beta/models/a%3Fkey%3Db%23c%20d%252e"
+
+    def test_what_goes_where(self) -> None:
+        """The name into the path, the field into the body, the rest into the query."""
+        request = glm.UpdateTunedModelRequest(
+            tuned_model=glm.TunedModel(name="tunedModels/t", display_name="d"),
+            update_mask={"paths": ["display_name", "description"]},
+        )
+        made = http_rules.exchange("ModelService.UpdateTunedModel", type(request).pb(request))
+        assert made[:2] == ("PATCH", "/v1beta/tunedModels/t")
+        assert made.body == {"displayName": "d"}
+        assert dict(made.query)["updateMask"] == "displayName,description"
+        listed = glm.ListTunedModelsRequest(page_size=3, filter="a b")
+        made = http_rules.exchange("ModelService.ListTunedModels", type(listed).pb(listed))
+        assert made.body is None
+        assert dict(made.query) == {
+            "$alt": "json;enum-encoding=int", "pageSize": "3", "filter": "a b",
+        }  # fmt: skip
+        deleted = glm.DeleteCorpusRequest(name="corpora/c", force=True)
+        made = http_rules.exchange("RetrieverService.DeleteCorpus", type(deleted).pb(deleted))
+        assert dict(made.query)["force"] == "true"
