@@ -26,17 +26,19 @@ class Bounded:
     """An exchange that is broken off at a time.
 
     Args:
-        deadline: The time, by `clock`; None: it is not bounded.
+        timeout: The seconds it may take from now; None: it is not bounded.
 
     Attributes:
+        timeout: The same.
         cancellation: What breaks it off; the one of whoever waits for the call, if there is one.
     """
 
-    def __init__(self, deadline: float | None) -> None:
+    def __init__(self, timeout: float | None) -> None:
         given = CANCELLATION.get()
         self.cancellation = Cancellation() if given is None else given
         self.cancellation.expired = False  # what is made again after all has new time
-        self._deadline = deadline
+        self.timeout = timeout
+        self._deadline = None if timeout is None else clock() + timeout
 
     @property
     def expired(self) -> bool:

@@ -193,7 +193,7 @@ class _Sent:
         self.exchange = exchange
         self.server = channel.server
         self._channel = channel
-        self._bounded = deadlines.Bounded(None if timeout is None else deadlines.clock() + timeout)
+        self._bounded = deadlines.Bounded(timeout)
         self._opened = Opened(metadata, channel.fallback)
         self._body = None if exchange.body is None else _json(exchange.body)
         query = f"?{urlencode(exchange.query, safe=';=')}" if exchange.query else ""
@@ -312,7 +312,10 @@ def _failure(error: BaseException, server: str, bounded: deadlines.Bounded) -> B
     )
     connecting = isinstance(error, requests.exceptions.ConnectTimeout)
     if bounded.expired or (too_late and not connecting):
-        return HttpCallError(grpc.StatusCode.DEADLINE_EXCEEDED, f"{server} did not answer in time.")
+        return HttpCallError(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"{server}: no complete answer within {bounded.timeout or 0:g} s.",
+        )
     if isinstance(error, (requests.RequestException, HTTPError, OSError)):
         # As gRPC says it, so that the cause is found. Without the outer text, which holds the URL,
         # and with it the names of models.

@@ -207,7 +207,7 @@ class TestTokenEndpoint:
         assert "subject_token=" in here.seen[1][1]["body"]
 
 
-@pytest.mark.parametrize("refuse", [http._stay_at_home, http._refuse])
+@pytest.mark.parametrize("refuse", [http._stay_at_home, http.refuse_redirect])
 def test_no_password_is_in_the_message(refuse: Callable[[requests.Response], None]) -> None:
     """Nor a user name, a path or a query: of where it came from and of where it leads."""
     response = requests.Response()
