@@ -18,7 +18,7 @@ from genai_config._cli.app import app
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 PROGRAM = """\
 import google.generativeai as genai
