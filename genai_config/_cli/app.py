@@ -175,10 +175,11 @@ def _exports(server: GeminiServer, authorities: Path) -> Iterator[str]:
 
 
 _INTRODUCTION = """\
-Real calls by the real SDK, to a Gemini server on this machine that accepts and
-refuses credentials as Google's does. It knows three API keys and one service
-account, which is what Application Default Credentials (ADC) find here. The
-settings that point the SDK at this server are not shown."""
+Real calls by the real SDK, to a server on this machine that is both the Gemini
+API and Vertex AI (Gemini Enterprise Agent Platform), and accepts and refuses
+credentials as they do. It knows three API keys and one service account, which
+is what Application Default Credentials (ADC) find here. The settings that point
+the SDK at this server are not shown."""
 
 
 def _show_step(console: Console, step: _demo.Step) -> None:
@@ -227,5 +228,5 @@ def _calls(calls: Iterable[_demo.Seen]) -> list[str]:
         credentials = f"{_CREDENTIALS[call.auth]} {identity}"
         transport = _TRANSPORTS[call.transport]
         status = "" if call.status == "OK" else call.status
-        lines.append(f"{call.model:16}  {credentials:20}  {transport}  {status}".rstrip())
+        lines.append(f"{call.model:20}  {credentials:20}  {transport}  {status}".rstrip())
     return lines or ["no call"]

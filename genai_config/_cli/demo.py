@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import warnings
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from genai_config.testing import GeminiServer, RecordedRequest
 
 BASE, TUNED = MODEL, "tunedModels/mine"
+ENDPOINT = "endpoints/1234567890"
 KEY, TENANT_KEY, NEW_KEY, ACCOUNT = "demo-key", "tenant-key", "new-key", "demo-account"
 
 _BOUND = 10.0
@@ -36,7 +36,7 @@ class Seen:
     """One call as the server saw it, or should have; the fields are those of its record.
 
     Attributes:
-        model: The model without "models/".
+        model: The model without "models/", on Vertex AI the part after project and location.
         identity: The name of the key or of the service account; None: unknown to the server.
     """
 
@@ -49,7 +49,7 @@ class Seen:
     @classmethod
     def of(cls, request: RecordedRequest) -> Seen:
         """What a record says about a call; of an address, the part before the "@"."""
-        model = request.resource.removeprefix("models/")
+        model = request.resource.removeprefix("models/").rpartition("/locations/global/")[2]
         identity = request.identity and request.identity.partition("@")[0]
         return cls(model, request.auth, identity, request.transport, request.status)
 
@@ -103,82 +103,89 @@ class Result:
         return (self.seen, self.error) == (self.step.expected, self.step.error)
 
 
-def _by_key(model: str, identity: str = KEY, status: str = "OK") -> Seen:
-    return Seen(model, "api_key", identity, status=status)
+def _by_key(
+    model: str = BASE, identity: str = KEY, transport: str = "grpc", status: str = "OK"
+) -> Seen:
+    return Seen(model, "api_key", identity, transport, status)
 
 
-def _by_oauth(model: str, transport: str = "grpc") -> Seen:
-    return Seen(model, "oauth", ACCOUNT, transport)
+def _by_oauth(model: str, transport: str = "rest", status: str = "OK") -> Seen:
+    return Seen(model, "oauth", ACCOUNT, transport, status)
 
+
+_CHAT = (
+    f'model = genai.GenerativeModel("{BASE}", tools=[weather])\n'
+    "chat = model.start_chat(enable_automatic_function_calling=True)\n"
+    'chat.send_message("How is the weather in Oslo?")'
+)
 
 STORY = (
-    Scene("The bare SDK loses its key", (
+    Scene("The bare SDK today", (
         Step("The second configure() drops the key; ADC is used without a word.",
              "genai.configure(api_key=KEY)\n"
              'genai.configure(transport="grpc")\n'
              f'genai.GenerativeModel("{BASE}").generate_content("hi")',
-             (_by_oauth(BASE),)),
-        Step("With the key configured, a tuned model is refused: it takes OAuth alone.",
-             "genai.configure(api_key=KEY)\n"
+             (_by_oauth(BASE, "grpc"),)),
+        Step("Tuned models left the Gemini API in May 2025: 404 for everybody.",
              'genai.GenerativeModel("tunedModels/mine").generate_content("hi")',
-             (_by_key(TUNED, status="PERMISSION_DENIED"),), error="PermissionDenied"),
+             (_by_oauth(TUNED, "grpc", "NOT_FOUND"),), error="NotFound"),
+        Step("Over REST it loses the signature of a function call: 400.",
+             f'genai.configure(api_key=KEY, transport="rest")\n{_CHAT}',
+             (_by_key(transport="rest"),
+              _by_key(transport="rest", status="INVALID_ARGUMENT")), error="BadRequest"),
     ), bare=True),
-    Scene("The same two calls with safe_configure()", (
+    Scene("One key, and one model tuned on Vertex AI, with safe_configure()", (
         Step("The second call merges: the key is still there.",
              "safe_configure(api_key=KEY)\n"
-             'safe_configure(transport="grpc")\n'
+             'safe_configure(project="my-project", location="global")\n'
              f'genai.GenerativeModel("{BASE}").generate_content("hi")',
-             (_by_key(BASE),)),
-        Step("A tuned model goes by OAuth over gRPC, chosen for this request.",
+             (_by_key(),)),
+        Step("A tuned model is mapped to its endpoint: OAuth, for this request.",
+             'safe_configure(tuned_endpoints={"tunedModels/mine": "1234567890"})\n'
              'genai.GenerativeModel("tunedModels/mine").generate_content("hi")',
-             (_by_oauth(TUNED),)),
+             (_by_oauth(ENDPOINT),)),
     )),
-    Scene("A base and a tuned model in one process, without any switch", (
+    Scene("Both in one process, without switching", (
         Step("Called in turn.",
              f'base = genai.GenerativeModel("{BASE}")\n'
              'tuned = genai.GenerativeModel("tunedModels/mine")\n'
              'base.generate_content("hi"), tuned.generate_content("hi")',
-             (_by_key(BASE), _by_oauth(TUNED))),
+             (_by_key(), _by_oauth(ENDPOINT))),
         Step("Awaited, each on an event loop of its own.",
              'asyncio.run(base.generate_content_async("hi"))\n'
              'asyncio.run(tuned.generate_content_async("hi"))',
-             (_by_key(BASE), _by_oauth(TUNED))),
-        Step("Streamed.",
-             'answer = tuned.generate_content("hi", stream=True)\n'
-             "text = [chunk.text for chunk in answer]",
-             (_by_oauth(TUNED),)),
+             (_by_key(), _by_oauth(ENDPOINT))),
     )),
-    Scene("Another configuration, for one block alone", (
+    Scene("Another configuration, for one block only", (
         Step("A tenant's key in the block, the process's own after it.",
              "with override(api_key=TENANT_KEY):\n"
-             '    base.generate_content("hi")\n'
+             f'    genai.GenerativeModel("{BASE}").generate_content("hi")\n'
              'base.generate_content("hi")',
-             (_by_key(BASE, TENANT_KEY), _by_key(BASE))),
-        Step("One context for each type of model: OAuth for all in it, or the key.",
-             "with tuned_models():\n"
-             '    tuned.generate_content("hi"), base.generate_content("hi")\n'
-             "with base_models():\n"
-             '    base.generate_content("hi")',
-             (_by_oauth(TUNED), _by_oauth(BASE), _by_key(BASE))),
-        Step("Tuned models over REST, where gRPC is blocked.",
-             'with tuned_models(transport="rest", client_options=REST_SERVER):\n'
-             '    tuned.generate_content("hi")',
-             (_by_oauth(TUNED, "rest"),)),
+             (_by_key(identity=TENANT_KEY), _by_key())),
+        Step("Base models on Vertex AI, too.",
+             'with override(backend="vertex"):\n'
+             f'    genai.GenerativeModel("{BASE}").generate_content("hi")',
+             (_by_oauth(f"publishers/google/models/{BASE}"),)),
     )),
-    Scene("A model that has been used keeps its key", (
-        Step("As in the SDK, on which packages rely; a new model takes the new key.",
-             f'model = genai.GenerativeModel("{BASE}")\n'
-             'model.generate_content("hi")\n'
+    Scene("A model that has been used keeps its key, as in the SDK", (
+        Step("Packages rely on it; a new model takes the new key.",
              "safe_configure(api_key=NEW_KEY)\n"
-             'model.generate_content("hi")\n'
+             'base.generate_content("hi")\n'
              f'genai.GenerativeModel("{BASE}").generate_content("hi")',
-             (_by_key(BASE), _by_key(BASE), _by_key(BASE, NEW_KEY))),
-        Step("Or every model takes it, where a program changes its key while it runs.",
-             'safe_configure(existing_models="follow")\n'
-             'model.generate_content("hi")',
-             (_by_key(BASE, NEW_KEY),)),
+             (_by_key(), _by_key(identity=NEW_KEY))),
+    )),
+    Scene("Function calls of Gemini 3 over REST", (
+        Step("The signature survives, and the conversation goes on.",
+             f'safe_configure(transport="rest", client_options=REST_SERVER)\n{_CHAT}',
+             (_by_key(identity=NEW_KEY, transport="rest"),
+              _by_key(identity=NEW_KEY, transport="rest"))),
     )),
 )  # fmt: skip
+
+
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"sunny in {city}"
 
 
 class Stage:
@@ -192,6 +199,7 @@ class Stage:
             "KEY": server.api_key(KEY),
             "TENANT_KEY": server.api_key(TENANT_KEY),
             "NEW_KEY": server.api_key(NEW_KEY),
+            "weather": weather,
             "REST_SERVER": {"api_endpoint": server.rest_endpoint},
             **{name: getattr(genai_config, name) for name in genai_config.__all__},
         }
@@ -203,15 +211,25 @@ class Stage:
         if scene.bare:
             _start_over()
             self._names["genai"] = SimpleNamespace(
-                configure=functools.partial(genai.configure, client_options=self._endpoint),
-                GenerativeModel=_impatient_model,
+                configure=self._configure, GenerativeModel=_impatient_model
             )
         elif not genai_config.is_configured():
             _start_over()
             genai_config.safe_configure(
-                ca_certs=self._server.ca_file, client_options=self._endpoint, timeout=_BOUND
+                ca_certs=self._server.ca_file,
+                client_options=self._endpoint,
+                vertex_endpoint=self._server.rest_endpoint,
+                timeout=_BOUND,
             )
             self._names["genai"] = genai
+
+    def _configure(self, **settings: Any) -> None:
+        """The SDK's own, which is told where the server is."""
+        from google.generativeai import configure
+
+        is_rest = settings.get("transport") == "rest"
+        options = self._names["REST_SERVER"] if is_rest else self._endpoint
+        configure(client_options=dict(options), **settings)
 
     def play(self, step: Step) -> Result:
         """Runs a step; what it raises is part of the result."""
@@ -247,6 +265,7 @@ def stage() -> Iterator[Stage]:
             from genai_config.testing import GeminiServer
         undo.enter_context(isolated())
         server = undo.enter_context(GeminiServer())
+        server.tuning = "ended"
         account = str(server.service_account_file(ACCOUNT))
         # The server's authority too: gRPC, and so the bare SDK, knows no other way.
         found = {**server.environ(), "GOOGLE_APPLICATION_CREDENTIALS": account}
@@ -263,11 +282,18 @@ def _start_over() -> None:
     client_lib._client_manager = client_lib._ClientManager()  # noqa: SLF001 -- no public name
 
 
-def _impatient_model(name: str) -> Any:
+def _impatient_model(name: str, **settings: Any) -> Any:
     """A `genai.GenerativeModel` that gives up in time: the bare SDK has no setting for it."""
     from google.generativeai import GenerativeModel
 
-    model: Any = GenerativeModel(name)
-    options = {"retry": None, "timeout": _BOUND}
-    model.generate_content = functools.partial(model.generate_content, request_options=options)
+    model: Any = GenerativeModel(name, **settings)
+    generate = model.generate_content
+
+    def generate_in_time(*args: Any, **kwargs: Any) -> Any:
+        return generate(*args, **{**kwargs, "request_options": _IN_TIME})
+
+    model.generate_content = generate_in_time
     return model
+
+
+_IN_TIME = {"retry": None, "timeout": _BOUND}

@@ -49,13 +49,15 @@ def test_every_step_behaves_as_expected(stage: demo.Stage) -> None:
 
 
 def test_what_the_story_tells() -> None:
-    """Both kinds of model, credentials and transports occur, and a refusal of the bare SDK."""
+    """Both services, credentials and transports occur, and two refusals of the bare SDK."""
     calls = [call for step in STEPS for call in step.expected]
-    assert {call.model for call in calls} == {BASE, TUNED}
+    vertex = {demo.ENDPOINT, f"publishers/google/models/{BASE}"}
+    assert {call.model for call in calls} == {BASE, TUNED, *vertex}
     assert {call.auth for call in calls} == {"api_key", "oauth"}
     assert {call.transport for call in calls} == {"grpc", "rest"}
-    assert [scene.bare for scene in STORY] == [True, False, False, False, False]
-    assert [step.error for step in STEPS if step.error] == ["PermissionDenied"]
+    assert [scene.bare for scene in STORY] == [True, *[False] * 5]
+    assert [step.error for step in STEPS if step.error] == ["NotFound", "BadRequest"]
+    assert len(STEPS) == 11
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)

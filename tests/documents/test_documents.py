@@ -48,7 +48,11 @@ def test_the_readmes_python_blocks_run(
     server: GeminiServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the local server, with keys of its own in the place of the reader's."""
-    safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.grpc_endpoint})
+    here: Any = {
+        "client_options": {"api_endpoint": server.grpc_endpoint},
+        "vertex_endpoint": server.rest_endpoint,
+    }
+    safe_configure(ca_certs=server.ca_file, **here)
     names = {"MY_KEY": server.api_key("mine"), "TENANT_KEY": server.api_key("tenant")}
     shown = blocks(README, "python")
     assert len(shown) == 6
@@ -61,13 +65,15 @@ def test_the_readmes_python_blocks_run(
             exec(compile(block, f"README block {number}", "exec"), names)  # noqa: S102 -- our own
         if number == 0:
             # The SDK's own configure() has dropped where the server is, as it does.
-            safe_configure(client_options={"api_endpoint": server.grpc_endpoint})
+            safe_configure(**here)
     assert [r.identity for r in server.requests if r.auth == "api_key"] == [
         "mine",
         "tenant",
         "mine",
     ]
-    assert "GenAIConfig(api_key=**********, transport=grpc" in capsys.readouterr().out
+    at_vertex = {r.resource for r in server.requests if "/endpoints/" in r.resource}
+    assert at_vertex == {"projects/my-project/locations/us-central1/endpoints/1234567890"}
+    assert "GenAIConfig(api_key=**********" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("adc")
