@@ -61,10 +61,7 @@ def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
 
 def answer_of(error: Any) -> refusals.Answer:
     """What the service said in an error of google-api-core's."""
-    reason = getattr(error, "reason", None)  # over REST it may raise AttributeError
-    if not reason:
-        plain = [one for one in error.details if isinstance(one, dict)]
-        reason = next((one["reason"] for one in plain if "reason" in one), "")
+    reason = getattr(error, "reason", None)
     return refusals.Answer(int(error.code or 0), str(reason or ""), str(error.message))
 
 
@@ -72,7 +69,7 @@ def _explain(error: Any, request: Any, context: CallContext) -> None:
     mask_exception(error)
     named = (getattr(request, field, "") for field in _FIELDS)
     resource = next((name for name in named if name and isinstance(name, str)), "")
-    resolve = getattr(context, "resolve", None)
+    resolve = context.resolve
     place: refusals.Place = "gemini" if resolve is None else "vertex"
     sent = refusals.Sent(context.credentials.kind, place, resource)
     if resolve is not None and resource:

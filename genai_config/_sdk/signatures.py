@@ -67,7 +67,7 @@ def _signatures(contents: Iterable[Any]) -> Iterator[int]:
 
 
 def _owner(context: CallContext) -> int:
-    place = getattr(context, "resolve", None) is not None
+    place = context.resolve is not None
     return hash((context.credentials.owner, place))
 
 

@@ -311,3 +311,18 @@ def test_a_call_past_the_client_is_as_in_the_sdk(server: GeminiServer) -> None:
     with pytest.raises(GoogleAPICallError) as caught:
         method(CountTokensRequest(model=full(MODEL)))
     assert not getattr(caught.value, "__notes__", [])
+
+
+def test_vertex_ai_names_the_project(server: GeminiServer) -> None:
+    """The role is granted in the project of the endpoint."""
+    safe_configure(
+        credentials=server.service_account_info(),
+        ca_certs=server.ca_file,
+        vertex_endpoint=server.rest_endpoint,
+        tuned_endpoints={TUNED: "projects/p-1234/locations/eu/endpoints/1"},
+    )
+    server.fail(1, "PERMISSION_DENIED", "Permission 'x' denied.", "IAM_PERMISSION_DENIED")
+    with pytest.raises(GoogleAPICallError) as caught:
+        genai.GenerativeModel(TUNED).generate_content("hi")
+    told = "".join(getattr(caught.value, "__notes__", [])) or str(caught.value)
+    assert "gcloud projects add-iam-policy-binding p-1234" in told
