@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import google.generativeai as genai
 import pytest
 import requests
+from google.api_core.exceptions import DeadlineExceeded
 from google.generativeai import client as client_lib
 from googleapiclient.errors import HttpError
 
 from genai_config import override
 from genai_config._sdk.uploads import Http
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,3 +117,42 @@ def test_the_key_is_not_carried_along() -> None:
         )
         server.shutdown()
     assert (response.status, _Elsewhere.seen) == (307, ["k"])
+
+
+GOOGLES = "https://generativelanguage.googleapis.com/$discovery/rest"
+
+
+def test_it_goes_where_the_rest_goes(
+    server: GeminiServer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK's own goes to Google, with a key that is meant for another place."""
+    monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", GOOGLES)
+    options = {"api_endpoint": server.rest_endpoint}
+    with override(transport="rest", client_options=options):
+        made = genai.upload_file(file)
+    assert made.sha256_hash == hashlib.sha256(CONTENT).hexdigest().encode()
+
+
+def test_a_place_that_takes_no_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before anything is uploaded."""
+    monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", GOOGLES)
+    _Elsewhere.seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        options = {"api_endpoint": f"http://localhost:{server.server_port}"}
+        with (
+            override(transport="rest", client_options=options),
+            pytest.raises(ConfigurationError, match="uploaded"),
+        ):
+            genai.upload_file(file)
+        server.shutdown()
+
+
+def test_its_time_is_bounded(server: GeminiServer, file: Path) -> None:
+    """All of its requests together have the call's `timeout`."""
+    server.hang()
+    try:
+        with override(timeout=0.5), pytest.raises(DeadlineExceeded):
+            genai.upload_file(file)
+    finally:
+        server.release()
