@@ -43,7 +43,10 @@ PRELUDE = """
     MODELS = [genai.GenerativeModel(name) for name in ("gemini-3.6-flash", "tunedModels/mine")]
 
     def configure():
-        safe_configure(client_options={"api_endpoint": GRPC}, **SETTINGS)
+        # The models above are to go wherever they are pointed.
+        safe_configure(
+            client_options={"api_endpoint": GRPC}, existing_models="follow", **SETTINGS
+        )
 
     def point(transport):
         endpoint = REST if transport == "rest" else GRPC

@@ -151,7 +151,7 @@ class TestEverythingAtOnce:
             for _ in range(3):
                 await asyncio.gather(*(model.generate_content_async("hi") for _ in range(10)))
 
-        safe_configure(**settings(server, transport))
+        safe_configure(**settings(server, transport), existing_models="follow")
         configure(0)
         all_at_once(
             *[times(15, lambda _: model.generate_content("hi"))] * 4,
