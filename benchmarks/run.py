@@ -21,6 +21,7 @@ from benchmarks.calls import alternating, calls, cold_start, imports
 from benchmarks.dead import dead
 from benchmarks.growth import growth
 from benchmarks.local import ROOT, local_server
+from benchmarks.over_json import over_json
 from benchmarks.tenants import tenants
 from benchmarks.tokens import SETTINGS, tokens
 
@@ -46,6 +47,7 @@ def rows(*, patience: float) -> Iterator[Row]:
         yield from tenants(server)
         yield from growth(server)
         yield from tokens(server)
+        yield from over_json(server, key)
         # Last: the bare SDK's call goes on waiting in its thread.
         yield from dead(server.info, patience=patience)
 

@@ -52,8 +52,12 @@ def _answer(server: GeminiServer, tokens: DistantTokens, asked: dict[str, Any]) 
     """What becomes of one command.
 
     ``keys``: that many new API keys. ``lifetime``, ``delay``: those of tokens, in seconds, and the
-    file of credentials that have never had one. ``report``: what has come since the last report.
+    file of credentials that have never had one. ``chunks``: what a model answers in a stream.
+    ``report``: what has come since the last report.
     """
+    if "chunks" in asked:
+        server.respond(asked["model"], asked["chunks"])
+        return None
     if "keys" in asked:
         return [server.api_key() for _ in range(asked["keys"])]
     if "lifetime" in asked:

@@ -124,7 +124,11 @@ def _in_map(field: Any, seen: tuple[str, ...]) -> Iterator[tuple[str, Put]]:
         def in_map(message: Any, put: Put = put) -> None:
             entry = message_factory.GetMessageClass(field.message_type)(key="key")
             put(entry)
-            getattr(message, field.name)["key"].CopyFrom(entry.value)
+            holder = getattr(message, field.name)
+            if value.message_type is None:
+                holder["key"] = entry.value
+            else:
+                holder["key"].CopyFrom(entry.value)
 
         yield f"{field.name}.{path}", in_map
 
