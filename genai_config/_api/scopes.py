@@ -92,7 +92,7 @@ class Scope:
 
     def __enter__(self) -> GenAIConfig:
         self._used = True
-        return _entered(self._prepare())
+        return state.enter(self._prepare())
 
     def __exit__(self, *error: object) -> None:
         self._used = True  # by hand, and perhaps where nobody has entered it
@@ -100,7 +100,7 @@ class Scope:
 
     async def __aenter__(self) -> GenAIConfig:
         self._used = True
-        return _entered(await self._prepare_async())
+        return state.enter(await self._prepare_async())
 
     async def __aexit__(self, *error: object) -> None:
         state.leave(*self._layers())
@@ -116,20 +116,6 @@ class Scope:
             return _Inside(await self._prepare_async())
 
         return decorated(function, prepare, prepare_async)
-
-
-def _entered(layer: Layer) -> GenAIConfig:
-    """Puts a layer in force, and gives the configuration that it makes.
-
-    Raises:
-        ConfigurationError: It makes none, because of the environment; nothing has changed.
-    """
-    state.enter(layer)
-    try:
-        return state.current().config
-    except ConfigurationError:
-        state.leave(layer)
-        raise
 
 
 class _Inside:

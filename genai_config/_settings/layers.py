@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from genai_config._settings.patch import (
     EMPTY,
+    GROUPS,
     UNSET,
     Patch,
     combine,
@@ -54,6 +55,18 @@ class Snapshot:
         self.config = config
         self.layers = layers
         self.memo: dict[Any, Any] = {}
+
+    def with_layer(self, layer: Layer) -> Snapshot | None:
+        """This one with a layer on top, at the cost of a copy; None: it has to be made anew.
+
+        A group of settings, a setting that is cleared, and credentials, which rule out a key of
+        the environment, take all layers.
+        """
+        values = layer.patch.values
+        for name, value in values.items():
+            if value is UNSET or name in ("credentials", *GROUPS) or "." in name:
+                return None
+        return Snapshot(self.config.with_checked(values), (*self.layers, layer))
 
     def is_given(self, setting: str) -> bool:
         """Whether somebody has set a setting, other than by the environment."""

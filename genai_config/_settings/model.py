@@ -288,6 +288,13 @@ class GenAIConfig(_Model, frozen=True):
         """
         return build(combine(_flatten(self), make_patch(settings)))
 
+    def with_checked(self, values: Mapping[str, Any]) -> GenAIConfig:
+        """This configuration with values in place that have been checked already."""
+        changed = BaseModel.__copy__(self)
+        changed.__dict__.update(values)
+        changed.__pydantic_fields_set__.update(values)
+        return changed
+
     def redacted(self) -> dict[str, Any]:
         """The settings as plain data fit for JSON, every secret as asterisks."""
         return self.model_dump(mode="json")

@@ -61,10 +61,11 @@ class _Scopes:
     snapshot or the new one, and checks what it was made from.
     """
 
-    __slots__ = ("layers", "made")
+    __slots__ = ("below", "layers", "made")
 
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, layers: tuple[Layer, ...], below: _Scopes | None = None) -> None:
         self.layers = layers
+        self.below = below
         self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = {}
 
     def keep(
@@ -220,9 +221,26 @@ class State:
             return self.current()  # one snapshot for all, and what has been decided from it
         return self._snapshot(layers, scopes)
 
-    def enter(self, layer: Layer) -> None:
-        """Puts a layer on top of this context's scopes."""
-        self._scopes.set(_Scopes((*self.scopes(), layer)))
+    def enter(self, layer: Layer) -> GenAIConfig:
+        """Puts a layer on top of this context's scopes; the configuration that it makes.
+
+        Raises:
+            ConfigurationError: It makes none, because of the environment; nothing has changed.
+        """
+        outer = self._scopes.get(self._no_scopes)
+        inner = _Scopes((*outer.layers, layer), outer)
+        process, environ = self._process, _environ.fingerprint(os.environ)
+        made = outer.made.get(None)
+        snapshot = None
+        if made is not None and made[0] is process and made[1] == environ:
+            snapshot = made[2].with_layer(layer)
+        if snapshot is None:
+            snapshot = self._snapshot(process.published, inner.layers)
+        elif "api_key" in layer.patch.values:
+            self._warn_of_key(snapshot.config)
+        inner.keep(None, process, environ, snapshot)
+        self._scopes.set(inner)
+        return snapshot.config
 
     def leave(self, *either: Layer) -> None:
         """Takes the innermost occurrence of any of these layers out of this context's scopes.
@@ -230,7 +248,11 @@ class State:
         Scopes of generators end in any order, and in a context that never entered them: what is
         not there needs no taking out.
         """
-        layers = self.scopes()
+        scopes = self._scopes.get(self._no_scopes)
+        layers = scopes.layers
+        if scopes.below is not None and layers[-1] in either:
+            self._scopes.set(scopes.below)  # with what had been made of it
+            return
         for i in reversed(range(len(layers))):
             if layers[i] in either:
                 self._scopes.set(_Scopes(layers[:i] + layers[i + 1 :]))

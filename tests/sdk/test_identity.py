@@ -225,7 +225,7 @@ class TestIsolate:
             ("ask(self)", "ask(self, _)"),
         ):
             theirs = theirs.replace(is_, should_be)
-        names = {"PACKAGE": package("one_llm", theirs, endpoint=endpoint)}
+        names: dict[str, Any] = {"PACKAGE": package("one_llm", theirs, endpoint=endpoint)}
         names |= {f"{n.upper()}_KEY": served.api_key(n) for n in ("our", "their", "tenant")}
         exec(compile(code, "page.py", "exec"), {"__name__": "page", **names})  # noqa: S102 -- our own
         assert [r.identity for r in served.requests] == ["their", "our", "tenant"]
