@@ -133,8 +133,11 @@ class RoutingClient:
         kind = "async " if self._asynchronous else ""
         return f"<genai_config {kind}client for the {self._service} service>"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> RoutingClient:
+    def __copy__(self) -> RoutingClient:
         return self  # it holds nothing that changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RoutingClient:
+        return self
 
     # The connections are shared by all: a client that is left closes none of them.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from google.api_core.exceptions import GoogleAPICallError
+from grpc import aio
 
 from genai_config._auth import refusals
 from genai_config._masking import mask_exception
@@ -35,7 +38,7 @@ def explained(send: Callable[..., Any]) -> Callable[..., Any]:
             _explain(error, request, context)
             raise
         signatures.remember(answer, context)
-        return answer
+        return _watched(answer, request, context, grpc.Call, _Stream)
 
     return call
 
@@ -54,9 +57,54 @@ def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
             _explain(error, request, context)
             raise
         signatures.remember(answer, context)
-        return answer
+        return _watched(answer, request, context, aio.UnaryStreamCall, _AsyncStream)
 
     return call
+
+
+class _Stream:
+    """Mixed into the SDK's stream: an error in the middle says what it means, too."""
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()  # type: ignore[misc] # the SDK's
+        except GoogleAPICallError as error:
+            _explain(error, *vars(self)["_genai_config_call"])
+            raise
+
+
+class _AsyncStream:
+    """The same for a stream that is awaited; its first answer comes as late as all others."""
+
+    async def read(self) -> Any:
+        try:
+            return await super().read()  # type: ignore[misc] # the SDK's
+        except GoogleAPICallError as error:
+            _explain(error, *vars(self)["_genai_config_call"])
+            raise
+
+    async def _wrapped_aiter(self) -> Any:
+        try:
+            async for answer in super()._wrapped_aiter():  # type: ignore[misc] # the SDK's
+                yield answer
+        except GoogleAPICallError as error:
+            _explain(error, *vars(self)["_genai_config_call"])
+            raise
+
+
+@functools.cache
+def _mixed(mixin: Any, kind: Any) -> Any:
+    return type(kind.__name__, (mixin, kind), {})
+
+
+def _watched(answer: Any, request: Any, context: CallContext, stream: Any, mixin: Any) -> Any:
+    """An answer; a stream of them, which stays one of the SDK's, explains its errors."""
+    if not isinstance(answer, stream):
+        return answer
+    kind: Any = _mixed(mixin, answer.__class__)
+    watched = kind.__new__(kind)
+    vars(watched).update(vars(answer), _genai_config_call=(request, context))
+    return watched
 
 
 def answer_of(error: Any) -> refusals.Answer:

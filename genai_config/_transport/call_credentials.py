@@ -75,11 +75,15 @@ class CallContext:
 
 
 def context_of(metadata: Iterable[tuple[str, Any]]) -> CallContext | None:
-    """The context that a call's metadata carries; None: it carries none."""
+    """The context that a call's metadata carries; None: it carries none.
+
+    It comes after what callers give, who may have an entry of that name from anywhere.
+    """
+    found = None
     for name, value in metadata:
-        if name == METADATA_KEY:
-            return value if isinstance(value, CallContext) else None
-    return None
+        if name == METADATA_KEY and isinstance(value, CallContext):
+            found = value
+    return found
 
 
 class Attempts:
@@ -170,7 +174,7 @@ class Opened:
     def with_headers(self, headers: Headers) -> list[tuple[str, Any]]:
         """The metadata to send: the credentials' headers replace the call's own of that name."""
         names = {name for name, _ in headers}
-        return [*(entry for entry in self.own if entry[0] not in names), *headers]
+        return [*(entry for entry in self.own if entry[0].lower() not in names), *headers]
 
 
 def without_frames(error: BaseException) -> BaseException:

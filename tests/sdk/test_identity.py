@@ -116,6 +116,24 @@ class TestAHeldModel:
         with override(api_key=UNSET), pytest.raises(exceptions.CredentialsError):
             asked(served, model)
 
+    def test_metadata_of_any_name_leaves_it_alone(self, served: GeminiServer) -> None:
+        safe_configure(api_key=served.api_key("one"))
+        model = genai.GenerativeModel(BASE)
+        assert asked(served, model) == "one"
+        key = served.api_key("two")
+        safe_configure(api_key=key, default_metadata=[("genai-config-call", "x")])
+        assert asked(served, model) == "one"
+        safe_configure(
+            transport="rest",
+            client_options={"api_endpoint": served.rest_endpoint},
+        )
+        request = glm.GenerateContentRequest(model=f"models/{BASE}", contents=[{"parts": []}])
+        other = genai.GenerativeModel(BASE)
+        assert asked(served, other) == "two"
+        client: Any = other._client
+        client.generate_content(request, metadata=[("X-Goog-Api-Key", key)])
+        assert served.requests[-1].identity == "two"
+
     def test_credentials_are_identity_too(self, served: GeminiServer) -> None:
         """By object: two that compare equal are two."""
 
@@ -325,6 +343,14 @@ class TestLooksLikeTheSdks:
         assert asked(served, copied) == "one"
         loaded = pickle.loads(pickled)  # noqa: S301 -- our own
         assert asked(served, loaded) == "two"
+        assert asked(served, model) == "one"
+
+    def test_a_clients_copy_is_the_client(self, served: GeminiServer) -> None:
+        safe_configure(api_key=served.api_key("one"))
+        model = genai.GenerativeModel(BASE)
+        assert asked(served, model) == "one"
+        safe_configure(api_key=served.api_key("two"))
+        model._client = copy.copy(model._client)
         assert asked(served, model) == "one"
 
     def test_a_pinned_model_pickles_as_its_configuration_does(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import google.generativeai as genai
 import openai as original
 import pytest
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2 as details
@@ -51,6 +51,16 @@ def awaited() -> Any:
     return asyncio.run(genai.GenerativeModel(MODEL).generate_content_async("hi"))
 
 
+def streamed_async() -> Any:
+    """An answer in chunks, awaited."""
+
+    async def ask() -> Any:
+        stream = await genai.GenerativeModel(MODEL).generate_content_async("hi", stream=True)
+        return [chunk async for chunk in stream]
+
+    return asyncio.run(ask())
+
+
 @pytest.fixture(params=["grpc", "rest"])
 def key(request: pytest.FixtureRequest, server: GeminiServer) -> str:
     """A key that is in force, over each transport."""
@@ -66,7 +76,7 @@ def key(request: pytest.FixtureRequest, server: GeminiServer) -> str:
     return secret
 
 
-@pytest.mark.parametrize("ask", [sync, streamed, awaited])
+@pytest.mark.parametrize("ask", [sync, streamed, awaited, streamed_async])
 def test_an_answer_that_quotes_the_key(
     ask: Callable[[], Any], key: str, server: GeminiServer
 ) -> None:
@@ -78,6 +88,19 @@ def test_an_answer_that_quotes_the_key(
         ask()
     assert key not in shown(caught.value)
     assert f"api_key:{MASK}" in str(caught.value)
+    assert caught.value.code == 403
+
+
+@pytest.mark.parametrize("ask", [streamed, streamed_async])
+def test_a_stream_that_breaks_off_and_quotes_the_key(
+    ask: Callable[[], Any], key: str, server: GeminiServer
+) -> None:
+    """An error after the first answer of a stream is told like one before it."""
+    said = PermissionDenied(f"Consumer 'api_key:{key}' has been suspended.")
+    server.respond(MODEL, ["one", "two", said])
+    with pytest.raises(GoogleAPICallError) as caught:
+        ask()
+    assert key not in shown(caught.value)
     assert caught.value.code == 403
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
 import pytest
+from google.api_core.client_logging import StructuredLogFormatter
 
 from genai_config import override
 
@@ -25,6 +29,26 @@ def test_a_log_of_requests(configured: GenAIConfig, caplog: pytest.LogCaptureFix
     ]
     assert configured.api_key is not None
     assert configured.api_key.get_secret_value() not in caplog.text
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_sdks_own_log() -> None:
+    """GOOGLE_SDK_PYTHON_LOGGING_SCOPE=google writes JSON: what a call carries is not in it."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(StructuredLogFormatter())
+    logger = logging.getLogger("google")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        genai.GenerativeModel(MODEL).generate_content("hi")
+        asyncio.run(genai.GenerativeModel(MODEL).generate_content_async("hi"))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert written.getvalue().count("Sending request for") == 2
+    assert "genai-config-call" not in written.getvalue()
 
 
 @pytest.mark.usefixtures("configured")
