@@ -14,6 +14,8 @@ HOST = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?"
 )
 
+_USER = re.compile(r"([^/?#]*://)?[^/?#]*@")
+
 
 def _split(setting: str, text: str) -> SplitResult:
     problem = f"{setting} is not a valid address"
@@ -62,16 +64,17 @@ def is_loopback(host: str) -> bool:
 
 def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
     """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
-    text = text_of(setting, value)
-    if not text:
-        return None
-    parts = _split(setting, text)
-    if "@" in parts.netloc:
+    # Looked for before a secret of any shape is: this says what is wrong, and names the remedy.
+    if isinstance(value, str) and _USER.match(value):
         raise ConfigurationError(
             "The endpoint holds a user name or a password, which would be sent to whoever "
             "listens there.",
             "give the host alone, and credentials as api_key= or credentials=.",
         )
+    text = text_of(setting, value)
+    if not text:
+        return None
+    parts = _split(setting, text)
     if parts.scheme not in ("", "https", "http"):
         raise ConfigurationError(
             f"The endpoint has the scheme {parts.scheme!r}.",
