@@ -317,6 +317,8 @@ class GenAIConfig(_Model, frozen=True):
             if value not in (None, (), type(self).model_fields[name].default):
                 if name == "default_metadata":
                     yield name, tuple((header, MASK) for header, _ in value)
+                elif name == "tuned_endpoints":
+                    yield name, dict(value)
                 else:
                     yield name, value if name == "client_options" else _Shown(_shown(value))
 

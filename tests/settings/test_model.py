@@ -123,12 +123,14 @@ def test_the_repr_names_what_was_set() -> None:
         client_info=ClientInfo(user_agent="me/1.0", python_version="3"),
         default_metadata=[("x-tenant", "t")],
         timeout=3,
+        tuned_endpoints={"tunedModels/mine": "1"},
     )
     assert repr(config) == (
         f"GenAIConfig(api_key={MASK}, transport=rest, "
         "client_options=ClientOptions(api_endpoint=host), "
         f"client_info={[i for i in config.client_info or () if i]}, "
-        f"default_metadata=(('x-tenant', '{MASK}'),), timeout=3.0)"
+        f"default_metadata=(('x-tenant', '{MASK}'),), timeout=3.0, "
+        "tuned_endpoints={'tunedModels/mine': '1'})"
     )
 
 
