@@ -75,7 +75,8 @@ def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
     GOOGLE_API_KEY never takes the place of what is configured.
 
     Args:
-        backend: "vertex" or "gemini"; None: `vertexai`, else the one that is configured.
+        backend: "vertex" or "gemini"; None: `vertexai`, else what arguments, settings
+            and environment variables speak of.
         vertexai: As for `google.genai.Client`: True is "vertex", False is "gemini".
         project: Google Cloud project; None: the configuration's, else that of the credentials.
         location: Location of Vertex AI; None: the configuration's.

@@ -195,7 +195,8 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
 
     Args:
         config: The configuration in force.
-        backend: "vertex" or "gemini"; None: the one that is configured.
+        backend: "vertex" or "gemini"; None: what the place, the configuration and google-genai's
+            variables speak of.
         project: Google Cloud project; None: the configuration's, else what `found_project` finds.
         location: Location of Vertex AI; None: the configuration's.
         endpoint: "openapi" or an endpoint id; None: the configuration's, else "openapi".
