@@ -25,8 +25,10 @@ _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 _DECODINGS = 4
 _LONGEST_TARGET = 8000
-# https://cloud.google.com/apis/docs/system-parameters
-_CREDENTIAL_PARAMETER = re.compile(r"(^|&)\s*(key|access_token|oauth_token)=", re.IGNORECASE)
+# https://cloud.google.com/apis/docs/system-parameters, and what stands for headers and the method.
+_CREDENTIAL_PARAMETER = re.compile(
+    r"(^|&)\s*(key|access_token|oauth_token|\$httpHeaders|\$httpMethod)=", re.IGNORECASE
+)
 
 # https://datatracker.ietf.org/doc/html/rfc9110#section-7.6.1, and what HTTP/1.1 makes anew.
 _HOP_BY_HOP = frozenset(

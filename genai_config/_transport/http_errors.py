@@ -131,7 +131,7 @@ def from_answer(status: int, body: bytes, server: str, headers: Any = ()) -> Htt
         (name.lower(), value) for name, value in dict(headers).items()
         if name.lower() == "retry-after"
     )  # fmt: skip
-    error = error_in(data, trailing)
+    error = error_in(data, trailing, status)
     if error is not None:
         return error
     code = _code("", status)
@@ -140,15 +140,25 @@ def from_answer(status: int, body: bytes, server: str, headers: Any = ()) -> Htt
     return HttpCallError(code, f"{server} answered HTTP {status}{shown}", trailing)
 
 
-def error_in(data: Any, trailing: tuple[tuple[str, str | bytes], ...] = ()) -> HttpCallError | None:
-    """The error in JSON data: ``{"error": …}``, alone or in a list; None: there is none."""
+def error_in(
+    data: Any, trailing: tuple[tuple[str, str | bytes], ...] = (), answered: int = 0
+) -> HttpCallError | None:
+    """The error in JSON data: ``{"error": …}``, alone or in a list; None: there is none.
+
+    Args:
+        data: The data.
+        trailing: What the error has beside its details.
+        answered: The HTTP status of the answer: a gateway's error may name none, or in words.
+    """
     if isinstance(data, list) and data:
         data = data[0]
     error = data.get("error") if isinstance(data, dict) else None
     if not isinstance(error, dict):
         return None
     http_status = error.get("code")
-    code = _code(str(error.get("status", "")), http_status if isinstance(http_status, int) else 0)
+    if not isinstance(http_status, int):
+        http_status = answered
+    code = _code(str(error.get("status", "")), http_status)
     message = str(error.get("message", ""))
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in _details(error.get("details")):

@@ -310,7 +310,8 @@ def _failure(error: BaseException, server: str, bounded: deadlines.Bounded) -> B
     too_late = isinstance(error, timeouts) or any(
         isinstance(cause, timeouts) for cause in error.args
     )
-    connecting = isinstance(error, requests.exceptions.ConnectTimeout)
+    # A TLS handshake that nobody answers is a timeout in reading, long before the answer's bound.
+    connecting = isinstance(error, requests.exceptions.ConnectTimeout) or _has_time(bounded)
     if bounded.expired or (too_late and not connecting):
         return HttpCallError(
             grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -324,6 +325,11 @@ def _failure(error: BaseException, server: str, bounded: deadlines.Bounded) -> B
             f"failed to connect to all addresses; {server}: {_reason(error)}",
         )
     return error
+
+
+def _has_time(bounded: deadlines.Bounded) -> bool:
+    left = bounded.left()
+    return left is None or left > 1
 
 
 def _reason(error: BaseException) -> str:

@@ -138,7 +138,8 @@ class TestAccess:
     def test_credentials_in_the_address(self, start: Callable[..., Proxy]) -> None:
         """They are refused, also in another writing; an address without end is refused too."""
         proxy = start()
-        for query in ("key=x", "a=1&access_token=x", "%6bey=x"):
+        overriding = ("%24httpHeaders=a:b", "$httpMethod=DELETE")
+        for query in ("key=x", "a=1&access_token=x", "%6bey=x", *overriding):
             assert ask(proxy, "GET", f"/v1/models?{query}")[0] == 400
         assert ask(proxy, "GET", f"/v1/{'a' * 60_000}")[0] == 414
 

@@ -20,7 +20,7 @@ from google.api_core import exceptions
 
 from genai_config import override, reset, safe_configure
 from genai_config._models import MODEL
-from genai_config._transport import channels, http, threads, unreachable
+from genai_config._transport import channels, http, json_rest, threads, unreachable
 from genai_config._transport.pool import Pool
 from genai_config.testing import FakeClock
 
@@ -506,3 +506,15 @@ def test_an_answer_of_any_size(server: GeminiServer) -> None:
     configure(server, server.grpc_endpoint)
     assert len(ask()) == 5_000_000
     assert grpc.__version__
+
+
+def test_a_tls_handshake_that_nobody_answers_over_rest(
+    server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no connection, told with the cause, and not an answer that was too late."""
+    monkeypatch.setattr(json_rest, "CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(unreachable, "PATIENCE", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        configure(server, f"localhost:{mute.getsockname()[1]}", "rest")
+        with pytest.raises(core.ServiceUnavailable, match="no answer comes back"):
+            ask()

@@ -125,6 +125,14 @@ class TestErrors:
         assert recorder.url.removeprefix("http://") in str(caught.value)
         assert backend == "gemini"
 
+    def test_a_gateways_error_has_the_answers_status(self) -> None:
+        """Its code may be a word, or missing."""
+        for body in (
+            b'{"error": {"message": "slow", "code": "rate_limit_exceeded"}}',
+            b'{"error": {"message": "slow"}}',
+        ):
+            assert from_answer(429, body, "host").code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
     def test_the_retry_after_is_kept(self) -> None:
         """Where gRPC has it."""
         error = from_answer(429, b"", "host", {"Retry-After": "7", "Date": "now"})
