@@ -185,7 +185,11 @@ def reset() -> None:
     Scopes that are entered stay in force until they are left.
     """
     state.clear()
-    for name, forget in (("_auth.headers", "forget_sources"), ("_transport.channels", "close_all")):
+    for name, forget in (
+        ("_auth.headers", "forget_sources"),
+        ("_sdk.signatures", "forget"),
+        ("_transport.channels", "close_all"),
+    ):
         room = sys.modules.get(f"genai_config.{name}")
         if room is not None:
             getattr(room, forget)()

@@ -58,6 +58,12 @@ def remember(answer: Any, context: CallContext) -> None:
             _remember(one, _owner(context))
 
 
+def forget() -> None:
+    """Forgets whose the signatures are."""
+    with _lock:
+        _owners.clear()
+
+
 def _signatures(contents: Iterable[Any]) -> Iterator[int]:
     for content in contents:
         for part in getattr(content, "parts", ()):

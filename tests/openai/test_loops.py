@@ -134,10 +134,10 @@ def test_a_forked_child_has_connections_of_its_own(server: GeminiServer) -> None
         inside, leave = threading.Event(), threading.Event()
         real = token_source.TokenSource._refresh
 
-        def refresh(self, found):
+        def refresh(self, found, flight):
             inside.set()
             leave.wait()
-            real(self, found)
+            real(self, found, flight)
 
         token_source.TokenSource._refresh = refresh
         waiting = threading.Thread(target=ask)
