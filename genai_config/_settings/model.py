@@ -103,13 +103,7 @@ def _refusing(validate: Any) -> Any:
 
 
 class _Model(
-    BaseModel,
-    frozen=True,
-    extra="forbid",
-    arbitrary_types_allowed=True,
-    hide_input_in_errors=True,
-    # Most programs validate no configuration with pydantic: every value has been checked before.
-    defer_build=True,
+    BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
 ):
     """A frozen model whose errors hold nothing of what they refuse."""
 
