@@ -102,6 +102,28 @@ def _refusing(validate: Any) -> Any:
     return checked
 
 
+def _pairs(headers: Mapping[str, tuple[str | bytes, ...]]) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple((header, item) for header, items in headers.items() for item in items)
+
+
+def _shown(value: Any) -> str | float | list[str] | None:
+    """A value as it may be printed: a secret masked, an object by its type alone."""
+    if isinstance(value, (Secret, SecretMapping)):
+        return MASK
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (str, float)):
+        return value
+    if isinstance(value, tuple):
+        return [str(item) for item in value if item is not None]
+    return f"<{name_of(value)}>"
+
+
+def _endpoints(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    checked = {model: validation.tuned_endpoint(item) for model, item in given.items()}
+    return tuple(sorted(checked.items()))
+
+
 class _Model(
     BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
 ):
@@ -363,19 +385,6 @@ class _Shown(str):
         return str(self)
 
 
-def _shown(value: Any) -> str | float | list[str] | None:
-    """A value as it may be printed: a secret masked, an object by its type alone."""
-    if isinstance(value, (Secret, SecretMapping)):
-        return MASK
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, (str, float)):
-        return value
-    if isinstance(value, tuple):
-        return [str(item) for item in value if item is not None]
-    return f"<{name_of(value)}>"
-
-
 def _flatten(config: GenAIConfig) -> Patch:
     values: dict[str, Any] = {}
     for name, value in config:
@@ -434,15 +443,6 @@ def patch_of(config: GenAIConfig) -> Patch:
             del flat["api_key"]  # the environment gives it, and may give another one later
     fields = GenAIConfig.model_fields
     return Patch({n: v for n, v in flat.items() if "." in n or v != fields[n].default})
-
-
-def _pairs(headers: Mapping[str, tuple[str | bytes, ...]]) -> tuple[tuple[str, str | bytes], ...]:
-    return tuple((header, item) for header, items in headers.items() for item in items)
-
-
-def _endpoints(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    checked = {model: validation.tuned_endpoint(item) for model, item in given.items()}
-    return tuple(sorted(checked.items()))
 
 
 def _unpickled(values: Mapping[str, Any]) -> GenAIConfig:
