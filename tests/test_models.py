@@ -13,7 +13,8 @@ from genai_config._models import EMBEDDING_MODEL, MODEL, OTHER_MODEL, RETIREMENT
 
 ROOT = Path(__file__).parents[1]
 ALIVE = {MODEL, OTHER_MODEL, SMALL_MODEL, EMBEDDING_MODEL}
-HERE = {Path(_models.__file__), Path(__file__)}
+# The installed package is another folder than the checkout's.
+HERE = {Path(_models.__file__), ROOT / "genai_config" / "_models.py", Path(__file__)}
 
 NAME = re.compile(
     r"\b(?:gemini-(?:\d|embedding)[a-z0-9.-]*[a-z0-9]|text-embedding-004|embedding-001)"

@@ -10,6 +10,7 @@ import traceback
 
 import pytest
 
+from genai_config import _masking
 from genai_config._settings.secrets import MASK, Secret, SecretMapping, refuse_pickling
 from genai_config.exceptions import ConfigurationError, SecretPicklingError
 
@@ -155,8 +156,10 @@ def test_a_key_file_is_copied_as_itself_and_not_pickled() -> None:
         pickle.dumps(mapping)
 
 
-def test_refusing_says_what_to_do() -> None:
+def test_refusing_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy names the variable, the path and the worker's initializer."""
+    # What other tests hold as a secret, such as "GEMINI_API_KEY", would be masked in the remedy.
+    monkeypatch.setattr(_masking, "_values", list)
     with pytest.raises(SecretPicklingError) as caught:
         refuse_pickling("a made-up thing")
     assert "a made-up thing" in caught.value.problem
