@@ -238,7 +238,8 @@ def test_a_form_that_is_nonsense(server: GeminiServer, form: bytes) -> None:
 
 def test_a_bearer_token_with_a_deep_header(server: GeminiServer, http: requests.Session) -> None:
     """Is a token that is not valid, no more."""
-    token = base64.urlsafe_b64encode(b"[" * 40_000).decode()
+    # Longer heads are cut off by uvicorn when they come in pieces.
+    token = base64.urlsafe_b64encode(b"[" * 10_000).decode()
     url = f"{server.base_url}/v1beta/models"
     answer = http.get(url, headers={"authorization": f"Bearer {token}.x.y"})
     assert answer.json()["error"]["status"] == "UNAUTHENTICATED"
