@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 import genai_config
 from genai_config._settings import environment
@@ -30,6 +31,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Started in the background of a shell, a process ignores SIGINT, and so do those it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no counterexample.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 HEAVY = bool(os.environ.get("GENAI_CONFIG_HEAVY"))
 

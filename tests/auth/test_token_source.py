@@ -559,7 +559,7 @@ class TestFailure:
 class TestTimeout:
     def test_an_endpoint_that_hangs(self, endpoint: Endpoint) -> None:
         """The caller hears in time who hangs, for whom, and what to do."""
-        source = endpoint.source(auth_timeout=0.05)
+        source = endpoint.source(auth_timeout=0.5)
         endpoint.tokens.hang()
         with pytest.raises(CredentialsTimeoutError) as caught:
             source.token()
@@ -568,13 +568,13 @@ class TestTimeout:
         whom = "google.auth.identity_pool.Credentials from "
         assert f"/token has given no token for {whom}" in error.problem
         assert str(endpoint.file) in error.problem
-        assert error.problem.endswith("within auth_timeout=0.05 s.")
+        assert error.problem.endswith("within auth_timeout=0.5 s.")
         assert "a proxy? a firewall?" in error.remedy
         assert isinstance(error, (TimeoutError, RefreshError))
 
     async def test_an_endpoint_that_hangs_for_a_task(self, endpoint: Endpoint) -> None:
         """It is the same for tasks."""
-        source = endpoint.source(auth_timeout=0.05)
+        source = endpoint.source(auth_timeout=0.5)
         endpoint.tokens.hang()
         with pytest.raises(CredentialsTimeoutError, match="has given no token"):
             await source.token_async()

@@ -439,17 +439,17 @@ class TestDeadTokenEndpoint:
         )
         try:
             with silent.accept()[0]:
-                point(server, credentials=path, auth_timeout=0.3)
+                point(server, credentials=path, auth_timeout=1.5)
                 for asking in ASKING["grpc"]:
                     start = time.monotonic()
                     with pytest.raises(CredentialsTimeoutError) as caught:
                         asking()
-                    assert time.monotonic() - start < 2
+                    assert time.monotonic() - start < 10
                     assert isinstance(caught.value, RefreshError)
                     assert isinstance(caught.value, TimeoutError)
                     assert url in caught.value.problem
                     assert str(path) in caught.value.problem
-                    assert "auth_timeout=0.3 s" in caught.value.problem
+                    assert "auth_timeout=1.5 s" in caught.value.problem
                 assert theirs.thread.is_alive()
         finally:
             silent.close()
@@ -460,7 +460,7 @@ class TestDeadTokenEndpoint:
         """It is the same over REST."""
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/token"
         path = with_token_url(server.external_account_file(), url)
-        point(server, "rest", credentials=path, auth_timeout=0.1)
+        point(server, "rest", credentials=path, auth_timeout=1)
         for asking in ASKING["rest"]:
             with pytest.raises(CredentialsTimeoutError, match="has given no token"):
                 asking()
@@ -473,7 +473,7 @@ class TestFailingTokenEndpoint:
         start = time.monotonic()
         with pytest.raises(TokenRefreshError) as caught:
             asking()
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10
         assert isinstance(caught.value, RefreshError)
         assert not isinstance(caught.value, CredentialsTimeoutError)
         assert f"No access token from {url} for " in caught.value.problem
