@@ -312,10 +312,11 @@ class GenAIConfig(_Model, frozen=True):
 
     def with_checked(self, values: Mapping[str, Any]) -> GenAIConfig:
         """This configuration with values in place that have been checked already."""
-        changed = BaseModel.__copy__(self)
+        changed: Any = BaseModel.__copy__(self)
         changed.__dict__.update(values)
         changed.__pydantic_fields_set__.update(values)
-        return changed
+        made: GenAIConfig = changed
+        return made
 
     def redacted(self) -> dict[str, Any]:
         """The settings as plain data fit for JSON, every secret as asterisks."""
