@@ -110,7 +110,9 @@ def _watched(answer: Any, request: Any, context: CallContext, stream: Any, mixin
 def answer_of(error: Any) -> refusals.Answer:
     """What the service said in an error of google-api-core's."""
     reason = getattr(error, "reason", None)
-    return refusals.Answer(int(error.code or 0), str(reason or ""), str(error.message))
+    # Where errors have no notes, the message holds what it means already.
+    message = str(error.message).partition(f"\n{_MARK}")[0]
+    return refusals.Answer(int(error.code or 0), str(reason or ""), message)
 
 
 def _explain(error: Any, request: Any, context: CallContext) -> None:

@@ -131,6 +131,10 @@ class _Model(
 
     _NAMES: ClassVar[str]
 
+    def __hash__(self) -> int:
+        # pydantic's own goes by the order in which old versions keep the values.
+        return hash((type(self), *(getattr(self, name) for name in type(self).model_fields)))
+
     @model_validator(mode="wrap")
     @classmethod
     def _checked(cls, value: Any, validate: Any) -> Any:

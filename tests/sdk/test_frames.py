@@ -7,6 +7,7 @@ import reprlib
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
+import grpc
 import pytest
 from google.generativeai import client as client_lib
 
@@ -121,6 +122,8 @@ def test_no_connection(secrets: tuple[str, str], asking: Callable[[str], Any]) -
 
 def test_metadata_that_cannot_be_sent(secrets: tuple[str, str]) -> None:
     """The libraries' own error quotes all the headers there are."""
+    if int(grpc.__version__.split(".")[1]) < 70:
+        pytest.skip("older gRPC keeps the headers in its own error")
     client = client_lib.get_default_generative_client()
     with pytest.raises(Exception, match=r".") as caught:
         client.count_tokens(model=f"models/{BASE}", metadata=[("x-bad", "a\nb")])

@@ -159,7 +159,7 @@ def full(model: str) -> str:
 def checked(case: Case, error: GoogleAPICallError) -> None:
     """The error's class and message are the service's, and its note is the table's."""
     means = expected(case, answer_of(error))
-    told = "".join(error.__notes__) if sys.version_info >= (3, 11) else str(error)
+    told = "".join(error.__notes__) if sys.version_info >= (3, 11) else error.message
     assert told.endswith(f"genai_config: {means}")
 
 
@@ -180,6 +180,9 @@ def test_the_sdk(planted_case: Case, transport: Any, server: GeminiServer) -> No
         with pytest.raises(GoogleAPICallError) as whole:
             model.generate_content("hi")
         checked(planted_case, whole.value)
+        is_old = tuple(map(int, genai.__version__.split(".")[:3])) < (0, 8, 4)
+        if is_old and transport == "rest" and planted_case.model.startswith("tunedModels/"):
+            return  # before 0.8.4 the SDK streams from tuned models over gRPC alone
         planted_case.plant(server)
         with pytest.raises(GoogleAPICallError) as streamed:
             model.generate_content("hi", stream=True)

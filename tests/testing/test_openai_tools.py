@@ -274,13 +274,13 @@ def test_settings(server: GeminiServer, ask: Any) -> None:
     server.respond(MODEL, answer)
     ask(presence_penalty=0.5, seed=1, reasoning_effort="low", user="me", parallel_tool_calls=True)
     ask(reasoning_effort="none", stop=["a", "b"])
-    own = {"safety_settings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]}
+    own = {"safety_settings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]}
     ask(extra_body={"extra_body": {"google": own}})
     ask(extra_body={"google": {"thinking_config": {"include_thoughts": True}}})
     # The messages of older SDKs have no such field.
     assert getattr(seen[0].generation_config, "presence_penalty", 0.5) == 0.5
     assert list(seen[1].generation_config.stop_sequences) == ["a", "b"]
-    assert seen[2].safety_settings[0].threshold.name == "OFF"
+    assert seen[2].safety_settings[0].threshold.name == "BLOCK_NONE"
 
 
 CALLED = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
