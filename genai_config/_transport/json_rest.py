@@ -157,7 +157,7 @@ class _UnaryUnary(_Method, grpc.UnaryUnaryMultiCallable):  # type: ignore[misc] 
 
     def future(self, *_: Any, **__: Any) -> Any:
         """No client of the SDK asks for one."""
-        raise NotImplementedError
+        raise NotImplementedError  # as grpc has it; no client of the SDK asks for a future
 
 
 class _UnaryStream(_Method, grpc.UnaryStreamMultiCallable):  # type: ignore[misc] # grpc has no type information
