@@ -26,8 +26,8 @@ ROOMS = {
     "_routing": ("places", "decision"),
     "_transport": (
         "call_credentials", "pool", "http", "deadlines", "exchange", "json_codec", "http_rules",
-        "http_errors", "channel_pool", "grpc_sync", "grpc_async", "channels", "rest", "json_rest",
-        "threads", "unreachable",
+        "http_errors", "http_call", "json_call", "json_events", "channel_pool", "grpc_sync",
+        "grpc_async", "channels", "json_rest", "threads", "unreachable",
     ),
     "_auth": (
         "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",

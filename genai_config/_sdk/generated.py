@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
 import grpc
+import requests
 from google.api_core import operations_v1
 from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
@@ -27,7 +28,6 @@ from genai_config._transport.grpc_async import AsyncSharedChannel
 from genai_config._transport.grpc_sync import SharedChannel
 from genai_config._transport.json_rest import JsonChannel
 from genai_config._transport.pool import Key
-from genai_config._transport.rest import SharedSession
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -224,8 +224,9 @@ def make_client(
         client_info=sent_client_info(config),
     )
     if isinstance(client, FileClient):
-        uploads = channels.Address("", config.ca_certs, config.proxy, None)
-        client.http = Http(SharedSession(uploads))
+        session = requests.Session()
+        http.mount(session, config.ca_certs, config.proxy)
+        client.http = Http(session)
         client.endpoint = config.client_options.api_endpoint
     with_cheap_retries(client.transport, asynchronous=asynchronous)
     # The first 0.8 releases compare the transport's credentials, which are not the real ones, with

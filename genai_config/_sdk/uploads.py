@@ -22,7 +22,14 @@ from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 from googleapiclient.http import DEFAULT_HTTP_TIMEOUT_SEC, HttpRequest
 
-from genai_config._transport.call_credentials import METADATA_KEY, CallContext, context_of
+from genai_config._transport.call_credentials import (
+    METADATA_KEY,
+    CallContext,
+    NoCredentials,
+    Opened,
+    context_of,
+)
+from genai_config._transport.http_call import HttpCall
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +74,7 @@ class Http:
     """A `requests` session in the form that googleapiclient takes, that of `httplib2.Http`.
 
     Args:
-        session: The session, which finds the credentials in the headers.
+        session: A session whose connections are those of `http.mount`.
     """
 
     # None: a redirect would carry the key along, and 308 is none, but "go on" of an upload.
@@ -83,18 +90,32 @@ class Http:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[httplib2.Response, bytes]:
-        """Sends one request."""
+        """Sends one request, with the credentials of the upload that it belongs to.
+
+        Raises:
+            ReadTimeout: The answer was not complete in time.
+        """
         upload = _UPLOAD.get()
         left = upload.left() if upload else None
         bound = DEFAULT_HTTP_TIMEOUT_SEC if left is None else min(left, DEFAULT_HTTP_TIMEOUT_SEC)
-        answer = self._session.request(
-            method,
-            uri,
-            data=body,
-            headers={**dict(upload.metadata if upload else ()), **(headers or {})},
-            allow_redirects=False,
-            timeout=bound,
+        opened = Opened(
+            {**dict(upload.metadata if upload else ()), **(headers or {})}.items(), NoCredentials
         )
+        call = HttpCall(self._session, uri, opened.credentials, bound)
+        answer, error = call.send(
+            lambda credentials: self._session.request(
+                method,
+                uri,
+                data=body,
+                headers=dict(opened.with_headers(credentials)),
+                allow_redirects=False,
+                timeout=call.timeouts(),
+            )
+        )
+        if call.bounded.expired:
+            raise requests.ReadTimeout(f"{uri.partition('?')[0]}: no complete answer in time")
+        if error is not None:
+            raise error
         head = {name.lower(): value for name, value in answer.headers.items()}
         response = httplib2.Response({**head, "status": str(answer.status_code)})
         response.reason = answer.reason

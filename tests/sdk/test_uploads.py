@@ -18,6 +18,7 @@ from googleapiclient.errors import HttpError
 
 from genai_config import override
 from genai_config._sdk.uploads import Http
+from genai_config._transport import http
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def test_the_key_is_not_carried_along() -> None:
     _Elsewhere.seen = []
     with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as server, requests.Session() as session:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        http.mount(session, None, None)
         response, _ = Http(session).request(
             f"http://127.0.0.1:{server.server_port}/", headers={"x-goog-api-key": "k"}
         )

@@ -20,7 +20,7 @@ from google.api_core import exceptions
 
 from genai_config import override, reset, safe_configure
 from genai_config._models import MODEL
-from genai_config._transport import channels, http, json_rest, threads, unreachable
+from genai_config._transport import channels, http, http_call, threads, unreachable
 from genai_config._transport.pool import Pool
 from genai_config.testing import FakeClock
 
@@ -512,7 +512,7 @@ def test_a_tls_handshake_that_nobody_answers_over_rest(
     server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is no connection, told with the cause, and not an answer that was too late."""
-    monkeypatch.setattr(json_rest, "CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(http_call, "CONNECT_TIMEOUT", 0.3)
     monkeypatch.setattr(unreachable, "PATIENCE", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         configure(server, f"localhost:{mute.getsockname()[1]}", "rest")

@@ -182,6 +182,7 @@ class Recorder:
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.answers: list[tuple[int, bytes, str]] = []
+        self.broken: list[bytes] = []
         recorder = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -200,6 +201,10 @@ class Recorder:
                         json.loads(body) if body else None,
                     )
                 )
+                if recorder.broken:
+                    self.wfile.write(recorder.broken.pop())
+                    self.close_connection = True
+                    return
                 status, data, kind = recorder.answer_to(parts.path)
                 self.send_response(status)
                 self.send_header("content-type", kind)
@@ -225,6 +230,10 @@ class Recorder:
         body = data if isinstance(data, bytes) else json.dumps(data).encode()
         kind = "text/event-stream" if body.startswith(b"data:") else "application/json"
         self.answers.append((status, body, kind))
+
+    def break_off(self, data: bytes) -> None:
+        """What to answer next before the connection is closed."""
+        self.broken.append(data)
 
     def answer_to(self, path: str) -> tuple[int, bytes, str]:
         """What was told, or what fits the method."""

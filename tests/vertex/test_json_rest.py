@@ -21,7 +21,7 @@ from google.rpc import error_details_pb2
 
 import genai_config
 from genai_config import safe_configure
-from genai_config._transport import http_rules, json_rest
+from genai_config._transport import http_rules, json_call, json_events
 from genai_config._transport.http_errors import HttpCallError, from_answer
 from genai_config.exceptions import ConfigurationError, UnsupportedRequestError
 from genai_config.testing._service.methods import bindings, methods
@@ -305,6 +305,18 @@ class TestBounds:
         with pytest.raises(errors.ServiceUnavailable, match="failed"):
             stream()
 
+    def test_a_used_connection_that_breaks(self, backend: str, recorder: Any) -> None:
+        """It is asked once more if it had died; not if an answer has begun: that was worked on."""
+        assert ask() == "yes"
+        recorder.break_off(b"")
+        assert ask() == "yes"
+        assert len(recorder.requests) == 3
+        recorder.break_off(HEAD + b"content-length: 9\r\n\r\n{")
+        with pytest.raises(errors.ServiceUnavailable, match="failed"):
+            ask()
+        assert len(recorder.requests) == 4
+        assert backend in ("gemini", "vertex")
+
     def test_the_sdk_tries_again(self, recorder: Any) -> None:
         """As over gRPC."""
         point(recorder.url)
@@ -344,7 +356,7 @@ class TestStreams:
                          b"data: }", b"", b""])  # fmt: skip
         for size in (1, 2, 7, len(body)):
             pieces = [body[at : at + size] for at in range(0, len(body), size)]
-            found = list(json_rest.events(iter(pieces), "host"))
+            found = list(json_events.events(iter(pieces), "host"))
             assert [len(one) for one in found] == [1, 1, 0]
 
     def test_an_error_on_the_way(self, backend: str, recorder: Any) -> None:
@@ -420,7 +432,7 @@ def signed(signature: bytes) -> bytes:
     }
     thought = {"text": "hm", "thought": True}
     content = {"role": "model", "parts": [thought, part]}
-    return json_rest._json({"candidates": [{"content": content, "finishReason": "STOP"}]})
+    return json_call._json({"candidates": [{"content": content, "finishReason": "STOP"}]})
 
 
 class TestThoughtSignatures:
