@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +22,11 @@ from google.protobuf import (
     timestamp_pb2,
 )
 from google.type import date_pb2, latlng_pb2
+
+from genai_config import safe_configure
+
+if TYPE_CHECKING:
+    from genai_config.testing import GeminiServer
 
 PACKAGE = "google.cloud.aiplatform.v1beta1"
 Parse = Callable[[str, Any], Any]
@@ -275,3 +280,23 @@ def recorder() -> Iterator[Recorder]:
     running = Recorder()
     yield running
     running.close()
+
+
+@pytest.fixture
+def pointed(server: GeminiServer) -> GeminiServer:
+    """Both services at the local server: the Gemini API by a key, Vertex AI by OAuth.
+
+    "tunedModels/mine" is an endpoint, which answers "tuned".
+    """
+    server.respond(f"{PARENT}/endpoints/456", "tuned")
+    safe_configure(
+        api_key=server.api_key(),
+        credentials=server.service_account_info("workload"),
+        ca_certs=server.ca_file,
+        client_options={"api_endpoint": server.grpc_endpoint},
+        vertex_endpoint=server.rest_endpoint,
+        project="my-project",
+        location="us-central1",
+        tuned_endpoints={"tunedModels/mine": "456"},
+    )
+    return server

@@ -9,7 +9,6 @@ import datetime as dt
 import multiprocessing
 import os
 import pickle
-import threading
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
@@ -28,10 +27,7 @@ from genai_config import (
 )
 from genai_config._routing.decision import CLOUD_PLATFORM
 from genai_config.exceptions import (
-    ConfigurationError,
     CredentialsNotFoundError,
-    OAuthRequiredError,
-    UnsupportedRequestError,
 )
 
 if TYPE_CHECKING:
@@ -43,29 +39,7 @@ PUBLISHED = f"{PARENT}/publishers/google/models/{MODEL}"
 ENDPOINT = f"{PARENT}/endpoints/456"
 ONCE: Any = {"retry": None, "timeout": 10}
 
-
-def point(server: GeminiServer, **settings: Any) -> None:
-    """Both services at the local server: the Gemini API by a key, Vertex AI by OAuth."""
-    safe_configure(
-        **{
-            "api_key": server.api_key(),
-            "credentials": server.service_account_info("workload"),
-            "ca_certs": server.ca_file,
-            "client_options": {"api_endpoint": server.grpc_endpoint},
-            "vertex_endpoint": server.rest_endpoint,
-            "project": "my-project",
-            "location": "us-central1",
-            "tuned_endpoints": {"tunedModels/mine": "456"},
-            **settings,
-        }
-    )
-
-
-@pytest.fixture(autouse=True)
-def pointed(server: GeminiServer) -> None:
-    """The configuration of each test, and what the endpoint answers."""
-    server.respond(ENDPOINT, "tuned")
-    point(server)
+pytestmark = pytest.mark.usefixtures("pointed")
 
 
 def told(server: GeminiServer) -> list[tuple[str, str, str, str]]:
@@ -186,136 +160,6 @@ def test_function_calling(server: GeminiServer) -> None:
     )
     assert chat.send_message(reply).text == "It is fine."
     assert {r.status for r in server.requests} == {"OK"}
-
-
-class TestTokens:
-    @pytest.fixture(autouse=True)
-    def user(self, server: GeminiServer) -> Any:
-        """End-user credentials, whose tokens the server gives out."""
-        credentials = server.user_credentials([CLOUD_PLATFORM], name="someone")
-        safe_configure(credentials=credentials, quota_project="my-project")
-        return credentials
-
-    @pytest.mark.parametrize("count", [1, 20])
-    def test_a_storm_of_refusals_is_one_refresh(self, server: GeminiServer, count: int) -> None:
-        """However many threads hear 401 at once; each is made again, and answered."""
-        model = genai.GenerativeModel("tunedModels/mine")
-        model.generate_content("hi")
-        fetched = server.tokens.count
-        server.expire_tokens()
-        start = threading.Barrier(count)
-
-        def ask(_: int) -> str:
-            start.wait()
-            return str(model.generate_content("hi").text)
-
-        with concurrent.futures.ThreadPoolExecutor(count) as pool:
-            assert set(pool.map(ask, range(count))) == {"tuned"}
-        assert server.tokens.count == fetched + 1
-
-    def test_before_a_stream(self, server: GeminiServer) -> None:
-        """It starts once more."""
-        model = genai.GenerativeModel("tunedModels/mine")
-        model.generate_content("hi")
-        server.expire_tokens()
-        assert [c.text for c in model.generate_content("hi", stream=True)] == ["tuned"]
-        statuses = [r.status for r in server.requests]
-        assert statuses == ["OK", "UNAUTHENTICATED", "OK"]
-
-    async def test_tasks(self, server: GeminiServer) -> None:
-        """The same with tasks."""
-        model = genai.GenerativeModel("tunedModels/mine")
-        await model.generate_content_async("hi")
-        fetched = server.tokens.count
-        server.expire_tokens()
-        answers = await asyncio.gather(*(model.generate_content_async("hi") for _ in range(20)))
-        assert {answer.text for answer in answers} == {"tuned"}
-        assert server.tokens.count == fetched + 1
-
-    def test_a_revoked_login(self, server: GeminiServer) -> None:
-        """It is the token endpoint's refusal, at once."""
-        model = genai.GenerativeModel("tunedModels/mine")
-        model.generate_content("hi")
-        server.revoke("someone")
-        with pytest.raises(genai_config.exceptions.TokenRefreshError):
-            model.generate_content("hi")
-
-    def test_the_quota_project(self, server: GeminiServer) -> None:
-        """It travels with each request."""
-        genai.GenerativeModel("tunedModels/mine").generate_content("hi")
-        assert server.requests[-1].headers["x-goog-user-project"] == "my-project"
-
-
-class TestRefusals:
-    def test_an_alias_that_is_none(self, server: GeminiServer) -> None:
-        """Without an endpoint it is the Gemini API's; under the backend it is refused."""
-        model = genai.GenerativeModel("tunedModels/other")
-        with override(backend="vertex"), pytest.raises(ConfigurationError) as caught:
-            model.generate_content("hi")
-        assert "tuned_endpoints=" in caught.value.remedy
-        assert server.requests == []
-
-    @pytest.mark.parametrize(
-        "call",
-        [
-            lambda: list(genai.list_models()),
-            lambda: genai.get_model(f"models/{MODEL}"),
-            lambda: list(genai.list_tuned_models()),
-            lambda: genai.delete_tuned_model("tunedModels/mine"),
-            lambda: list(genai.list_files()),
-        ],
-    )
-    def test_what_vertex_ai_does_not_have(self, server: GeminiServer, call: Any) -> None:
-        """It is said before anything is sent, with the way that goes."""
-        with override(backend="vertex"), pytest.raises(UnsupportedRequestError) as caught:
-            call()
-        assert "override(backend='gemini')" in caught.value.remedy
-        assert server.requests == []
-
-    @pytest.mark.parametrize("name", [f"{PARENT}/endpoints/1?x=y", f"{PARENT}/endpoints/../x"])
-    @pytest.mark.parametrize("how", ["generate_content", "count_tokens"])
-    def test_hostile_names(self, server: GeminiServer, name: str, how: str) -> None:
-        """They choose nothing; the model that was asked before with a good name does not help."""
-        getattr(genai.GenerativeModel(ENDPOINT), how)("hi")
-        with pytest.raises(ConfigurationError):
-            getattr(genai.GenerativeModel(name), how)("hi")
-        with override(backend="vertex"), pytest.raises(ConfigurationError):
-            getattr(genai.GenerativeModel("../x"), how)("hi")
-        assert len(server.requests) == 1
-
-    def test_a_key_alone(self) -> None:
-        """`auth="api_key"` excludes it, on entry where there is one."""
-        with override(auth="api_key"), pytest.raises(OAuthRequiredError):
-            genai.GenerativeModel("tunedModels/mine").generate_content("hi")
-        with pytest.raises(OAuthRequiredError), base_models(backend="vertex", auth="api_key"):
-            pass
-
-    @pytest.mark.parametrize("asynchronous", [False, True])
-    @pytest.mark.parametrize("stream", [False, True])
-    @pytest.mark.parametrize(
-        ("status", "caught_as"),
-        [
-            ("PERMISSION_DENIED", errors.PermissionDenied),
-            ("NOT_FOUND", errors.NotFound),
-            ("RESOURCE_EXHAUSTED", errors.ResourceExhausted),
-            ("INVALID_ARGUMENT", errors.InvalidArgument),
-            ("UNAVAILABLE", errors.ServiceUnavailable),
-        ],
-    )
-    async def test_the_services_errors(
-        self, server: GeminiServer, status: str, caught_as: Any, *, stream: bool,
-        asynchronous: bool,
-    ) -> None:  # fmt: skip
-        """Whichever way one asks, it is the same class."""
-        server.fail(1, status)
-        model = genai.GenerativeModel("tunedModels/mine")
-        how: Any = {"stream": stream, "request_options": ONCE}
-        with pytest.raises(caught_as):
-            await (
-                model.generate_content_async("hi", **how)
-                if asynchronous
-                else asyncio.to_thread(model.generate_content, "hi", **how)
-            )
 
 
 class TestScopes:
