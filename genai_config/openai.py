@@ -89,6 +89,7 @@ class Place(TypedDict, total=False):
         proxy: URL of an HTTP proxy.
         ca_certs: PEM file of the certificate authorities to trust.
         client_options: As for the SDK; ``api_endpoint`` replaces the host.
+        profile: A named set of settings, as for `safe_configure`.
     """
 
     backend: Any
@@ -106,6 +107,7 @@ class Place(TypedDict, total=False):
     proxy: str | None
     ca_certs: Any
     client_options: Any
+    profile: str | None
 
 
 class Arguments(Place, total=False):

@@ -21,7 +21,8 @@ ROOMS = {
     "_models": (),
     "_settings": (
         "environment", "secrets", "given", "primitives", "callables", "keys", "addresses",
-        "validation", "patch", "model", "layers", "callers", "state",
+        "validation", "patch", "profiles", "model", "layers", "profile_files", "callers",
+        "state",
     ),
     "_routing": ("places", "decision"),
     "_transport": (

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from genai_config._api.scopes import check_files
+from genai_config._api.scopes import check_files, profile_layer
 from genai_config._settings import state as _state
 from genai_config._settings.patch import combine, make_patch
 from genai_config._settings.state import Layer, Origin, state
@@ -65,6 +65,7 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
     backend: Backend | Unset | None = None,
     tuned_endpoints: GivenEndpoints | Unset | None = None,
     vertex_endpoint: str | Unset | None = None,
+    profile: str | Unset | None = None,
     **unknown: NoReturn,
 ) -> GenAIConfig:
     """Changes the configuration of the process; what is not given stays as it is.
@@ -109,6 +110,10 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
             `location`; merged by name, UNSET for a name removes it.
         vertex_endpoint: Host or URL of a gateway for Vertex AI alone; by default Google's host for
             the location.
+        profile: The name of a set of settings in `genai-config.toml` or `pyproject.toml`. The
+            other keywords go before it, and it goes before all that was configured until now; it
+            takes the place of another profile. None: the one that GENAI_CONFIG_PROFILE names, if
+            any; UNSET: none.
         **unknown: None is known; the error names the nearest setting.
 
     Returns:
@@ -148,7 +153,7 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
         below, whole = _patch_of(config)
         patch = combine(below, patch)
     check_files(patch)
-    layer = Layer(patch, Origin("safe_configure", _state.call_site()))
+    layer = Layer(patch, Origin("safe_configure", _state.call_site()), profile_layer(profile))
     from genai_config._sdk import manager
 
     manager.install(layer, alone=whole)

@@ -24,17 +24,37 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from genai_config._auth.token_source import TokenSource
-    from genai_config._settings.given import Settings
+    from genai_config._settings.given import ScopedSettings
+    from genai_config._settings.layers import Kind
     from genai_config._settings.model import GenAIConfig
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def checked_patch(settings: Mapping[str, Any]) -> Patch:
-    """As `make_patch`, and the files that settings name are looked at as well."""
-    patch = make_patch(settings)
+def layer_of(settings: Mapping[str, Any], kind: Kind = "override") -> Layer:
+    """The layer of a call outside this library: settings, and perhaps the profile below them.
+
+    The files that settings name are looked at as well.
+
+    Raises:
+        ConfigurationError: A value is refused.
+    """
+    profile = profile_layer(settings.get("profile"))
+    patch = make_patch({name: value for name, value in settings.items() if name != "profile"})
     check_files(patch)
-    return patch
+    return Layer(patch, Origin(kind, _state.call_site()), profile)
+
+
+def profile_layer(profile: object) -> Layer | None:
+    """The layer of a profile that a call names; None: it names none."""
+    if profile is None:
+        return None
+    from genai_config._settings import profile_files
+
+    layer = profile_files.layer(profile)
+    if layer is not None:
+        check_files(layer.patch)
+    return layer
 
 
 def check_files(patch: Patch) -> None:
@@ -65,7 +85,7 @@ class Scope:
     _used = True  # until it is whole
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._layer = Layer(checked_patch(settings), Origin("override", _state.call_site()))
+        self._layer = layer_of(settings)
         self._used = False
 
     def __del__(self) -> None:
@@ -183,8 +203,9 @@ class _TunedModels(_Checked):
 class _BaseModels(_Checked):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
+        made = self._layer
         self._forced = {
-            auth: Layer(combine(self._layer.patch, Patch({"auth": auth})), self._layer.origin)
+            auth: Layer(combine(made.patch, Patch({"auth": auth})), made.origin, made.profile)
             for auth in ("oauth", "api_key")
         }
 
@@ -250,14 +271,15 @@ def _config_with(layer: Layer) -> GenAIConfig:
     return state.preview(manager.with_adopted, layer).config
 
 
-def override(**settings: Unpack[Settings]) -> Scope:
+def override(**settings: Unpack[ScopedSettings]) -> Scope:
     """Changes settings for this thread or task alone, for a ``with`` block or a function.
 
     Nests, may be entered again, and is undone on any exit. What it does not change follows later
     calls of `safe_configure`. ``with override(…) as config`` gives the configuration inside.
 
     Args:
-        **settings: As for `safe_configure`; None leaves a setting alone, UNSET clears it.
+        **settings: As for `safe_configure`, `profile` too; None leaves a setting alone, UNSET
+            clears it.
 
     Raises:
         ConfigurationError: A value is refused.
@@ -265,7 +287,7 @@ def override(**settings: Unpack[Settings]) -> Scope:
     return Scope(settings)
 
 
-def tuned_models(**settings: Unpack[Settings]) -> Scope:
+def tuned_models(**settings: Unpack[ScopedSettings]) -> Scope:
     """As `override`, for tuned models: every request inside goes by OAuth.
 
     Entering it fails, with the remedy, when no OAuth credentials can be found.
@@ -279,7 +301,7 @@ def tuned_models(**settings: Unpack[Settings]) -> Scope:
     return _TunedModels({**settings})
 
 
-def base_models(**settings: Unpack[Settings]) -> Scope:
+def base_models(**settings: Unpack[ScopedSettings]) -> Scope:
     """As `override`, for base models: every request inside goes by the API key, if there is one.
 
     Without a key, or with ``auth="oauth"`` in force, it is OAuth. Entering it fails, with the

@@ -1,10 +1,15 @@
-"""Where the command line prints."""
+"""What all commands share: where they print, and the option --profile."""
 
 from __future__ import annotations
 
 import re
+from typing import Annotated, TypeAlias
 
+import typer
 from rich.console import Console
+
+from genai_config._settings.environment import PROFILE_VARIABLE
+from genai_config.testing.isolation import environment
 
 WIDTH = 80
 
@@ -15,6 +20,22 @@ def console(*, stderr: bool = False) -> Console:
     made.width = min(made.width, WIDTH)
     return made
 
+
+def _use(context: typer.Context, name: str | None) -> str | None:
+    """Has the command run with a profile; what it starts gets the profile too."""
+    if name:
+        context.with_resource(environment({PROFILE_VARIABLE: name}))
+    return name
+
+
+Profile: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        callback=_use,
+        help="A named set of settings in genai-config.toml or pyproject.toml. Default: "
+        f"{PROFILE_VARIABLE}.",
+    ),
+]
 
 _OPTIONS = "api_version|backend|base_url|credentials|endpoint|location|model|project|quota_project"
 _ARGUMENT = re.compile(rf"(?<![\w-])(?P<name>{_OPTIONS})=(?:'(?P<value>[^']*)'|(?=[\s(,;.]|$))")

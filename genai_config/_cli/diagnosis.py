@@ -46,9 +46,11 @@ def explain(
     method: Annotated[
         str, typer.Option(help="The method, such as upload_file.")
     ] = "generate_content",
+    profile: _console.Profile = None,
     as_json: _Json = False,
 ) -> None:
     """Prints an explanation of the environment's configuration, as wide as the terminal."""
+    del profile  # it is in force
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they would say, doctor says
@@ -73,7 +75,7 @@ def explain(
     "2 if the command line is invalid.\n\n"
     "Examples: genai-config doctor --online --model tunedModels/mine; genai-config doctor --fix"
 )
-def doctor(
+def doctor(  # noqa: PLR0913 -- one parameter for each option
     *,
     model: _Model = None,
     online: Annotated[
@@ -82,6 +84,7 @@ def doctor(
     endpoint: Annotated[
         str | None, typer.Option(help="The endpoint to check, host:port. Default: Google's.")
     ] = None,
+    profile: _console.Profile = None,
     fix: Annotated[
         bool,
         typer.Option(
@@ -93,6 +96,7 @@ def doctor(
     as_json: _Json = False,
 ) -> None:
     """Runs the checks of `_doctor`, and prints what came of them."""
+    del profile  # it is in force
     with contextlib.ExitStack() as undo:
         if endpoint:
             try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genai_config._api.scopes import checked_patch
+from genai_config._api.scopes import layer_of
 from genai_config._auth import headers
 from genai_config._clients.target import resolve
 from genai_config._settings import callables
-from genai_config._settings.state import Layer, Origin, Snapshot, call_site, state
+from genai_config._settings.state import Snapshot, state
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ PLACE = ("backend", "project", "location", "endpoint", "api_version", "base_url"
 """What says where a client's requests go."""
 
 SETTINGS = frozenset(
-    ("api_key", "auth", "auth_timeout", "ca_certs", "client_options", "credentials", "proxy",
-     "quota_project", "scopes")
+    ("api_key", "auth", "auth_timeout", "ca_certs", "client_options", "credentials", "profile",
+     "proxy", "quota_project", "scopes")
 )  # fmt: skip
-"""The settings that a client may have for itself."""
+"""The settings that a client may have for itself, and the profile that gives others."""
 
 
 def account(arguments: dict[str, Any]) -> tuple[GenAIConfig, Target]:
@@ -64,8 +64,7 @@ def in_force_with(given: dict[str, Any]) -> Snapshot:
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
         return state.current()
-    layer = Layer(checked_patch(_with_auth(given)), Origin("override", call_site()))
-    return state.preview(lambda layers: layers, layer)
+    return state.preview(lambda layers: layers, layer_of(_with_auth(given)))
 
 
 def _with_auth(given: dict[str, Any]) -> dict[str, Any]:

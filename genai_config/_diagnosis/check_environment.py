@@ -87,6 +87,9 @@ def _settings(case: Case) -> Iterator[Finding | str]:
         if setting != "api_key":
             for variable, text in found:
                 yield from _variable(setting, variable, text)
+    for layer in case.layers:
+        if layer.origin.kind == "profile":
+            yield f"profile: {layer.origin.place}"
     decision = case.explanation.decision
     if decision is not None:
         yield " ".join(decision.reasons)

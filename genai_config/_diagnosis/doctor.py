@@ -143,7 +143,7 @@ def _case(model: str | None, *, online: bool) -> Case:
     try:
         snapshot, refused = explain.in_force(), None
     except ConfigurationError as error:
-        snapshot = Snapshot(_without_what_cannot_be(), (*state.published, *state.scopes()))
+        snapshot = Snapshot(_without_what_cannot_be(), state.known_layers())
         refused = next((p for p in explanation.problems if p.kind == type(error).__name__), None)
     config = snapshot.config
     quota = next(
@@ -171,7 +171,7 @@ def _without_what_cannot_be() -> GenAIConfig:
                 made = combine(made, Patch({setting: environment_value(setting, *found[0])}))
             except ConfigurationError:
                 continue
-    for layer in (*state.published, *state.scopes()):
+    for layer in state.known_layers():
         made = combine(made, layer.patch)
     return build(made)
 

@@ -22,7 +22,7 @@ from genai_config._routing.decision import (
 from genai_config._settings import validation
 from genai_config._settings.layers import set_by
 from genai_config._settings.secrets import scrub, without_secrets
-from genai_config._settings.state import Layer, Snapshot, state
+from genai_config._settings.state import Snapshot, state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError, OAuthRequiredError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def explain(
     decision: Decision | None = None
     held: Held | None = None
     config: GenAIConfig | None = None
-    layers: tuple[Layer, ...] = (*state.published, *state.scopes())
+    layers = state.known_layers()
     installed = _installed()
     try:
         snapshot = decides()

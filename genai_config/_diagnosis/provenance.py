@@ -32,8 +32,10 @@ class Source:
 
     Attributes:
         value: What it says; "UNSET" if it clears the setting.
-        kind: "default", "environment", "genai.configure", "safe_configure" or "override".
-        place: "file:line" of the caller or the variable's name; "" for a default.
+        kind: "default", "environment", "profile", "genai.configure", "safe_configure" or
+            "override".
+        place: "file:line" of the caller, the variable's name, or the profile's file and table; ""
+            for a default.
     """
 
     value: Shown

@@ -1,7 +1,8 @@
 """Every environment variable that has a say, in one table.
 
 The rows with a ``setting`` are read by this library, in the order in which they stand: the first
-variable that is not empty gives the value. The others are read by google-auth, gRPC or requests.
+variable that is not empty gives the value. GENAI_CONFIG_PROFILE names a profile, which gives
+several. The others are read by google-auth, gRPC or requests.
 """
 
 from __future__ import annotations
@@ -21,7 +22,19 @@ class Variable(NamedTuple):
     meaning: str
 
 
+PROFILE_VARIABLE = "GENAI_CONFIG_PROFILE"
+FILE_VARIABLE = "GENAI_CONFIG_FILE"
+
 VARIABLES = (
+    Variable(
+        PROFILE_VARIABLE, None, "The profile to use; its settings go before the variables below."
+    ),
+    Variable(
+        FILE_VARIABLE,
+        None,
+        "The file with profiles; by default the nearest `genai-config.toml`, or `pyproject.toml` "
+        "with `[tool.genai-config]`, in the current folder or above it.",
+    ),
     Variable(
         "GEMINI_API_KEY", "api_key", "The API key; taken before GOOGLE_API_KEY, as in the SDK."
     ),
@@ -75,7 +88,13 @@ class Found(NamedTuple):
 
 def fingerprint(environ: Mapping[str, str]) -> tuple[str | None, ...]:
     """The values of the variables this library reads: two equal ones mean nothing has changed."""
-    return tuple([environ.get(name) for name, _ in _READ])
+    return (*profile(environ), *[environ.get(name) for name, _ in _READ])
+
+
+def profile(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The profile that the environment names, and the file for it; (None, None): it names none."""
+    name = environ.get(PROFILE_VARIABLE) or None
+    return name, environ.get(FILE_VARIABLE) if name else None
 
 
 def read(environ: Mapping[str, str]) -> dict[str, list[Found]]:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class Settings(TypedDict, total=False):
-    """The keywords of `override`, `base_models`, `tuned_models` and `GenAIConfig.merge`."""
+    """The keywords of `GenAIConfig.merge`."""
 
     api_key: GivenKey | Unset | None
     credentials: GivenCredentials | Unset | None
@@ -81,3 +81,9 @@ class Settings(TypedDict, total=False):
     backend: Backend | Unset | None
     tuned_endpoints: GivenEndpoints | Unset | None
     vertex_endpoint: str | Unset | None
+
+
+class ScopedSettings(Settings, total=False):
+    """The keywords of `override`, `base_models` and `tuned_models`."""
+
+    profile: str | Unset | None

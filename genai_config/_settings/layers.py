@@ -20,24 +20,46 @@ if TYPE_CHECKING:
 
     from genai_config._settings.model import GenAIConfig
 
-Kind = Literal["environment", "genai.configure", "safe_configure", "override"]
+Kind = Literal["environment", "profile", "genai.configure", "safe_configure", "override"]
 
 
 class Origin(NamedTuple):
-    """Where a layer came from: the kind, and "file:line" of the caller or the variable's name."""
+    """Where a layer came from: the kind, and the place.
+
+    The place is "file:line" of the caller, the variable's name, or the profile's file and table.
+    """
 
     kind: Kind
     place: str
 
 
 class Layer:
-    """One patch and its origin; compared by identity, as the same call may be made twice."""
+    """One patch and its origin; compared by identity, as the same call may be made twice.
 
-    __slots__ = ("origin", "patch")
+    Attributes:
+        patch: What was given.
+        origin: Where.
+        profile: The profile that was named in the same call, whose settings are below the patch's.
+    """
 
-    def __init__(self, patch: Patch, origin: Origin) -> None:
+    __slots__ = ("origin", "patch", "profile")
+
+    def __init__(self, patch: Patch, origin: Origin, profile: Layer | None = None) -> None:
         self.patch = patch
         self.origin = origin
+        self.profile = profile
+
+    def only(self, wanted: Callable[[str], bool]) -> Layer:
+        """This layer with the wanted settings alone; the profile stays, if with none of its own."""
+        values = {name: value for name, value in self.patch.values.items() if wanted(name)}
+        profile = self.profile and self.profile.only(wanted)
+        if profile is self.profile and len(values) == len(self.patch.values):
+            return self
+        return Layer(Patch(values), self.origin, profile)
+
+    def says_something(self) -> bool:
+        """Whether the layer changes anything: an empty profile puts another one out of force."""
+        return bool(self.patch.values) or self.profile is not None
 
 
 class Snapshot:
@@ -59,9 +81,11 @@ class Snapshot:
     def with_layer(self, layer: Layer) -> Snapshot | None:
         """This one with a layer on top, at the cost of a copy; None: it has to be made anew.
 
-        A group of settings, a setting that is cleared, and credentials, which rule out a key of
-        the environment, take all layers.
+        A profile, a group of settings, a setting that is cleared, and credentials, which rule out
+        a key of the environment, take all layers.
         """
+        if layer.profile is not None:
+            return None
         values = layer.patch.values
         for name, value in values.items():
             if value is UNSET or name in ("credentials", *GROUPS) or "." in name:
@@ -123,21 +147,44 @@ class Process(NamedTuple):
 def combined(layers: Iterable[Layer]) -> Mapping[str, Any]:
     """What layers set together, UNSET where something is cleared."""
     values = EMPTY
-    for layer in layers:
+    for layer in with_profiles(layers):
         values = combine(values, layer.patch)
     return values.values
 
 
+def with_profiles(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The layers, each below it the profile that it names."""
+    return tuple(
+        one
+        for layer in layers
+        for one in ((layer,) if layer.profile is None else (layer.profile, layer))
+    )
+
+
+def names_profile(layers: Iterable[Layer]) -> bool:
+    """Whether a layer names a profile, or says that there is to be none."""
+    return any(layer.profile is not None for layer in layers)
+
+
+def without_profile(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The layers without the profiles that they name."""
+    return tuple(
+        layer if layer.profile is None else Layer(layer.patch, layer.origin) for layer in layers
+    )
+
+
+def with_last_profile(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers with one profile: another one takes its place, and does not merge with it."""
+    named = [i for i, layer in enumerate(layers) if layer.profile is not None]
+    if len(named) < 2:  # noqa: PLR2004 -- one takes nobody's place
+        return layers
+    return (*without_profile(layers[: named[-1]]), *layers[named[-1] :])
+
+
 def only(layers: Iterable[Layer], wanted: Callable[[str], bool]) -> tuple[Layer, ...]:
     """The layers with the wanted settings alone, each with its origin."""
-    kept = []
-    for layer in layers:
-        values = {name: value for name, value in layer.patch.values.items() if wanted(name)}
-        if len(values) == len(layer.patch.values):
-            kept.append(layer)
-        elif values:
-            kept.append(Layer(Patch(values), layer.origin))
-    return tuple(kept)
+    kept = (layer.only(wanted) for layer in layers)
+    return tuple(layer for layer in kept if layer.says_something())
 
 
 def follows(layers: Iterable[Layer]) -> bool:
@@ -159,7 +206,7 @@ def without_the_sdks(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 def set_by(layers: Iterable[Layer]) -> dict[str, tuple[Any, Origin]]:
     """The settings that layers have set, UNSET ones aside, and where each was set."""
-    layers = tuple(layers)
+    layers = with_profiles(layers)
     origins = {name: layer.origin for layer in layers for name in layer.patch.values}
     values = combined(layers)
     return {n: (value, origins[n]) for n, value in values.items() if value is not UNSET}

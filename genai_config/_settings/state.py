@@ -1,7 +1,9 @@
 """The layers of the configuration, and what they make: the snapshot in force here and now.
 
-Lowest first: the defaults, the environment, what a raw ``genai.configure()`` had set, the calls of
-``safe_configure()``, the scopes. The process-wide layers are one value, replaced by one assignment
+Lowest first: the defaults, the environment, the profile that it names, what a raw
+``genai.configure()`` had set, the calls of ``safe_configure()``, the scopes. A profile that a call
+names is directly below what the same call gives, and puts any other profile below it out of force.
+The process-wide layers are one value, replaced by one assignment
 under a lock; the scopes are a context variable, so each thread and each task has its own.
 
 A client keeps the `Identity` it was handed out with: the key, the credentials and the client
@@ -25,7 +27,11 @@ from genai_config._settings.layers import (
     Process,
     Snapshot,
     follows,
+    names_profile,
     only,
+    with_last_profile,
+    with_profiles,
+    without_profile,
 )
 from genai_config._settings.patch import (
     EMPTY,
@@ -95,6 +101,7 @@ class State:
         self._scopes: ContextVar[_Scopes] = ContextVar("genai_config scopes")
         self._no_scopes = _Scopes(())
         self._warned: set[str] = set()
+        self._profile: tuple[tuple[str | None, ...], Layer | None] | None = None
 
     def renew_lock(self) -> None:
         """Makes the lock anew: in a forked child, nobody may be left to release the old one."""
@@ -120,7 +127,8 @@ class State:
             ConfigurationError: In this context they could not be in force; nothing has changed.
         """
         with self.lock:
-            layers = tuple(layer for layer in change(self.published) if layer.patch.values)
+            layers = with_last_profile(change(self.published))
+            layers = tuple(layer for layer in layers if layer.says_something())
             scopes = self._scopes.get(self._no_scopes)
             environ = _environ.fingerprint(os.environ)
             snapshot = self._snapshot(layers, scopes.layers)
@@ -188,6 +196,7 @@ class State:
         with self.lock:
             self._process = Process((), {})
             self._warned.clear()
+            self._profile = None
 
     def current(self, identity: Identity | None = None) -> Snapshot:
         """What is in force in this context, now.
@@ -271,8 +280,9 @@ class State:
     def _snapshot(self, published: tuple[Layer, ...], scopes: tuple[Layer, ...]) -> Snapshot:
         from genai_config._settings.model import build
 
+        layers = self._layers(published, scopes)
         explicit = EMPTY
-        for layer in (*published, *scopes):
+        for layer in layers:
             explicit = combine(explicit, layer.patch)
         environment = self._environment(_decided(explicit))
         effective = EMPTY
@@ -284,7 +294,34 @@ class State:
             effective = combine(effective, Patch({"api_key": UNSET}))
         config = build(combine(effective, explicit))
         self._warn_of_key(config)
-        return Snapshot(config, (*environment, *published, *scopes))
+        return Snapshot(config, (*environment, *layers))
+
+    def known_layers(self) -> tuple[Layer, ...]:
+        """What is set here above the environment's variables, as far as it can be used."""
+        try:
+            return self._layers(self.published, self.scopes())
+        except ConfigurationError:  # the profile that the environment names
+            return with_profiles((*self.published, *self.scopes()))
+
+    def _layers(self, published: tuple[Layer, ...], scopes: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """What is in force above the environment's variables, profiles as layers of their own."""
+        if names_profile(scopes):
+            return with_profiles((*without_profile(published), *with_last_profile(scopes)))
+        layers = with_profiles((*published, *scopes))
+        profile = None if names_profile(published) else self._profile_of_environment()
+        return layers if profile is None else (profile, *layers)
+
+    def _profile_of_environment(self) -> Layer | None:
+        """The profile that the environment names, read once until `reset()`."""
+        asked = _environ.profile(os.environ)
+        if asked[0] is None:
+            return None
+        made = self._profile
+        if made is None or made[0] != asked:
+            from genai_config._settings import profile_files
+
+            made = self._profile = (asked, profile_files.from_environment())
+        return made[1]
 
     def _environment(self, decided: set[str]) -> list[Layer]:
         layers: list[Layer] = []
@@ -345,7 +382,11 @@ def _decided(explicit: Patch) -> set[str]:
 
 
 def _repeats(new: Layer, old: Layer) -> bool:
-    return new.origin == old.origin and old.patch.values.keys() <= new.patch.values.keys()
+    return (
+        new.origin == old.origin
+        and old.patch.values.keys() <= new.patch.values.keys()
+        and (old.profile is None or new.profile is not None)
+    )
 
 
 state = State()

@@ -117,7 +117,7 @@ def credentials(value: object) -> object:
         return SecretMapping(value)
     if isinstance(value, (str, os.PathLike)):
         refuse_mask("credentials", os.fspath(value))
-        return _path("credentials", value)
+        return path_of("credentials", value)
     if is_credentials(value):
         return value
     if callable(value) and not isinstance(value, type):
@@ -136,7 +136,8 @@ def credentials(value: object) -> object:
     )
 
 
-def _path(setting: str, value: object) -> Path:
+def path_of(setting: str, value: object) -> Path:
+    """The path of a file, the home folder filled in; the content of a file is refused."""
     if not isinstance(value, (str, os.PathLike)):
         raise wrong_type(setting, value, "a path")
     text = os.fspath(value)
@@ -160,7 +161,7 @@ def _path(setting: str, value: object) -> Path:
 
 def ca_certs(value: object) -> Path:
     """The path of a PEM file with certificate authorities."""
-    return _path("ca_certs", value)
+    return path_of("ca_certs", value)
 
 
 def _choice(setting: str, choices: Any) -> Callable[[object], str]:

@@ -11,7 +11,7 @@ from google.generativeai.generative_models import GenerativeModel
 import genai_config
 from genai_config import UNSET, GenAIConfig, generative_model, get_config, safe_configure
 from genai_config._settings import model, validation
-from genai_config._settings.given import Settings
+from genai_config._settings.given import ScopedSettings, Settings
 from genai_config._settings.patch import GROUPS
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
 
@@ -97,11 +97,12 @@ def test_every_setting_is_in_every_list_of_settings() -> None:
     """The signature, the types of keywords, the checks and the model name the same ones."""
     names = list(GenAIConfig.model_fields)
     signature = inspect.signature(safe_configure).parameters
-    assert [n for n, p in signature.items() if p.kind is p.KEYWORD_ONLY] == names
+    keywords = [n for n, p in signature.items() if p.kind is p.KEYWORD_ONLY]
+    assert keywords == list(ScopedSettings.__annotations__) == [*names, "profile"]
     assert list(Settings.__annotations__) == names
     assert {*validation.SETTINGS, *GROUPS} == {*names}
     documented = inspect.getdoc(safe_configure) or ""
-    assert all(f"    {name}: " in documented for name in names)
+    assert all(f"    {name}: " in documented for name in keywords)
 
 
 def test_generative_model_has_the_signature_of_the_sdk() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner, Result
 
-from genai_config import safe_configure
+from genai_config import get_config, safe_configure
 from genai_config._cli import app
 from genai_config._diagnosis import doctor
 from genai_config._diagnosis.checks import Check, Finding, Skipped
@@ -72,6 +72,21 @@ class TestExplain:
         result = run("explain", "--method", "upload_file")
         assert result.exit_code == 1
         assert "API key" in result.stdout
+
+    def test_a_profile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of the file that is found; it is in force for this command alone."""
+        text = '[profiles.prod]\nlocation = "us"\n'
+        (tmp_path / "genai-config.toml").write_text(text, encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        told = json.loads(run("explain", "--profile", "prod", "--json").stdout)
+        (location,) = (one for one in told["settings"] if one["name"] == "location")
+        assert location["value"] == "us"
+        assert location["source"]["kind"] == "profile"
+        assert location["source"]["place"].endswith("genai-config.toml [profiles.prod]")
+        assert get_config().location is None
+        refused = run("explain", "--profile", "prdo")
+        assert refused.exit_code == 1
+        assert "did you mean 'prod'" in " ".join(refused.stdout.split())
 
     def test_no_such_method(self) -> None:
         """It is the command that is wrong."""
@@ -142,6 +157,18 @@ class TestDoctor:
         assert data["fixed"] == [{"done": False, "text": "mend --it"}]
         checks.clear()
         assert run("doctor", "--json").exit_code == 0
+
+    def test_a_profile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is said which; one that is not there is a problem, and the other checks go on."""
+        text = '[profiles.prod]\nlocation = "us"\n'
+        (tmp_path / "genai-config.toml").write_text(text, encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        words = " ".join(run("doctor", "--profile", "prod").stdout.split())
+        assert "genai-config.toml [profiles.prod]" in words
+        result = run("doctor", "--profile", "prdo", GEMINI_API_KEY="made-up")
+        assert result.exit_code == 1
+        assert "GENAI_CONFIG_PROFILE" in result.stdout
+        assert re.search(r"^ok       versions ", result.stdout, re.MULTILINE)
 
     @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
     def test_fixing(self, checks: list[Check], tmp_path: Path) -> None:

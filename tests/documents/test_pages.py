@@ -74,6 +74,7 @@ BY_OTHERS = {
     "any-language",  # test_any_language.py
     "with-other-libraries",  # test_identity.py
     "tuned-on-vertex",  # below
+    "profiles",  # below
 }
 
 
@@ -175,6 +176,24 @@ def test_a_tuned_model_moves_to_vertex_by_one_setting(
         (f"{published}/gemini-3.6-flash", "oauth", "OK"),
         (f"{published}/gemini-embedding-2", "oauth", "OK"),
     ]
+
+
+def test_profiles_are_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file of the page with the program of the page; `explain` names the file."""
+    if sys.version_info < (3, 11):
+        pytest.importorskip("tomli")
+    (tmp_path / "genai-config.toml").write_text(blocks("profiles", "toml")[0], encoding="utf-8")
+    (tmp_path / "keys").mkdir()
+    with isolated(), serving() as server:
+        account = Path(server.service_account_file())
+        (tmp_path / "keys" / "prod.json").write_bytes(account.read_bytes())
+        monkeypatch.chdir(tmp_path)
+        run("profiles", {})
+    told = "".join(capsys.readouterr().out.split())
+    assert told.startswith("my-project")
+    assert f"fromprofile,{tmp_path}/genai-config.toml[profiles.dev]" in told
 
 
 def test_what_the_layers_make_is_as_shown(

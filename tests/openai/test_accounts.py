@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from genai_config.exceptions import ConfigurationError, GenAIConfigError
 from genai_config.testing._service import rules
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from genai_config.testing import GeminiServer
 
 PROMPT: Any = [{"role": "user", "content": "hi"}]
@@ -39,6 +42,28 @@ def place(server: GeminiServer) -> dict[str, Any]:
         "client_options": {"api_endpoint": server.rest_endpoint},
         "location": "global",
     }
+
+
+def test_a_profile_of_its_own(
+    server: GeminiServer,
+    place: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client takes it alone; what it was given goes before."""
+    key_file = server.service_account_file("of-the-profile")
+    text = f"[profiles.prod]\ncredentials = {json.dumps(str(key_file))}\nproject = 'its-project'\n"
+    (tmp_path / "genai-config.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    made = ours.client(profile="prod", backend="vertex", **place)
+    other = ours.client(profile="prod", backend="vertex", project="another-project", **place)
+    assert "/projects/its-project/" in str(made.base_url)
+    assert "/projects/another-project/" in str(other.base_url)
+    ask(made)
+    ask(other)
+    seen = [(one.auth, str(one.identity).partition("@")[0]) for one in server.requests]
+    assert seen == [("oauth", "of-the-profile")] * 2
+    assert get_config().project is None
 
 
 def test_two_accounts_beside_a_key_of_the_environment(

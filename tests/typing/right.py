@@ -55,6 +55,8 @@ def scopes() -> str:
     with override(transport="rest") as config, tuned_models(transport="grpc") as inner:
         seconds: float | None = config.timeout
         name: str | None = inner.project
+    with override(profile="prod"), tuned_models(profile="prod"), base_models(profile=UNSET):
+        safe_configure(profile="prod", timeout=5)
     return f"{seconds} {name}"
 
 

@@ -28,6 +28,7 @@ def misspelt_settings() -> None:
     base_models(timout=3)  # type: ignore[call-arg]
     tuned_models(transprot="rest")  # type: ignore[call-arg]
     get_config().merge(api_kye="k")  # type: ignore[call-arg]
+    get_config().merge(profile="prod")  # type: ignore[call-arg]
     GenAIConfig(api_kye="k")  # type: ignore[call-arg]
     generative_model(sytem_instruction="x")  # type: ignore[call-arg]
 
