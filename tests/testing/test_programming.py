@@ -9,7 +9,9 @@ import requests
 from google.ai import generativelanguage_v1beta as glm
 from google.api_core import exceptions, retry
 
-from genai_config.testing import GeminiServer
+from genai_config.testing import FakeClock, GeminiServer
+from genai_config.testing._service.errors import ServiceError
+from genai_config.testing._service.programming import Programming
 
 BASE = "models/gemini-3.6-flash"
 REQUEST = glm.GenerateContentRequest(model=BASE, contents=[{"parts": [{"text": "hi"}]}])
@@ -108,6 +110,40 @@ def test_an_error_of_the_service_is_an_answer(server: GeminiServer, ask: Any) ->
     with pytest.raises(exceptions.TooManyRequests, match="slow down"):
         ask()
     assert server.errors == []
+
+
+def test_a_quota_says_when_another_try_makes_sense(
+    server: GeminiServer, ask: Any, wire: Any
+) -> None:
+    """What is beyond it is refused with the seconds that are left, until it is lifted."""
+    server.limit(2, 3600)
+    assert ask()
+    assert ask()
+    with pytest.raises(exceptions.TooManyRequests, match="2 requests in 3600 seconds") as caught:
+        ask()
+    (detail,) = caught.value.details
+    if wire.name == "grpc":
+        delay = detail.retry_delay.ToTimedelta().total_seconds()
+    else:
+        delay = float(detail["retryDelay"].removesuffix("s"))
+    assert 0 < delay <= 3600
+    server.limit(None)
+    assert ask()
+    assert [r.status for r in server.requests] == ["OK", "OK", "RESOURCE_EXHAUSTED", "OK"]
+
+
+def test_a_quota_begins_anew() -> None:
+    """With the first request after the window has ended, by the server's clock."""
+    clock = FakeClock()
+    programming = Programming(clock)
+    programming.limit(1, 5)
+    for _ in range(2):
+        programming.enter()
+        clock.advance(2)
+        with pytest.raises(ServiceError) as caught:
+            programming.enter()
+        assert caught.value.retry_after == 3
+        clock.advance(3)
 
 
 def broken(_: Any) -> str:

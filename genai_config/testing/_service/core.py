@@ -73,7 +73,7 @@ class Service:
     def __init__(self, clock: Callable[[], float], polls: int) -> None:
         self.clock = clock
         self.registry = Registry(clock)
-        self.programming = Programming()
+        self.programming = Programming(clock)
         self.behaviour = Behaviour(self.programming, clock, polls)
         self.log = Log()
 

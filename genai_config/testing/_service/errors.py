@@ -56,6 +56,7 @@ class ServiceError(Exception):
         metadata: The ErrorInfo's metadata.
         domain: The ErrorInfo's domain.
         violations: The fields of the request that are wrong, and how: the BadRequest detail.
+        retry_after: Seconds until another try makes sense: the RetryInfo detail; None: it is none.
     """
 
     status: str
@@ -64,6 +65,7 @@ class ServiceError(Exception):
     metadata: Mapping[str, str] = field(default_factory=dict)
     domain: str = "googleapis.com"
     violations: tuple[tuple[str, str], ...] = ()
+    retry_after: float | None = None
 
     def of(self, service: str) -> ServiceError:
         """The same error, said by another service of Google's."""
@@ -101,6 +103,13 @@ class ServiceError(Exception):
                     ],
                 }
             )
+        if self.retry_after is not None:
+            details.append(
+                {
+                    "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                    "retryDelay": f"{self.retry_after:.3f}s",
+                }
+            )
         if details:
             error["details"] = details
         return {"error": error}
@@ -115,5 +124,11 @@ class ServiceError(Exception):
                     reason=self.reason, domain=self.domain, metadata=self.metadata
                 )
             )
+            status.details.append(detail)
+        if self.retry_after is not None:
+            detail = any_pb2.Any()
+            info = error_details_pb2.RetryInfo()
+            info.retry_delay.FromNanoseconds(round(self.retry_after * 1e9))
+            detail.Pack(info)
             status.details.append(detail)
         return bytes(status.SerializeToString())

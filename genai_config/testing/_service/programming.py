@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,11 +25,17 @@ _CHUNKS = 3
 class Programming:
     """What is to become of requests that pass the rules.
 
+    Args:
+        clock: The time in seconds, by which quotas are counted.
+
     Attributes:
         errors: What tests' own functions raised, and what the server itself did not expect.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._quota: tuple[int, float] | None = None
+        self._window = (0.0, 0)
         self.errors: list[BaseException] = []
         self._lock = threading.Lock()
         self._answers: dict[str, Answer] = {}
@@ -48,6 +55,12 @@ class Programming:
         """Makes the next requests fail."""
         with self._lock:
             self._failures = [error] * count
+
+    def limit(self, requests: int | None, seconds: float) -> None:
+        """Refuses requests beyond a quota; None: there is none."""
+        with self._lock:
+            self._quota = None if requests is None else (requests, seconds)
+            self._window = (0.0, 0)
 
     def drop(self, count: int) -> None:
         """Makes the next requests lose their connection."""
@@ -88,9 +101,24 @@ class Programming:
             if self._drops > 0:
                 self._drops -= 1
                 raise DroppedError
-            error = self._failures.pop() if self._failures else None
+            error = self._failures.pop() if self._failures else self._over_quota()
         if error is not None:
             raise error
+
+    def _over_quota(self) -> ServiceError | None:
+        """Counts a request; the error for it, if the quota of this window is used up."""
+        if self._quota is None:
+            return None
+        requests, seconds = self._quota
+        now = self._clock()
+        begun, count = self._window
+        if not begun <= now < begun + seconds:
+            begun, count = now, 0
+        self._window = (begun, count + 1)
+        if count < requests:
+            return None
+        message = f"You exceeded your current quota: {requests} requests in {seconds:g} seconds."
+        return ServiceError("RESOURCE_EXHAUSTED", message, retry_after=begun + seconds - now)
 
     def is_programmed(self, model: str) -> bool:
         """Whether a test has said what this very model answers."""

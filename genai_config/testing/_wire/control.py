@@ -60,6 +60,18 @@ class Control:
             raise ValueError(f"{status!r} is none of {', '.join(HTTP_STATUS)}")
         self._service.programming.fail(count, ServiceError(status, message, reason))
 
+    def limit(self, requests: int | None, seconds: float = 1.0) -> None:
+        """Refuses requests beyond a quota with RESOURCE_EXHAUSTED (429).
+
+        The error says by a RetryInfo detail, as the service's does, after how many seconds another
+        try makes sense: when the window ends, which begins with its first request.
+
+        Args:
+            requests: How many are answered in each window; None: all, again.
+            seconds: How long a window is, by the server's clock.
+        """
+        self._service.programming.limit(requests, seconds)
+
     def drop(self, count: int = 1) -> None:
         """Cuts the connection of the next requests that pass the rules, without an answer.
 
