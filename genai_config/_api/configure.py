@@ -194,6 +194,7 @@ def reset() -> None:
         ("_auth.headers", "forget_sources"),
         ("_sdk.signatures", "forget"),
         ("_transport.channels", "close_all"),
+        ("_transport.http", "close_all"),
     ):
         room = sys.modules.get(f"genai_config.{name}")
         if room is not None:

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from genai_config._auth import credentials as _credentials
-from genai_config._auth.token_source import TokenSource
 from genai_config._settings import keys
 from genai_config._transport.pool import Key, Pool
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genai_config._auth.credentials import Found
+    from genai_config._auth.token_source import TokenSource
     from genai_config._routing.decision import Route
     from genai_config._settings.model import GenAIConfig
     from genai_config._settings.secrets import Secret
@@ -31,6 +31,8 @@ def _now() -> float:
 
 def source_for(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
     """The token source of a configuration's credentials for these scopes, shared by all."""
+    from genai_config._auth.token_source import TokenSource
+
     credentials = config.credentials
     audience = _credentials.audience(config.client_options)
     universe = _credentials.universe(config.client_options)

@@ -15,12 +15,11 @@ from google.api_core.operation_async import AsyncOperation
 
 from genai_config._auth import headers
 from genai_config._routing import decision, places
-from genai_config._sdk.generated import certificate_source, client_class, client_key, make_client
+from genai_config._sdk.generated import client_class, client_key, make_client
 from genai_config._settings.layers import Identity, Snapshot
 from genai_config._settings.state import state
 from genai_config._transport import channels
 from genai_config._transport.call_credentials import CallContext
-from genai_config._transport.threads import OffTheLoop
 from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
@@ -250,7 +249,7 @@ class RoutingClient:
                 project = (await asked.source().found_async()).project
             plan, context = self._placed(asked, project)
             certificate = None
-            source = certificate_source(config)
+            source = config.client_options.client_cert_source
             if source is not None and plan.clients().peek(plan.key) is None:
                 # It may take its time, and not the event loop's.
                 found = await asyncio.to_thread(source)
@@ -258,6 +257,8 @@ class RoutingClient:
             method = getattr(self._client(config, plan, certificate), name)
             kwargs = _carrying(context, config, method, kwargs)
             if plan.route.transport == "rest":
+                from genai_config._transport.threads import OffTheLoop
+
                 waiting = OffTheLoop(context.tenant, context.timeout)
                 result = await waiting.call(method, *args, **kwargs)
             else:

@@ -10,7 +10,6 @@ import grpc
 from google.api_core.exceptions import GoogleAPICallError
 from grpc import aio
 
-from genai_config._auth import refusals
 from genai_config._masking import mask_exception
 from genai_config._sdk import signatures
 from genai_config._transport.call_credentials import context_of
@@ -18,6 +17,7 @@ from genai_config._transport.call_credentials import context_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from genai_config._auth import refusals
     from genai_config._transport.call_credentials import CallContext
 
 _FIELDS = ("model", "name", "parent")
@@ -109,6 +109,8 @@ def _watched(answer: Any, request: Any, context: CallContext, stream: Any, mixin
 
 def answer_of(error: Any) -> refusals.Answer:
     """What the service said in an error of google-api-core's."""
+    from genai_config._auth import refusals
+
     reason = getattr(error, "reason", None)
     # Where errors have no notes, the message holds what it means already.
     message = str(error.message).partition(f"\n{_MARK}")[0]
@@ -116,6 +118,8 @@ def answer_of(error: Any) -> refusals.Answer:
 
 
 def _explain(error: Any, request: Any, context: CallContext) -> None:
+    from genai_config._auth import refusals
+
     mask_exception(error)
     named = (getattr(request, field, "") for field in _FIELDS)
     resource = next((name for name in named if name and isinstance(name, str)), "")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import google.ai.generativelanguage as glm
 import grpc
-import requests
 from google.api_core import operations_v1
 from google.api_core.client_options import ClientOptions
 from google.api_core.gapic_v1.client_info import ClientInfo
@@ -18,15 +17,11 @@ from grpc import aio
 
 from genai_config._auth import headers
 from genai_config._routing import decision
-from genai_config._sdk import vertex
 from genai_config._sdk.methods import with_cheap_retries
-from genai_config._sdk.uploads import FileClient, Http
 from genai_config._settings.state import state
-from genai_config._transport import channels, http, http_rules
+from genai_config._transport import channels
 from genai_config._transport.call_credentials import METADATA_KEY
-from genai_config._transport.grpc_async import AsyncSharedChannel
 from genai_config._transport.grpc_sync import SharedChannel
-from genai_config._transport.json_rest import JsonChannel
 from genai_config._transport.pool import Key
 from genai_config.exceptions import ConfigurationError
 
@@ -37,6 +32,7 @@ if TYPE_CHECKING:
     from genai_config._settings.model import GenAIConfig
     from genai_config._transport.call_credentials import CallContext, CallCredentials
     from genai_config._transport.exchange import Exchange
+    from genai_config._transport.json_rest import JsonChannel
 
 USER_AGENT = f"{client_lib.USER_AGENT}/{client_lib.__version__}"
 """What the SDK adds to what a caller says of itself."""
@@ -48,7 +44,11 @@ def client_class(service: str, *, asynchronous: bool) -> Any:
         return operations_v1.OperationsClient
     kind = "ServiceAsyncClient" if asynchronous else "ServiceClient"
     if service == "file":
-        return client_lib.FileServiceAsyncClient if asynchronous else FileClient
+        if asynchronous:
+            return client_lib.FileServiceAsyncClient
+        from genai_config._sdk.uploads import FileClient
+
+        return FileClient
     return getattr(glm, f"{service.title()}{kind}")
 
 
@@ -131,6 +131,8 @@ def _transport_factory(
                 channel=channel, host=address.target(), client_info=client_info
             )
         if transport == "grpc_asyncio":
+            from genai_config._transport.grpc_async import AsyncSharedChannel
+
             pool = channels.loop_connections().async_channels(address)
             channel = AsyncSharedChannel(pool, _in_force)
             return base(channel=channel, host=address.target(), client_info=client_info)
@@ -144,6 +146,9 @@ def _transport_factory(
 
 def _json_channel(address: channels.Address, vertex_url: str) -> JsonChannel:
     """JSON over HTTP to the Gemini API, or to Vertex AI at a URL."""
+    from genai_config._transport import http_rules
+    from genai_config._transport.json_rest import JsonChannel
+
     if not vertex_url:
         return JsonChannel(address, http_rules.exchange, _in_force)
     return JsonChannel(
@@ -160,6 +165,8 @@ def _to_vertex(method: str, message: Any, context: CallContext | None) -> Exchan
             "A call to Vertex AI was made past its client, and says neither project nor location.",
             "call the client's own method, or generate_content() of a model.",
         )
+    from genai_config._sdk import vertex
+
     return vertex.exchange(method.partition(".")[2], message, context.resolve)
 
 
@@ -174,16 +181,6 @@ def sent_client_info(config: GenAIConfig) -> ClientInfo:
     info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
     info.user_agent = f"{info.user_agent} {USER_AGENT}" if info.user_agent else USER_AGENT
     return info
-
-
-def certificate_source(config: GenAIConfig) -> Callable[[], Any] | None:
-    """What gives the client certificate that is configured."""
-    options = config.client_options
-    if options.client_encrypted_cert_source is not None:
-        # The SDK takes the option, and does nothing with it.
-        return http.decrypted(options.client_encrypted_cert_source)
-    source: Callable[[], Any] | None = options.client_cert_source
-    return source
 
 
 def make_client(
@@ -211,7 +208,8 @@ def make_client(
     for name, value in config.client_options:
         if value is not None:
             setattr(options, name, value)
-    options.client_cert_source = certificate or certificate_source(config)
+    if certificate is not None:
+        options.client_cert_source = certificate
     client = cls(
         # JSON goes under the SDK's transport for gRPC: its own for REST loses unknown fields.
         transport=_transport_factory(
@@ -223,7 +221,12 @@ def make_client(
         client_options=options,
         client_info=sent_client_info(config),
     )
-    if isinstance(client, FileClient):
+    if service == "file" and not asynchronous:
+        import requests
+
+        from genai_config._sdk.uploads import Http
+        from genai_config._transport import http
+
         session = requests.Session()
         http.mount(session, config.ca_certs, config.proxy)
         client.http = Http(session)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
 
 from genai_config._sdk.explained import explained, explained_async
-from genai_config._transport import unreachable
 from genai_config._transport.call_credentials import context_of
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ class Bounds:
     def _is_worth_another(self, error: Exception) -> bool:
         if not self.retry._predicate(error):
             return False
+        from genai_config._transport import unreachable
+
         cause = unreachable.cause_of(error)
         if cause is None:
             return True
@@ -72,6 +73,8 @@ class Bounds:
 
 
 def _raise(error: Exception) -> NoReturn:
+    from genai_config._transport import unreachable
+
     told = unreachable.explained(error)
     if told is error:
         raise error

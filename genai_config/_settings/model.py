@@ -125,7 +125,13 @@ def _endpoints(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 class _Model(
-    BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    BaseModel,
+    frozen=True,
+    extra="forbid",
+    arbitrary_types_allowed=True,
+    hide_input_in_errors=True,
+    # Most programs never validate a model: `build` makes one of values that are checked already.
+    defer_build=True,
 ):
     """A frozen model whose errors hold nothing of what they refuse."""
 
@@ -213,9 +219,6 @@ class ClientOptions(_Model, frozen=True):
 
     api_endpoint: Annotated[str | None, _by(_OPTION["api_endpoint"])] = None
     client_cert_source: Annotated[_Object, _by(_OPTION["client_cert_source"])] = None
-    client_encrypted_cert_source: Annotated[
-        _Object, _by(_OPTION["client_encrypted_cert_source"])
-    ] = None
     api_audience: Annotated[str | None, _by(_OPTION["api_audience"])] = None
     universe_domain: Annotated[str | None, _by(_OPTION["universe_domain"])] = None
 
@@ -247,7 +250,7 @@ class GenAIConfig(_Model, frozen=True):
         PlainSerializer(
             lambda options: {n: _shown(item) for n, item in options if item is not None}
         ),
-    ] = ClientOptions()
+    ] = ClientOptions.model_construct()
     client_info: Annotated[
         ClientInfo | None,
         _by(validation.client_info),
@@ -424,11 +427,6 @@ def build(patch: Patch) -> GenAIConfig:
             endpoints.append((member, value))
         else:
             headers.extend((member, item) for item in value)
-    if options.keys() >= {"client_cert_source", "client_encrypted_cert_source"}:
-        raise ConfigurationError(
-            "client_options has both client_cert_source and client_encrypted_cert_source.",
-            "give one of them, and the other as UNSET if it is set already.",
-        )
     # Every value has been checked when its patch was made.
     return GenAIConfig.model_construct(
         **settings,

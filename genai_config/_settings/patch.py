@@ -101,7 +101,7 @@ def _put_client_options(values: dict[str, Any], options: Any) -> None:
                 f"not {type(options).__name__}.",
                 "give client_options={'api_endpoint': 'host'}, for example.",
             )
-        options = {name: getattr(options, name, None) for name in known}
+        options = {name: value for name, value in vars(options).items() if value is not None}
     for name, value in options.items():
         if name in validation.CLIENT_OPTION_ALIASES:
             setting = validation.CLIENT_OPTION_ALIASES[name]

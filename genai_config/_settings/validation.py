@@ -325,13 +325,12 @@ def tuned_endpoint(value: object) -> str:
     return text
 
 
-def _callable(setting: str) -> Callable[[object], object]:
-    def check(value: object) -> object:
-        if not callable(value):
-            raise wrong_type(setting, value, "a function that gives a certificate and its key")
-        return value
-
-    return check
+def client_cert_source(value: object) -> object:
+    """A function that gives a client certificate and its key."""
+    if not callable(value):
+        wanted = "a function that gives a certificate and its key"
+        raise wrong_type("client_options['client_cert_source']", value, wanted)
+    return value
 
 
 SETTINGS: dict[str, Callable[[Any], Any]] = {
@@ -358,8 +357,7 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
 
 CLIENT_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "api_endpoint": addresses.api_endpoint,
-    "client_cert_source": _callable("client_options['client_cert_source']"),
-    "client_encrypted_cert_source": _callable("client_options['client_encrypted_cert_source']"),
+    "client_cert_source": client_cert_source,
     "api_audience": _pattern("api_audience", PRINTABLE, "https://example.googleapis.com/"),
     "universe_domain": _pattern("universe_domain", addresses.HOST, "googleapis.com"),
 }

@@ -17,7 +17,6 @@ import grpc
 from grpc import aio
 
 from genai_config._settings.state import call_site, warn
-from genai_config._transport import http
 from genai_config._transport.channel_pool import ChannelPool
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError, GenAIConfigWarning
@@ -243,4 +242,3 @@ def close_all() -> None:
     """Forgets every connection."""
     _SYNC.clear()
     _LOOPS.clear()
-    http.close_all()

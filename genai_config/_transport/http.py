@@ -226,30 +226,6 @@ def _presenting(chain: bytes, key: bytes) -> ssl.SSLContext:
     return context
 
 
-def decrypted(source: Callable[[], tuple[Any, Any, bytes]]) -> Callable[[], tuple[bytes, bytes]]:
-    """A source of a client certificate and key, PEM, from one of two files and a passphrase."""
-
-    def read() -> tuple[bytes, bytes]:
-        chain, key, passphrase = source()
-        try:
-            from cryptography.hazmat.primitives import serialization as form
-
-            private = form.load_pem_private_key(Path(key).read_bytes(), passphrase)
-            plain = private.private_bytes(
-                form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()
-            )
-            return Path(chain).read_bytes(), plain
-        except (ImportError, OSError, TypeError, ValueError) as error:
-            raise ConfigurationError(
-                "What client_options['client_encrypted_cert_source'] gives cannot be used: "
-                f"{type(error).__name__}: {error}",
-                "it gives the path of a certificate, the path of its PEM key, and the passphrase "
-                "as bytes; `pip install cryptography` if that is missing.",
-            ) from None
-
-    return read
-
-
 _ADAPTERS: Pool[Adapter] = Pool(16)
 
 

@@ -6,17 +6,12 @@ import contextlib
 import json
 import os
 import socketserver
-import ssl
-import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
 import pytest
 import requests
-import trustme
-from cryptography.hazmat.primitives import serialization as form
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.generativeai import client as client_lib
@@ -24,7 +19,7 @@ from google.generativeai import client as client_lib
 from genai_config import UNSET, override, safe_configure
 from genai_config._auth.credentials import Found, in_universe
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNED_SCOPES, TUNING
-from genai_config.exceptions import ConfigurationError, InvalidCredentialsError
+from genai_config.exceptions import InvalidCredentialsError, UnknownSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -319,98 +314,9 @@ class TestUniverse:
         assert machine.asked == 1
 
 
-class _Named(BaseHTTPRequestHandler):
-    """Answers everybody with the name in their certificate."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        connection: Any = self.connection
-        ((_, name),) = connection.getpeercert()["subjectAltName"]
-        content = {"parts": [{"text": name}], "role": "model"}
-        body = json.dumps({"candidates": [{"content": content}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-class TestEncryptedCertificate:
-    @pytest.fixture
-    def ca(self) -> trustme.CA:
-        """Who signed the certificates of both ends."""
-        return trustme.CA()
-
-    @pytest.fixture
-    def files(self, ca: trustme.CA, tmp_path: Path) -> tuple[str, str, bytes]:
-        """The client's certificate, its encrypted key and the passphrase."""
-        leaf = ca.issue_cert("client.example.com")
-        private = form.load_pem_private_key(leaf.private_key_pem.bytes(), None)
-        lock = form.BestAvailableEncryption(b"hunter2")
-        key = tmp_path / "key.pem"
-        key.write_bytes(private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, lock))
-        chain = tmp_path / "chain.pem"
-        chain.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        return str(chain), str(key), b"hunter2"
-
-    @in_both_forms
-    def test_it_is_presented(
-        self,
-        ca: trustme.CA,
-        files: tuple[str, str, bytes],
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        form_of: Callable[..., Any],
-    ) -> None:
-        """The bare SDK takes the option and presents nothing."""
-        monkeypatch.setenv("GOOGLE_API_USE_CLIENT_CERTIFICATE", "true")
-        authority = tmp_path / "ca.pem"
-        ca.cert_pem.write_to_path(os.fspath(authority))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
-        context.verify_mode = ssl.CERT_REQUIRED
-        ca.issue_cert("localhost").configure_cert(context)
-        with ThreadingHTTPServer(("127.0.0.1", 0), _Named) as server:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            options = {
-                "api_endpoint": f"localhost:{server.server_port}",
-                "client_encrypted_cert_source": lambda: files,
-            }
-            safe_configure(
-                api_key="k", ca_certs=authority, transport="rest", client_options=form_of(options)
-            )
-            answer = genai.GenerativeModel(BASE).generate_content("hi")
-            server.shutdown()
-        assert answer.text == "client.example.com"
-
-    @pytest.mark.parametrize("wrong", ["passphrase", "file", "library"])
-    def test_what_cannot_be_used(
-        self, files: tuple[str, str, bytes], monkeypatch: pytest.MonkeyPatch, wrong: str
-    ) -> None:
-        """The error says what is missing, and not the passphrase."""
-        monkeypatch.setenv("GOOGLE_API_USE_CLIENT_CERTIFICATE", "true")
-        chain, key, passphrase = files
-        given = {
-            "passphrase": (chain, key, b"wrong!"),
-            "file": ("/no/such", key, passphrase),
-            "library": (chain, key, passphrase),
-        }[wrong]
-        if wrong == "library":
-            monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
-        safe_configure(api_key="k", client_options={"client_encrypted_cert_source": lambda: given})
-        with pytest.raises(ConfigurationError, match="cannot be used") as caught:
-            ask(BASE)
-        assert "wrong!" not in str(caught.value)
-        assert "hunter2" not in str(caught.value)
-
-    def test_only_one_source(self) -> None:
-        """As with the SDK, in one call or in two."""
-        pair: Any = {"client_cert_source": object, "client_encrypted_cert_source": object}
-        with pytest.raises(ConfigurationError, match="has both"):
-            safe_configure(client_options=pair)
-        safe_configure(client_options={"client_cert_source": object})
-        with pytest.raises(ConfigurationError, match="give one of them"):
-            safe_configure(client_options={"client_encrypted_cert_source": object})
-        safe_configure(client_options={**pair, "client_cert_source": UNSET})
+@in_both_forms
+def test_an_encrypted_certificate_is_refused(form_of: Callable[..., Any]) -> None:
+    """The SDK takes the option and presents no certificate."""
+    options = form_of({"client_encrypted_cert_source": lambda: ("chain", "key", b"passphrase")})
+    with pytest.raises(UnknownSettingError, match="'client_cert_source'"):
+        safe_configure(client_options=options)

@@ -161,7 +161,6 @@ REFUSED: list[dict[str, Any]] = [
     endpoint("host,other"),
     # The other client options
     {"client_options": {"client_cert_source": b"pem"}},
-    {"client_options": {"client_encrypted_cert_source": "/p"}},
     {"client_options": {"api_audience": "a b"}},
     {"client_options": {"universe_domain": "evil.com/"}},
     {"client_options": {"quota_project_id": "NO!"}},
@@ -369,7 +368,6 @@ def kept(**settings: Any) -> Any:
         (endpoint("http://127.0.0.1:8080"), "http://127.0.0.1:8080"),
         (endpoint("http://[::1]:8080"), "http://[::1]:8080"),
         ({"client_options": {"client_cert_source": print}}, print),
-        ({"client_options": {"client_encrypted_cert_source": print}}, print),
         ({"client_options": {"api_audience": "https://a/"}}, "https://a/"),
         ({"client_options": {"universe_domain": "example.com"}}, "example.com"),
         ({"client_options": {"quota_project_id": "my-project"}}, "my-project"),
