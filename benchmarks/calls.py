@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import subprocess
 import sys
 import time
@@ -46,6 +47,9 @@ _CONFIGURE = {
 
 def cold_start(info: dict[str, Any], key: str) -> Iterator[Row]:
     """Whole processes that import, configure, and make one call."""
+    # As pip leaves a package: where Python writes no bytecode, a checkout would be compiled anew in
+    # each process, and the SDK would not.
+    compileall.compile_dir(ROOT / "genai_config", quiet=1)
 
     def process(side: str) -> Any:
         configure = _CONFIGURE[side].format(ca=info["ca"])
