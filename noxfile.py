@@ -44,6 +44,8 @@ EXAMPLES = [
 ]
 # They call genai.configure() behind their users' backs. These are what tests/packages is about.
 PACKAGES = ["google-ai-haystack==5.4.0.post1", "llama-index-llms-gemini==0.6.2", "mem0ai==0.1.100"]
+# Asks the local server in tests/peers. Its later versions may do without vertexai's classes.
+PEER = "google-cloud-aiplatform>=1.71,<3"
 SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 
 
@@ -73,6 +75,21 @@ def packages(session: nox.Session) -> None:
     """Runs published packages that configure the SDK by themselves beside this library."""
     session.install("-e", ".[testing]", *PACKAGES, *TEST_TOOLS)
     session.run("pytest", "-q", "tests/packages", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Runs Google's own clients of Vertex AI against the local server; for every night.
+
+    In an environment of their own: their protobuf and google-generativeai's exclude each other.
+    """
+    place = Path(session.create_tmp()) / "peers"
+    session.run("python", "-m", "venv", str(place))
+    python = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", PEER, external=True)
+    session.install("-e", ".[testing]", *TEST_TOOLS)
+    env = {"GENAI_CONFIG_PEER_PYTHON": python}
+    session.run("pytest", "-q", "tests/peers", *session.posargs, env=env)
 
 
 @nox.session(python="3.10")

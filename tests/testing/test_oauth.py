@@ -16,14 +16,18 @@ from google.oauth2 import service_account
 
 from genai_config.testing import GeminiServer
 from genai_config.testing._service import rules
+from genai_config.testing._service.errors import SERVICE, VERTEX
 
 BASE = "models/gemini-3.6-flash"
 
 
-def call(server: GeminiServer, http: requests.Session, token: str, model: str = BASE) -> int:
+def call(
+    server: GeminiServer, http: requests.Session, token: str, model: str = f"v1beta/{BASE}"
+) -> int:
     """The status of a request with a token."""
-    url = f"https://{server.rest_endpoint}/v1beta/{model}:generateContent"
-    return http.post(url, json={}, headers={"authorization": f"Bearer {token}"}).status_code
+    url = f"https://{server.rest_endpoint}/{model}:generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    return http.post(url, json=body, headers={"authorization": f"Bearer {token}"}).status_code
 
 
 def test_service_account(server: GeminiServer, http: requests.Session, fetch: Any) -> None:
@@ -58,6 +62,21 @@ def test_self_signed(
     assert server.tokens.count == 0
     server.expire_tokens()
     assert call(server, http, token) == 401
+
+
+@pytest.mark.parametrize("audience", [SERVICE, VERTEX])
+def test_self_signed_for_a_service(
+    server: GeminiServer, http: requests.Session, fetch: Any, audience: str
+) -> None:
+    """A token that is signed for one service is not taken by the other."""
+    credentials = service_account.Credentials.from_service_account_info(
+        server.service_account_info(), always_use_jwt_access=True
+    )
+    credentials._create_self_signed_jwt(f"https://{audience}/")
+    token = fetch(credentials)
+    published = f"v1beta1/projects/p/locations/us-central1/publishers/google/{BASE}"
+    assert call(server, http, token) == (200 if audience == SERVICE else 401)
+    assert call(server, http, token, published) == (200 if audience == VERTEX else 401)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import secrets
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from google.auth import exceptions, jwt
 
 from genai_config.testing._service import rules
+from genai_config.testing._service.errors import SERVICE, VERTEX
 from genai_config.testing._service.rules import Caller, KeyKind, KeyState
 from genai_config.testing._wire import certificates
 
@@ -42,11 +44,19 @@ class Identity:
 
 @dataclass(frozen=True)
 class Grant:
-    """What an access token stands for."""
+    """What an access token stands for.
+
+    Attributes:
+        identity: Whose it is.
+        scopes: What it is good for.
+        expires: Until when, in seconds since the epoch.
+        service: The one service that takes it: a service account signed it for that; "": all do.
+    """
 
     identity: Identity
     scopes: frozenset[str]
     expires: float
+    service: str = ""
 
 
 class Registry:
@@ -68,7 +78,7 @@ class Registry:
         self._secrets: dict[str, Identity] = {}
         self._grants: dict[str, Grant] = {}
         self.stranger: Identity | None = None
-        self.audiences: set[str] = {"https://generativelanguage.googleapis.com/"}
+        self.audiences: set[str] = {f"https://{service}/" for service in (SERVICE, VERTEX)}
 
     def add_key(self, name: str | None, kind: KeyKind, state: KeyState) -> str:
         """A new API key."""
@@ -235,6 +245,7 @@ class Registry:
             grant.identity.name,
             grant.scopes,
             end_user=grant.identity.end_user,
+            service=grant.service,
             problem=rules.bad_token(reason) if reason else None,
         )
 
@@ -247,7 +258,9 @@ class Registry:
             scopes = frozenset({rules.CLOUD_PLATFORM, rules.GENERATIVE})
         else:
             raise ValueError("neither scope nor audience")
-        grant = Grant(identity, scopes, float(claims["exp"]))
+        service = urlsplit(str(claims.get("aud", ""))).netloc
+        only = service if service in (SERVICE, VERTEX) else ""
+        grant = Grant(identity, scopes, float(claims["exp"]), only)
         with self._lock:
             self._grants[token] = grant
         return grant

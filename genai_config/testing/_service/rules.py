@@ -117,6 +117,7 @@ class Caller:
         kind: The kind of the key.
         state: What is wrong with the key.
         key: The key itself: some answers quote it.
+        service: The one service that the token is for; "": any.
         problem: Why the credentials are refused; None if they are good.
     """
 
@@ -127,6 +128,7 @@ class Caller:
     kind: KeyKind = "standard"
     state: KeyState = "valid"
     key: str = field(default="", repr=False)
+    service: str = ""
     problem: ServiceError | None = None
 
 
@@ -146,8 +148,9 @@ def check(
         ServiceError: The request is refused.
     """
     service = _service(rpc)
-    if caller.problem is not None:
-        raise caller.problem.of(service)
+    problem = caller.problem or _meant_for_another(caller, service)
+    if problem is not None:
+        raise problem.of(service)
     if caller.auth == "none":
         raise token_missing(rpc) if service == VERTEX else unregistered()
     if caller.state != "valid":
@@ -165,6 +168,13 @@ def check(
         raise insufficient_scope(rpc)
     elif caller.end_user and not quota_project:
         raise quota_project_missing(service)
+
+
+def _meant_for_another(caller: Caller, service: str) -> ServiceError | None:
+    """The answer to a token that was signed for one service, and sent to the other."""
+    if caller.service in ("", service):
+        return None
+    return bad_token("ACCESS_TOKEN_TYPE_UNSUPPORTED")
 
 
 def _kinds(name: str) -> set[str]:
