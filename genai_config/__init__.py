@@ -11,6 +11,7 @@ Importing this loads neither the SDK nor grpc nor pydantic: they come with the f
 from typing import TYPE_CHECKING, Any
 
 from genai_config import exceptions
+from genai_config._api.carrying import bind, carry
 from genai_config._api.configure import (
     generative_model,
     get_config,
@@ -19,13 +20,20 @@ from genai_config._api.configure import (
     safe_configure,
     uninstall,
 )
-from genai_config._api.scopes import base_models, bind, override, tuned_models
+from genai_config._api.scopes import base_models, override, tuned_models
 from genai_config._auth.events import TokenEvent, watch_tokens
 from genai_config._settings.patch import UNSET
 
 if TYPE_CHECKING:
     from genai_config._diagnosis.explain import Explanation, explain
     from genai_config._settings.model import GenAIConfig
+    from genai_config._settings.references import (
+        from_command,
+        from_env,
+        from_file,
+        from_keyring,
+        from_secret_manager,
+    )
 
 __version__ = "0.1.0"
 
@@ -36,8 +44,14 @@ __all__ = [
     "TokenEvent",
     "base_models",
     "bind",
+    "carry",
     "exceptions",
     "explain",
+    "from_command",
+    "from_env",
+    "from_file",
+    "from_keyring",
+    "from_secret_manager",
     "generative_model",
     "get_config",
     "is_configured",
@@ -54,6 +68,11 @@ _AT_FIRST_USE = {
     "Explanation": "_diagnosis.explain",
     "GenAIConfig": "_settings.model",
     "explain": "_diagnosis.explain",
+    "from_command": "_settings.references",
+    "from_env": "_settings.references",
+    "from_file": "_settings.references",
+    "from_keyring": "_settings.references",
+    "from_secret_manager": "_settings.references",
 }
 
 

@@ -73,13 +73,14 @@ _BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9
 # Of somebody else's addresses: what a query means, only they know.
 _QUERY = re.compile(r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*")
 # A name that tells, and its value: a quoted one to the quotation mark that closes it, or to the
-# end of the text. The "…" of our own remedies stays, and a shell's "$NAME".
+# end of the text. The "…" of our own remedies stays, a shell's "$NAME", and a reference.
 _TOLD = re.compile(
     r"""(?P<name>
         (?:(?:access|id|refresh|subject|auth|session)[_-]?token|assertion|client[_-]?secret
         |private[_-]?key(?:[_-]?id)?|pass(?:word|wd|phrase)|secret) \\*["']?\s*[:=]\s*
         |(?:key|sig|signature)=)
-        (?:(?P<quote>\\*["'])(?!\$[A-Z({])(?P<value>.*?)(?:(?<!\\)(?P=quote)|\Z)|[^\s'"&,;{}()]{4,})""",
+        (?:(?P<quote>\\*["'])(?!\$[A-Z({])(?P<value>.*?)(?:(?<!\\)(?P=quote)|\Z)
+        |(?!from_[a-z_]+\()[^\s'"&,;{}()]{4,})""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 

@@ -63,6 +63,10 @@ class InvalidCredentialsError(CredentialsNotFoundError):
     """Credentials were found, but what was found cannot be used."""
 
 
+class SecretReferenceError(CredentialsError):
+    """What a reference to a secret refers to could not be read."""
+
+
 class TokenRefreshError(CredentialsError, RefreshError):
     """The token endpoint did not give an access token."""
 

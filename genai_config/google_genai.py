@@ -24,6 +24,7 @@ from genai_config._clients.http import Link, http_options, linked
 from genai_config._clients.target import resolve
 from genai_config._routing.decision import RETRIEVER_SCOPES, TUNED_SCOPES
 from genai_config._settings.patch import UNSET
+from genai_config._settings.secrets import Secret
 from genai_config._settings.state import state
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
@@ -255,8 +256,7 @@ _PRIVATE = re.compile(r"/(?P<kind>tunedModels|corpora)(?=[/:?]|$)")
 def _attached(config: GenAIConfig, target: Target, path: str) -> CallCredentials:
     private = _PRIVATE.search(path) if target.backend == "gemini" else None
     if target.auth == "api_key" and not (private and config.auth == "auto"):
-        assert config.api_key is not None  # noqa: S101 -- so it was resolved
-        return headers.KeyHeaders(config.api_key)
+        return headers.key_headers(config)
     scopes = target.scopes
     if private:
         own = TUNED_SCOPES if private["kind"] == "tunedModels" else RETRIEVER_SCOPES
@@ -266,7 +266,7 @@ def _attached(config: GenAIConfig, target: Target, path: str) -> CallCredentials
 
 def _key(config: GenAIConfig, target: Target) -> str:
     """What google-genai is told that the key is: it may need it where no request of ours goes."""
-    if target.auth == "api_key" and config.api_key is not None:
+    if target.auth == "api_key" and isinstance(config.api_key, Secret):
         return config.api_key.get_secret_value()
     return _PLACEHOLDER
 

@@ -312,7 +312,10 @@ class _Ours:
             location = error.response.headers.get("location", "")
             base = urlsplit(target.base_url).path
             path = error.request.url.path.removeprefix(base)
-            said = errors.explanation(target, error.status_code, found, location, path)
+            sent = self._http.link.attach().kind
+            said = errors.explanation(
+                target, error.status_code, found, location, path=path, credential=sent
+            )
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
         else:
             error.message += f" {errors.unreachable(target, error.__cause__)}"

@@ -20,9 +20,9 @@ ROOMS = {
     "exceptions": (),
     "_models": (),
     "_settings": (
-        "environment", "secrets", "given", "primitives", "callables", "keys", "addresses",
-        "validation", "patch", "profiles", "model", "layers", "profile_files", "callers",
-        "state",
+        "environment", "secrets", "primitives", "callables", "keys", "addresses", "references",
+        "given", "validation", "patch", "portable", "profiles", "model", "layers",
+        "profile_files", "callers", "state",
     ),
     "_routing": ("places", "decision"),
     "_transport": (
@@ -31,12 +31,13 @@ ROOMS = {
         "grpc_async", "channels", "json_rest", "threads", "unreachable",
     ),
     "_auth": (
-        "events", "custom", "key_files", "credentials", "refusals", "token", "token_errors",
+        "events", "flights", "custom", "key_files", "secret_readers", "secret_source",
+        "secret_manager", "credentials", "refusals", "key_headers", "token", "token_errors",
         "token_source", "headers",
     ),
     "_sdk": ("signatures", "explained", "methods", "uploads", "vertex", "generated", "clients",
         "manager"),
-    "_api": ("decorators", "scopes", "configure"),
+    "_api": ("decorators", "scopes", "carrying", "configure"),
     "_diagnosis": (
         "provenance", "layout", "models", "explain", "checks", "check_environment",
         "check_credentials", "check_online", "doctor",

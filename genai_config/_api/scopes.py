@@ -129,16 +129,16 @@ class Scope:
         """Decorates a function, a coroutine function or a generator of either kind."""
         self._used = True
 
-        def prepare() -> _Inside:
-            return _Inside(self._prepare())
+        def prepare() -> Inside:
+            return Inside(self._prepare())
 
-        async def prepare_async() -> _Inside:
-            return _Inside(await self._prepare_async())
+        async def prepare_async() -> Inside:
+            return Inside(await self._prepare_async())
 
         return decorated(function, prepare, prepare_async)
 
 
-class _Inside:
+class Inside:
     """Runs a function's code in scopes of its own, and gives the caller his back.
 
     A generator enters it for each step: what its code has entered by itself between two steps is
@@ -254,7 +254,7 @@ def _install(layer: Layer) -> None:
     from genai_config._sdk import manager
 
     if not manager.is_installed():
-        with _Inside(layer):
+        with Inside(layer):
             manager.install()
 
 
@@ -314,20 +314,3 @@ def base_models(**settings: Unpack[ScopedSettings]) -> Scope:
         ConfigurationError: A value is refused.
     """
     return _BaseModels(settings)
-
-
-def bind(function: F) -> F:
-    """Carries the scopes in force here into wherever the function will run.
-
-    Threads and executors start without their creator's scopes; a bound function, coroutine
-    function or generator function brings them along.
-    """
-    scopes = state.scopes()
-
-    def prepare() -> _Inside:
-        return _Inside(*scopes, alone=True)
-
-    async def prepare_async() -> _Inside:
-        return prepare()
-
-    return decorated(function, prepare, prepare_async)

@@ -15,6 +15,7 @@ from genai_config._auth import key_files
 from genai_config._masking import copied, shown_path
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._settings.callables import name_of
+from genai_config._settings.references import Reference
 from genai_config._settings.secrets import SecretMapping
 from genai_config._settings.validation import is_credentials
 from genai_config.exceptions import (
@@ -25,6 +26,7 @@ from genai_config.exceptions import (
 
 if TYPE_CHECKING:
     from genai_config._settings.model import ClientOptions
+    from genai_config._settings.secrets import Secret
 
 # What decides which Application Default Credentials google-auth finds.
 _ADC_VARIABLES = (
@@ -49,12 +51,14 @@ class Found(NamedTuple):
         description: What they are and where they came from, for people.
         quota_project: The project they bill to by themselves; None: none.
         project: The project they belong to; None: unknown.
+        secret: What the reference gave that they were made of; None: it was no reference.
     """
 
     credentials: Any
     description: str
     quota_project: str | None
     project: str | None
+    secret: Secret | None = None
 
     def __repr__(self) -> str:
         return f"Found({self.description})"  # credentials of a user's own may show what they hold
@@ -93,7 +97,7 @@ def login_command(scopes: tuple[str, ...] = TUNED_SCOPES) -> str:
 def adc_identity() -> tuple[object, ...]:
     """What Application Default Credentials depend on: equal means they are the same."""
     values = tuple([os.environ.get(name) for name in _ADC_VARIABLES])
-    return (*values, _file_identity(values[0] or adc_path()))
+    return (*values, key_files.file_version(values[0] or adc_path()))
 
 
 def adc_path() -> Path:
@@ -103,23 +107,26 @@ def adc_path() -> Path:
     return Path(_cloud_sdk.get_application_default_credentials_path())
 
 
-def _file_identity(path: str | Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 -- twice as fast, and asked for at each request
-    except (OSError, ValueError):  # the latter: a name that no file system takes
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
 def identity(credentials: object) -> object:
     """A hashable stand-in for a `credentials` setting that changes when they do."""
     if credentials is None:
         return adc_identity()
     if isinstance(credentials, Path):
-        return credentials, _file_identity(credentials)
+        return credentials, key_files.file_version(credentials)
+    if isinstance(credentials, Reference):
+        return credentials, _version_of(credentials)
     if isinstance(credentials, (SecretMapping, MethodType)):
         return credentials  # equal by content; by their object, of which each look makes a new one
     return _Same(credentials)
+
+
+def _version_of(reference: Reference) -> object:
+    """What changes when a reference leads to something else, as far as this process can see."""
+    if reference.variable is not None:
+        return hash(os.environ.get(reference.variable))
+    if reference.kind == "from_file":
+        return key_files.file_version(reference.where[0])
+    return None
 
 
 def audience(options: ClientOptions) -> str:
@@ -136,6 +143,7 @@ def find(
     credentials: object,
     scopes: tuple[str, ...],
     audience: str = "https://generativelanguage.googleapis.com/",
+    origin: str = "the mapping given as credentials=",
 ) -> Found:
     """Finds the credentials that a `credentials` setting stands for.
 
@@ -144,6 +152,7 @@ def find(
             that gives tokens, or None for Application Default Credentials.
         scopes: The OAuth scopes to ask for, where the kind of credentials lets one ask.
         audience: Whom the tokens are for, where the kind of credentials wants to know.
+        origin: Where a frozen key file came from, for people.
 
     Raises:
         CredentialsNotFoundError: There are none.
@@ -151,7 +160,7 @@ def find(
     """
     from genai_config._auth import custom
 
-    found = _find(credentials, scopes)
+    found = _find(credentials, scopes, origin)
     given = found.credentials
     if hasattr(given, "with_gdch_audience") and getattr(given, "_audience", None) is None:
         return found._replace(credentials=given.with_gdch_audience(audience))
@@ -160,13 +169,31 @@ def find(
     return found
 
 
-def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
+def find_referenced(
+    reference: Reference, secret: Secret, scopes: tuple[str, ...], audience: str
+) -> Found:
+    """Finds the credentials that a reference leads to: a key file's content.
+
+    Args:
+        reference: The reference, for people.
+        secret: What it gave.
+        scopes: As for `find`.
+        audience: As for `find`.
+
+    Raises:
+        InvalidCredentialsError: It is no key file's content.
+    """
+    content = key_files.parsed(secret.get_secret_value(), str(reference))
+    found = find(SecretMapping(content), scopes, audience, str(reference))
+    return found._replace(secret=secret)
+
+
+def _find(credentials: object, scopes: tuple[str, ...], origin: str) -> Found:
     if credentials is None:
         return _find_default(scopes)
     if isinstance(credentials, Path):
         return _from_file(credentials, scopes)
     if isinstance(credentials, SecretMapping):
-        origin = "the mapping given as credentials="
         info = credentials.plain()
         return _found(key_files.load(info, origin, scopes), origin, scopes, info.get("project_id"))
     if not is_credentials(credentials):
@@ -179,7 +206,9 @@ def _find(credentials: object, scopes: tuple[str, ...]) -> Found:
 
 
 def find_unasked(credentials: object, scopes: tuple[str, ...]) -> Found | None:
-    """As `find`, but without the network: None where the metadata server would be asked."""
+    """As `find`, but nobody is asked: None for the metadata server, and for a reference."""
+    if isinstance(credentials, Reference):
+        return None
     return _from_adc_file(scopes) if credentials is None else find(credentials, scopes)
 
 

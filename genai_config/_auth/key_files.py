@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genai_config._masking import looks_secret, scrub, shown_path
 from genai_config.exceptions import ConfigurationError, InvalidCredentialsError
@@ -26,6 +26,27 @@ _SHOWN_FIELDS = (
     "audience", "token_uri", "token_url", "service_account_impersonation_url",
 )  # fmt: skip
 _FIELD = re.compile(r"[!-~]{0,1024}")
+
+
+class FileVersion(NamedTuple):
+    """What tells one content of a file from another; a mounted secret is swapped as a link."""
+
+    inode: int
+    modified: int
+    size: int
+
+
+def file_version(path: str | Path) -> FileVersion | None:
+    """The version of a file; None: it is not there now."""
+    try:
+        return version_in(os.stat(path))  # noqa: PTH116 -- twice as fast, and asked for at each request
+    except (OSError, ValueError):  # the latter: a name that no file system takes
+        return None
+
+
+def version_in(found: os.stat_result) -> FileVersion:
+    """The version of a file that has been looked at."""
+    return FileVersion(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def read(path: Path, after: str = "") -> dict[str, Any]:
@@ -52,9 +73,30 @@ def read(path: Path, after: str = "") -> dict[str, Any]:
             f"The key file {shown_path(path)}{after} cannot be read: {problem}.",
             "give the path of a file this process may read.",
         )
+    return _checked(info, f"{shown_path(path)}{after}")
+
+
+def parsed(text: str, origin: str) -> dict[str, Any]:
+    """The content of a key file, of its text.
+
+    Args:
+        text: The text.
+        origin: Where it came from, for errors.
+
+    Raises:
+        InvalidCredentialsError: It is no JSON object.
+    """
+    try:
+        info = json.loads(text)
+    except (ValueError, RecursionError):
+        info = None
+    return _checked(info, origin)
+
+
+def _checked(info: Any, origin: str) -> dict[str, Any]:
     if not isinstance(info, dict):
         raise InvalidCredentialsError(
-            f"{shown_path(path)}{after} is not a key file: it does not hold a JSON object.",
+            f"{origin} is not a key file: it does not hold a JSON object.",
             "give the file that the Google Cloud console or gcloud wrote.",
         )
     return info

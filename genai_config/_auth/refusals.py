@@ -248,6 +248,27 @@ _HOSTS = {"gemini": "generativelanguage.googleapis.com", "vertex": "aiplatform.g
 _NAMED = re.compile(r"(?:tunedModels|models)/[\w.@-]+")
 
 
+# The cases that end with another key.
+_ANOTHER_KEY = frozenset(
+    {
+        "auth key refused", "expired key", "key refused", "leaked key", "project denied",
+        "project suspended", "standard key refused", "unknown key",
+    }
+)  # fmt: skip
+
+
+def wants_another_key(kind: Kind, status: int, text: str) -> bool:
+    """Whether an error of the service says that a key is of no use any more.
+
+    Args:
+        kind: The kind of the key.
+        status: The HTTP status.
+        text: What the service said, its reason included.
+    """
+    means = meaning(Sent(kind), Answer(status, "", text))
+    return means is not None and means.name in _ANOTHER_KEY
+
+
 def meaning(sent: Sent, answer: Answer) -> Meaning | None:
     """What an error of the service means; None: its own words say all that is known."""
     signs = f"{answer.reason} {answer.message}"

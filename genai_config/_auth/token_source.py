@@ -1,36 +1,25 @@
 """Access tokens: fetched once for all who wait, off the event loop, within a bound.
 
-The work is done by one daemon thread at a time per source, so a token endpoint that never answers
-holds up neither an event loop nor the end of the process, and every caller stops waiting in time.
-A fetch that has taken longer than that is abandoned: the next caller starts another. A token is
-renewed while it is still valid, and meanwhile everybody uses the old one.
+A token is renewed while it is still valid, and meanwhile everybody uses the old one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import threading
 import time
-import weakref
-from concurrent import futures
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import events
+from genai_config._auth.flights import Flight, Flights
 from genai_config._auth.token import Token, is_sendable, token_of
 from genai_config._auth.token_errors import refresh_error, timeout_error, told
 from genai_config._masking import copied, register, scrub
-from genai_config._transport.http import CANCELLATION, Cancellation
-from genai_config.exceptions import TokenRefreshError
+from genai_config.exceptions import GenAIConfigError, TokenRefreshError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from genai_config._auth.credentials import Found
-    from genai_config.exceptions import GenAIConfigError
-
-T = TypeVar("T")
 
 _log = logging.getLogger("genai_config.tokens")
 
@@ -39,43 +28,11 @@ _PAUSE = 0.2
 # How long a new token is used that seems to have expired already: a clock is wrong, not the token.
 _UNKNOWN = 60.0
 
-# The error of a wait in vain is there when the bound is reached, not after.
-_WAITED_FRACTION = 0.95
-_SHORTEST_WAIT = 0.001
-
 # What credentials of google-auth hold that is secret; they are asked when a text is masked.
 _SECRET_ATTRIBUTES = ("token", "refresh_token", "client_secret", "id_token")
 
 
-_Outcome: TypeAlias = "tuple[Any, GenAIConfigError | None]"
-
-
-class _Flight:
-    """One search for credentials or fetch of a token, and its outcome for all who wait.
-
-    Attributes:
-        started: When it started, by the clock that is never set back.
-        landing: The result, or the error for the waiters to raise copies of.
-        cancellation: Hangs up, if it is abandoned.
-        abandoned: Whether another has been started in its place.
-        found: The credentials it fetches a token for; None: they are not found yet.
-        news: What to tell those who watch tokens.
-    """
-
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self.landing: futures.Future[_Outcome] = futures.Future()
-        self.landing.set_running_or_notify_cancel()
-        self.cancellation = Cancellation()
-        self.abandoned = False
-        self.found: Found | None = None
-        self.news: events.TokenEvent | None = None
-
-
-_Work: TypeAlias = "Callable[[_Flight], T]"
-
-
-class TokenSource:
+class TokenSource(Flights):
     """The tokens of one set of credentials, for any number of threads and event loops.
 
     Args:
@@ -94,19 +51,15 @@ class TokenSource:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(auth_timeout, monotonic)
         self._find = find
         self._request = request
-        self._auth_timeout = auth_timeout
         self._clock = clock
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
         self._found: Found | None = None
         self._search = True
         self._token: Token | None = None
         self._given = ""
         self._pause_until = 0.0
-        self._flights: dict[_Work[Any], _Flight] = {}
-        _ALIVE.add(self)
         register(self)
 
     def found(self, timeout: float | None = None) -> Found:
@@ -156,15 +109,16 @@ class TokenSource:
         with self._lock:
             if self._token is not None and self._token.value == value:
                 self._token = None
+                # What a reference leads to may be another key by now.
+                self._search |= self._found is not None and self._found.secret is not None
 
     def start_anew(self) -> None:
-        """In a forked child: flights stay with the parent, the token and the credentials do not.
+        """In a forked child: the token and the credentials stay.
 
-        A thread of the parent may have held the lock, or one inside the credentials, which are
-        therefore found anew before they are asked for another token.
+        A thread of the parent may have held a lock inside the credentials, which are therefore
+        found anew before they are asked for another token.
         """
-        self._lock = threading.Lock()
-        self._flights = {}
+        super().start_anew()
         self._search = True
 
     def secret_values(self) -> Iterator[str]:
@@ -205,87 +159,20 @@ class TokenSource:
             "attempt is in %.3g s. %s", pause, scrub(str(error)),
         )  # fmt: skip
 
-    def _wait(self, work: _Work[T], timeout: float | None) -> T:
-        for flight, seconds in self._waits(work, timeout):
-            if futures.wait([flight.landing], seconds).done:
-                return cast("T", _result(flight.landing.result()))
-        raise timeout_error(flight.found, self._auth_timeout, timeout)
+    def _late(self, flight: Flight, timeout: float | None) -> GenAIConfigError:
+        return timeout_error(flight.found, self._auth_timeout, timeout)
 
-    async def _wait_async(self, work: _Work[T], timeout: float | None) -> T:
-        for flight, seconds in self._waits(work, timeout):
-            landing = asyncio.wrap_future(flight.landing)
-            try:
-                await asyncio.wait([landing], timeout=seconds)
-                if landing.done():
-                    return cast("T", _result(landing.result()))
-            finally:
-                # Its loop may be gone when the flight lands, which itself goes on: it is others'.
-                landing.cancel()
-        raise timeout_error(flight.found, self._auth_timeout, timeout)
+    def _failed(self, reason: str, remedy: str) -> GenAIConfigError:
+        return TokenRefreshError(f"No access token: {reason}.", remedy)
 
-    def _waits(self, work: _Work[Any], timeout: float | None) -> Iterator[tuple[_Flight, float]]:
-        """The flights that one caller waits for, and for how many seconds each.
+    def _told(self, error: BaseException) -> GenAIConfigError:
+        return told(error)
 
-        Who boards late waits until the flight is overdue, and for the rest of the time for the one
-        that takes its place.
-        """
-        bound = self._auth_timeout if timeout is None else min(timeout, self._auth_timeout)
-        left = bound * _WAITED_FRACTION
-        while True:
-            flight = self._join(work)
-            due = self._auth_timeout - (self._monotonic() - flight.started)
-            seconds = min(left, max(due, _SHORTEST_WAIT))
-            yield flight, seconds
-            left -= seconds
-            if left <= 0:
-                return
+    def _abandon(self) -> None:
+        # What is abandoned holds the credentials, and perhaps a lock in them: others are found.
+        self._search = True
 
-    def _join(self, work: _Work[Any]) -> _Flight:
-        """The flight that does this work: the one under way, or a new one."""
-        with self._lock:
-            flight = self._flights.get(work)
-            now = self._monotonic()
-            if flight is not None:
-                if now - flight.started < self._auth_timeout:
-                    return flight
-                # It holds the credentials, and perhaps a lock in them: others are found.
-                flight.abandoned = self._search = True
-                flight.cancellation.cancel()
-            flight = _Flight(now)
-            try:
-                threading.Thread(
-                    target=self._fly,
-                    args=(work, flight),
-                    name="genai-config credentials",
-                    daemon=True,
-                ).start()
-            except RuntimeError as error:
-                reason = str(error)
-            else:
-                # Only now: where no thread can be started, nobody is to wait for one.
-                self._flights[work] = flight
-                return flight
-        raise TokenRefreshError(
-            f"No access token: {reason}.", "raise the limit of threads (ulimit -u), or use fewer."
-        )
-
-    def _fly(self, work: _Work[Any], flight: _Flight) -> None:
-        CANCELLATION.set(flight.cancellation)
-        outcome: _Outcome
-        try:
-            outcome = work(flight), None
-        except BaseException as error:  # noqa: BLE001 -- told to those who wait
-            # A copy: the error's own frames hold credentials, and would hold every waiter's.
-            outcome = None, told(error)
-        with self._lock:
-            if self._flights.get(work) is flight:
-                del self._flights[work]
-        flight.landing.set_result(outcome)
-        if flight.news is not None:
-            # Only now: nobody is to wait for those who watch.
-            events.tell(flight.news)
-
-    def _locate(self, flight: _Flight) -> Found:
+    def _locate(self, flight: Flight) -> Found:
         found = self._found
         if found is None or self._search:
             self._search = False
@@ -298,7 +185,7 @@ class TokenSource:
         flight.found = found
         return found
 
-    def _renew(self, flight: _Flight) -> Token:
+    def _renew(self, flight: Flight) -> Token:
         token = self._token
         if token is not None and not self._is_due(token):
             # Another flight has landed between our caller's look and our start.
@@ -325,13 +212,20 @@ class TokenSource:
         paused = self._monotonic() < self._pause_until
         return self._age(token) >= (token.dead if paused else token.stale)
 
-    def _fetch(self, flight: _Flight) -> Token:
+    def _fetch(self, flight: Flight) -> Token:
         started = self._monotonic()
         found = self._locate(flight)
         token = token_of(found.credentials, self._clock(), self._monotonic())
         if token.value in ("", self._given) or token.dead <= 0:
             # Else they were given with a token, which may be all they have.
-            self._refresh(found, flight)
+            try:
+                self._refresh(found, flight)
+            except GenAIConfigError:
+                other = self._other(found, flight)
+                if other is None:
+                    raise
+                found = other
+                self._refresh(found, flight)
             token = token_of(found.credentials, self._clock(), self._monotonic())
             if token.dead <= 0:
                 # A clock is wrong; the token is as new as can be.
@@ -345,12 +239,19 @@ class TokenSource:
             self._token = token
         return token
 
-    def _tell(self, flight: _Flight, found: Found, seconds: float, lifetime: float | None) -> None:
+    def _other(self, found: Found, flight: Flight) -> Found | None:
+        """What the reference leads to now, in place of the refused; None: nothing else."""
+        if found.secret is None or flight.abandoned:
+            return None
+        other = self._locate(flight)
+        return other if other.secret != found.secret else None
+
+    def _tell(self, flight: Flight, found: Found, seconds: float, lifetime: float | None) -> None:
         flight.news = events.TokenEvent(found.description, seconds, lifetime)
         expires = "without a known end" if lifetime is None else f"for {lifetime:.0f} s"
         _log.debug("A new access token %s, in %.3g s, of %s.", expires, seconds, found.description)
 
-    def _refresh(self, found: Found, flight: _Flight) -> None:
+    def _refresh(self, found: Found, flight: Flight) -> None:
         if _is_anonymous(found.credentials):
             return
         try:
@@ -368,28 +269,7 @@ class TokenSource:
             raise refresh_error(found, error, self._auth_timeout) from None
 
 
-def _result(outcome: _Outcome) -> Any:
-    """What came of a flight; each who waits raises an error of their own."""
-    result, error = outcome
-    if error is not None:
-        raise copied(error)
-    return result
-
-
 def _is_anonymous(credentials: Any) -> bool:
     from google.auth.credentials import AnonymousCredentials
 
     return isinstance(credentials, AnonymousCredentials)
-
-
-# Those that somebody holds, pooled or not.
-_ALIVE: weakref.WeakSet[TokenSource] = weakref.WeakSet()
-
-
-def _start_all_anew() -> None:
-    for source in list(_ALIVE):
-        source.start_anew()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
-    os.register_at_fork(after_in_child=_start_all_anew)

@@ -44,8 +44,14 @@ def refusal(body: Any) -> Refusal:
     return Refusal(scrub(str(error.get("message", ""))), next(iter(reasons), ""))
 
 
-def explanation(
-    target: Target, status: int, found: Refusal, location: str = "", path: str = ""
+def explanation(  # noqa: PLR0913 -- what an answer is read by
+    target: Target,
+    status: int,
+    found: Refusal,
+    location: str = "",
+    *,
+    path: str = "",
+    credential: refusals.Credential = "token",
 ) -> str:
     """What to add to the message of an error; "" if there is nothing to say.
 
@@ -55,6 +61,7 @@ def explanation(
         found: What the service said.
         location: Where it sent the request on to, if it did.
         path: The path of the request below the target's URL; "" if it is not known.
+        credential: The kind of what was sent.
     """
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return (
@@ -69,7 +76,7 @@ def explanation(
             f"Models: {target.title} does not have {scrub(path)} of OpenAI's API."
         )
     place = (target.project, target.location, target.endpoint)
-    sent = refusals.Sent(target.credential, target.backend, "", *place)
+    sent = refusals.Sent(credential, target.backend, "", *place)
     means = refusals.meaning(sent, refusals.Answer(status, found.reason, found.message))
     return said if means is None else f"{said or 'no reason is given.'}\n  Meaning: {means}"
 

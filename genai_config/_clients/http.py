@@ -12,12 +12,11 @@ import functools
 import os
 import ssl
 import sys
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import headers as _headers
 from genai_config._clients.target import origin, with_model
-from genai_config._transport.call_credentials import Attempts
+from genai_config._transport.call_credentials import Attempts, Rejection
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
@@ -146,9 +145,18 @@ async def _attach_async(request: Any, attempts: Attempts, link: Link) -> None:
 
 
 def _is_refused(response: Any, attempts: Attempts) -> bool:
-    """Whether a request is to be sent again, with another token."""
-    refused: bool = response.status_code == HTTPStatus.UNAUTHORIZED
-    return refused and attempts.again()
+    """Whether a request is to be sent again, with other credentials."""
+    if not attempts.concerns(response.status_code):
+        return False
+    response.read()
+    return attempts.again(Rejection(response.status_code, response.text))
+
+
+async def _is_refused_async(response: Any, attempts: Attempts) -> bool:
+    if not attempts.concerns(response.status_code):
+        return False
+    await response.aread()
+    return await attempts.again_async(Rejection(response.status_code, response.text))
 
 
 class SyncSending:
@@ -198,7 +206,6 @@ class SyncSending:
         )
         response = send()
         if _is_refused(response, attempts):
-            response.read()
             _attach(request, attempts, self.link)
             response = send()
         return response
@@ -275,8 +282,7 @@ class AsyncSending:
             (await self.inner()).send, request, stream=stream, auth=None, follow_redirects=False
         )
         response = await send()
-        if _is_refused(response, attempts):
-            await response.aread()
+        if await _is_refused_async(response, attempts):
             await _attach_async(request, attempts, self.link)
             response = await send()
         return response
@@ -333,6 +339,5 @@ def _class_of(sending: type, base: type) -> Any:
 def attached_to(config: GenAIConfig, target: Target) -> CallCredentials:
     """The credentials for the place that OpenAI's requests go to."""
     if target.auth == "api_key":
-        assert config.api_key is not None  # noqa: S101 -- so it was resolved
-        return _headers.OpenAIKeyHeaders(config.api_key, target.origin)
+        return _headers.openai_key_headers(config, target.origin)
     return _headers.TokenHeaders(_headers.source_for(config, target.scopes), config.quota_project)

@@ -11,14 +11,14 @@ import functools
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from genai_config._models import MODEL
 from genai_config._routing import places
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
-from genai_config._settings import addresses, keys, validation
+from genai_config._settings import addresses, validation
 from genai_config._settings.secrets import scrub
 from genai_config.exceptions import (
     APIKeyRequiredError,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from genai_config._auth.refusals import Credential
     from genai_config._settings.model import GenAIConfig
 
 Backend = Literal["vertex", "gemini"]
@@ -89,7 +88,6 @@ class Target:
         location: The location; "" on the Gemini API.
         endpoint: "openapi", or the id of an endpoint with a model of one's own; "" on the Gemini
             API.
-        credential: The kind of what is sent, for those who read a refusal.
     """
 
     backend: Backend
@@ -99,7 +97,6 @@ class Target:
     project: str = ""
     location: str = ""
     endpoint: str = ""
-    credential: Credential = field(default="token", compare=False)
 
     @property
     def origin(self) -> str:
@@ -248,10 +245,7 @@ def resolve(  # noqa: PLR0913 -- what a client is made from, by name
     if not url:
         path = service.path.format(version=version, **place)
         url = service_origin(config, chosen, place, environ) + path
-    credential: Credential = "token"
-    if auth == "api_key" and config.api_key is not None:
-        credential = keys.kind(config.api_key.get_secret_value())
-    return Target(chosen, url, auth, scopes, **place, credential=credential)
+    return Target(chosen, url, auth, scopes, **place)
 
 
 def _with_scheme(address: str) -> str:

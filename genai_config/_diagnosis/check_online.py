@@ -20,7 +20,6 @@ from genai_config._diagnosis.check_environment import grpc_proxy, rest_proxy
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
 from genai_config._models import SMALL_MODEL
 from genai_config._routing import decision
-from genai_config._settings import keys
 from genai_config._settings.secrets import scrub
 from genai_config._settings.state import Snapshot
 from genai_config.exceptions import GenAIConfigError
@@ -222,7 +221,7 @@ def _sent(config: GenAIConfig, call: str, resource: str) -> refusals.Sent:
     decisive = resource if decision.is_decisive(resource) else ""
     credential: refusals.Credential = "token"
     if decision.route(config, service, method, decisive).auth == "api_key" and config.api_key:
-        credential = keys.kind(config.api_key.get_secret_value())
+        credential = _headers.key_headers(config).kind
     place: refusals.Place = "vertex" if models.on_vertex(config, resource) else "gemini"
     where = (config.project or "", config.location or "", config.endpoint or "")
     return refusals.Sent(credential, place, resource, *where)
@@ -238,7 +237,7 @@ def _key(case: Case) -> Iterator[Finding | str]:
     base = case.config.merge(auth="api_key", backend="gemini")
     request = {"model": f"models/{SMALL_MODEL}", "contents": _PROMPT}
     found = _asked(base, "generative.count_tokens", request)
-    yield found or f"the service takes the {keys.kind(base.api_key.get_secret_value())}"  # type: ignore[union-attr] # there is one
+    yield found or f"the service takes the {_headers.key_headers(base).kind}"
 
 
 def _generation(case: Case) -> Iterator[Finding | str]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from genai_config._auth import credentials as _credentials
 from genai_config._settings import keys
 from genai_config._settings.patch import GROUPS, UNSET
-from genai_config._settings.secrets import MASK, scrub, without_secrets
+from genai_config._settings.references import Reference
+from genai_config._settings.secrets import MASK, Secret, scrub, without_secrets
 from genai_config.exceptions import CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from genai_config._settings.model import GenAIConfig
-    from genai_config._settings.secrets import Secret
     from genai_config._settings.state import Layer
 
 Shown = str | float | list[str] | None
@@ -182,8 +182,10 @@ _KINDS = {
 }
 
 
-def key_held(key: Secret, setting: Setting) -> Held:
+def key_held(key: Secret | Reference, setting: Setting) -> Held:
     """What is known of an API key: its kind and where it came from, and not the key."""
+    if isinstance(key, Reference):
+        return Held("API key", f"{key}, {setting.source.origin}")
     kind = keys.kind(key.get_secret_value())
     return Held("API key" if kind == "key" else f"API key ({kind})", setting.source.origin)
 
@@ -220,7 +222,10 @@ def oauth_held(config: GenAIConfig, scopes: tuple[str, ...], quota: Setting) -> 
             problem=without_secrets(error.problem), remedy=without_secrets(error.remedy),
         )  # fmt: skip
     if found is None:
-        return Held("not known", "the metadata server, if there is one (not asked)", None, scopes)
+        origin = "the metadata server, if there is one (not asked)"
+        if isinstance(config.credentials, Reference):
+            origin = f"{config.credentials} (not read)"
+        return Held("not known", origin, None, scopes)
     project, origin = config.quota_project, quota.source.origin
     if project is None:
         project = scrub(str(found.quota_project)) if found.quota_project else None

@@ -23,7 +23,7 @@ from genai_config._proxy.rules import (
     passed_on,
 )
 from genai_config._proxy.signatures import Reader, Signatures
-from genai_config._transport.call_credentials import Attempts
+from genai_config._transport.call_credentials import Attempts, Rejection
 from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._size = 0
+        self._error: bytes | None = None  # of the service, if it has been read
         self._has_come = asyncio.Event()
 
     async def run(self) -> None:
@@ -128,16 +129,18 @@ class Exchange:
         return errors.unreachable(self._upstream.target, error)
 
     async def _sent(self) -> httpx.Response:
-        """Sends the request; once more, if the token is refused and the body is still here."""
+        """Sends the request; once more, if it was refused and the body is still here."""
         content = await self._body()
         attempts = Attempts(self._upstream.attach())
         response = await self._attempt(content, await attempts.headers_async())
-        if (
-            response.status_code == HTTPStatus.UNAUTHORIZED
-            and attempts.again()
-            and isinstance(content, bytes)
-        ):
+        status = response.status_code
+        if not attempts.concerns(status):
+            return response
+        self._error = await _error_in(response)
+        rejection = Rejection(status, self._error.decode(errors="replace"))
+        if await attempts.again_async(rejection) and isinstance(content, bytes):
             await response.aclose()
+            self._error = None
             response = await self._attempt(content, await attempts.headers_async())
         return response
 
@@ -254,19 +257,16 @@ class Exchange:
 
     async def _tell(self, response: httpx.Response) -> None:
         """Hands an error of Google's on in OpenAI's form, with the remedy."""
-        body = bytearray()
-        async for piece in response.aiter_bytes():
-            body += piece
-            if len(body) > _LONGEST_ERROR:
-                break
+        body = await _error_in(response) if self._error is None else self._error
         try:
-            document = json.loads(bytes(body))
+            document = json.loads(body)
         except (ValueError, RecursionError):
             document = None  # a page of HTML, say
         target, status = self._upstream.target, response.status_code
         found = errors.refusal(document)
         path = self._url.path.removeprefix(httpx.URL(target.base_url).path)
-        said = errors.explanation(target, status, found, path=path)
+        sent = self._upstream.attach().kind
+        said = errors.explanation(target, status, found, path=path, credential=sent)
         told = google_error(status, said or f"{target.title} answers {status}.", found.reason)
         response.headers.encoding = "latin-1"
         kept = passed_on(response.headers.multi_items(), NOT_SENT_BACK | _OF_THE_BODY)
@@ -281,3 +281,13 @@ class Exchange:
         except asyncio.TimeoutError:
             _log.warning("A client takes its answer no more: it is broken off.")
             raise _Gone from None
+
+
+async def _error_in(response: httpx.Response) -> bytes:
+    """The body of an error, up to a bound."""
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > _LONGEST_ERROR:
+            break
+    return bytes(body)

@@ -60,7 +60,7 @@ class _Plan:
 
     def context(self, config: GenAIConfig) -> CallContext:
         """What a call carries: the same, until other credentials are found where these were."""
-        version = None if self.route.auth == "api_key" else headers.version_of(config)
+        version = headers.version_of(config, self.route)
         kept = self._context
         if kept is None or kept[0] != version:
             kept = self._context = (version, _context(config, self.route))

@@ -15,6 +15,7 @@ from google.generativeai import client as client_lib
 from google.generativeai.generative_models import ChatSession, GenerativeModel
 from google.generativeai.types import Model, TunedModel
 
+from genai_config._auth import headers
 from genai_config._sdk.clients import RoutingClient
 from genai_config._sdk.generated import USER_AGENT, sent_client_info
 from genai_config._settings import environment
@@ -52,7 +53,7 @@ class ClientManager(client_lib._ClientManager):
         """What the SDK would have here: people look at it, its key and its options."""
         config = state.current().config
         options = {name: value for name, value in config.client_options if value is not None}
-        key = config.api_key
+        key = headers.known_key(config)
         given = {
             "credentials": config.credentials,
             "transport": config.transport,

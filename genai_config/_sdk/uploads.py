@@ -101,7 +101,8 @@ class Http:
         opened = Opened(
             {**dict(upload.metadata if upload else ()), **(headers or {})}.items(), NoCredentials
         )
-        call = HttpCall(self._session, uri, opened.credentials, bound)
+        once = hasattr(body, "read")
+        call = HttpCall(self._session, uri, opened.credentials, bound, once=once)
         answer, error = call.send(
             lambda credentials: self._session.request(
                 method,

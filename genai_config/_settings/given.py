@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from google.api_core.client_options import ClientOptions
     from google.api_core.gapic_v1.client_info import ClientInfo
     from google.auth.credentials import Credentials
+    from pydantic import SecretStr
 
+    from genai_config._settings.references import Reference
     from genai_config._settings.secrets import Secret, SecretMapping
 
 
@@ -41,12 +43,13 @@ ExistingModels = Literal["keep", "follow"]
 Backend = Literal["gemini", "vertex"]
 
 if TYPE_CHECKING:
-    GivenKey: TypeAlias = str | Secret
+    GivenKey: TypeAlias = str | Secret | SecretStr | Reference
     GivenToken: TypeAlias = str | tuple[str, dt.datetime | float | None]
     GivenCredentials: TypeAlias = (
         Credentials
         | SecretMapping
         | Mapping[str, Any]
+        | Reference
         | str
         | os.PathLike[str]
         | Callable[[], GivenToken]

@@ -13,6 +13,7 @@ from genai_config._settings.patch import (
     combine,
     is_the_sdks,
 )
+from genai_config._settings.references import Reference
 from genai_config._settings.secrets import SecretMapping
 
 if TYPE_CHECKING:
@@ -60,6 +61,34 @@ class Layer:
     def says_something(self) -> bool:
         """Whether the layer changes anything: an empty profile puts another one out of force."""
         return bool(self.patch.values) or self.profile is not None
+
+
+class Apart(Layer):
+    """A configuration of its own: beneath its layers nothing is in force but the environment.
+
+    Args:
+        layers: What it is made of, lowest first.
+
+    Attributes:
+        process: The layers, as those of a process.
+        made: The snapshots that have been made of it, shared by all contexts it is entered in.
+    """
+
+    __slots__ = ("made", "process")
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        super().__init__(EMPTY, Origin("override", ""))
+        self.process = Process(layers, {})
+        self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = {}
+
+
+def parted(scopes: tuple[Layer, ...]) -> tuple[Apart | None, tuple[Layer, ...]]:
+    """The innermost configuration of its own in the scopes of a context, and the scopes above."""
+    for i in reversed(range(len(scopes))):
+        layer = scopes[i]
+        if isinstance(layer, Apart):
+            return layer, scopes[i + 1 :]
+    return None, scopes
 
 
 class Snapshot:
@@ -194,7 +223,7 @@ def follows(layers: Iterable[Layer]) -> bool:
 
 def is_same(name: str, one: object, other: object) -> bool:
     """Whether two values of a setting are the same: of credentials, whether they are one object."""
-    if name == "credentials" and not isinstance(one, (Path, SecretMapping)):
+    if name == "credentials" and not isinstance(one, (Path, SecretMapping, Reference)):
         return one is other
     return one == other
 

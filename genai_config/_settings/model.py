@@ -36,7 +36,9 @@ from genai_config._settings.given import (
     TunedTransport,
 )
 from genai_config._settings.patch import UNSET, Patch, combine, environment_value, make_patch
-from genai_config._settings.secrets import MASK, Secret, SecretMapping, refuse_pickling
+from genai_config._settings.portable import FORMAT, Portable, portable, restored
+from genai_config._settings.references import Reference
+from genai_config._settings.secrets import MASK, Secret, SecretMapping
 from genai_config._settings.validation import ClientInfo
 from genai_config.exceptions import ConfigurationError
 
@@ -110,7 +112,7 @@ def _shown(value: Any) -> str | float | list[str] | None:
     """A value as it may be printed: a secret masked, an object by its type alone."""
     if isinstance(value, (Secret, SecretMapping)):
         return MASK
-    if isinstance(value, Path):
+    if isinstance(value, (Path, Reference)):
         return str(value)
     if isinstance(value, (str, float)):
         return value
@@ -205,8 +207,24 @@ def _number(name: str) -> BeforeValidator:
     return _by(number)
 
 
+def _dumped(value: Any) -> Any:
+    """As `_shown`; a reference as data that can be read again."""
+    if isinstance(value, Reference):
+        return value.dump()
+    return None if value is None else _shown(value)
+
+
 _SECRET_TEXT = WithJsonSchema({"type": "string", "format": "password", "writeOnly": True})
-_SHOWN = PlainSerializer(lambda value: None if value is None else _shown(value))
+_KEY_OR_REFERENCE = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "format": "password"},
+            {"type": "object", "minProperties": 1, "maxProperties": 1},
+        ],
+        "writeOnly": True,
+    }
+)
+_SHOWN = PlainSerializer(_dumped)
 _CHECK = validation.SETTINGS
 _OPTION = validation.CLIENT_OPTIONS
 _Object = Annotated[Any, _SHOWN]
@@ -242,7 +260,9 @@ class GenAIConfig(_Model, frozen=True):
 
     _NAMES = "setting"
 
-    api_key: Annotated[Secret | None, _by(_CHECK["api_key"]), _SHOWN, _SECRET_TEXT] = None
+    api_key: Annotated[
+        Secret | Reference | None, _by(_CHECK["api_key"]), _SHOWN, _KEY_OR_REFERENCE
+    ] = None
     credentials: Annotated[_Object, _by(_CHECK["credentials"])] = None
     transport: Annotated[Transport | None, _by(_CHECK["transport"])] = None
     client_options: Annotated[
@@ -366,22 +386,7 @@ class GenAIConfig(_Model, frozen=True):
         return f"<h4>{type(self).__name__}</h4><table>{rows}</table>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if isinstance(self.credentials, SecretMapping):
-            refuse_pickling("the content of a key file")
-        if self.credentials is not None and not isinstance(self.credentials, Path):
-            refuse_pickling(
-                "google-auth credentials"
-                if validation.is_credentials(self.credentials)
-                else "a function that gives tokens"
-            )
-        if self.proxy is not None and "@" in self.proxy.get_secret_value():
-            refuse_pickling("a proxy's password")
-        if any(validation.CREDENTIAL_HEADER.search(header) for header, _ in self.default_metadata):
-            refuse_pickling("a credential in default_metadata")
-        values = dict(_flatten(self).values)
-        if self.proxy is not None:
-            values["proxy"] = self.proxy.get_secret_value()
-        return _unpickled, (values,)
+        return _unpickled, (FORMAT, portable(_flatten(self).values))
 
 
 class _Shown(str):
@@ -440,7 +445,7 @@ def patch_of(config: GenAIConfig) -> Patch:
     """What a configuration says that is not the default, to be put in force anew."""
     flat = dict(_flatten(config).values)
     key = config.api_key
-    if key is not None and key.variable is not None and config.credentials is None:
+    if isinstance(key, Secret) and key.variable is not None and config.credentials is None:
         found = environment.read(os.environ).get("api_key")
         if found and found[0] == (key.variable, key.get_secret_value()):
             del flat["api_key"]  # the environment gives it, and may give another one later
@@ -448,5 +453,5 @@ def patch_of(config: GenAIConfig) -> Patch:
     return Patch({n: v for n, v in flat.items() if "." in n or v != fields[n].default})
 
 
-def _unpickled(values: Mapping[str, Any]) -> GenAIConfig:
-    return build(Patch({**values, **{k: Secret(v) for k, v in values.items() if k == "proxy"}}))
+def _unpickled(version: int, values: Portable) -> GenAIConfig:
+    return build(Patch(restored(version, values)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
-from genai_config._masking import MASK, looks_secret
+from genai_config._masking import MASK, is_plausible_path, looks_secret
 from genai_config.exceptions import ConfigurationError
 
 PRINTABLE = re.compile(r"[!-~]+")
@@ -70,3 +72,30 @@ def text_of(setting: str, value: object, wanted: str = "a string") -> str:
     if setting not in _SECRET_SETTINGS:
         refuse_secret(setting, value)
     return value.strip()
+
+
+def path_of(setting: str, value: object) -> Path:
+    """A path, whose ``~`` is the home folder here.
+
+    Raises:
+        ConfigurationError: It is no path, or the content of a file.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise wrong_type(setting, value, "a path")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise ConfigurationError(f"{setting} is not a path.", f"give {setting}='/path/to/file'.")
+    if not is_plausible_path(text.strip()):
+        # Taken for a path, it would be shown wherever paths are.
+        raise ConfigurationError(
+            f"{setting} is the content of a file or a secret ({len(text)} characters), not a path.",
+            "give the path of the file, or a key file's content as a dict: "
+            "credentials=json.loads(text).",
+        )
+    try:
+        return Path(text.strip()).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(
+            f"{setting}={text.strip()!r}: there is no such user, or no home folder.",
+            f"give the whole path: {setting}='/path/to/file'.",
+        ) from None

@@ -12,8 +12,7 @@ from genai_config._settings import profiles
 from genai_config._settings.environment import FILE_VARIABLE, PROFILE_VARIABLE
 from genai_config._settings.layers import Layer, Origin
 from genai_config._settings.patch import EMPTY, UNSET
-from genai_config._settings.primitives import text_of
-from genai_config._settings.validation import path_of
+from genai_config._settings.primitives import path_of, text_of
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any
 
 from genai_config._settings import validation
 from genai_config._settings.patch import Patch, make_patch
+from genai_config._settings.references import Reference
 from genai_config._settings.secrets import SecretMapping
 from genai_config.exceptions import ConfigurationError
 
@@ -78,6 +79,8 @@ def _profiles(path: Path, document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _from(folder: Path, value: Any) -> Any:
+    if isinstance(value, Reference) and value.kind == "from_file":
+        return Reference("from_file", str(folder / value.where[0]))
     return folder / value if isinstance(value, Path) else value
 
 
@@ -90,13 +93,13 @@ def _refuse_secrets(patch: Patch) -> None:
     for name, value in patch.values.items():
         secret = (
             isinstance(value, SecretMapping)
-            or name == "api_key"
+            or (name == "api_key" and not isinstance(value, Reference))
             or (name == "proxy" and "@" in value.get_secret_value())
             or (name.startswith("default_metadata.") and validation.CREDENTIAL_HEADER.search(name))
         )
         if secret:
             raise ConfigurationError(
                 f"{name} is written out, and files with profiles are committed and shared.",
-                "keep the secret out of the file: export GEMINI_API_KEY=…, for example, or give "
-                'the path of a key file: credentials = "key.json"',
+                'give a reference: api_key = { from_env = "NAME" } or { from_file = "key" }; the '
+                'path of a key file: credentials = "key.json"; or export GEMINI_API_KEY=…',
             )

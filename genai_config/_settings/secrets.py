@@ -149,9 +149,9 @@ def refuse_pickling(what: str) -> NoReturn:
     """
     raise SecretPicklingError(
         f"This configuration holds {what}, and a pickle would carry it in the clear.",
-        "let each process read it from where it is kept: export GEMINI_API_KEY (or put "
-        "credentials=PATH or GOOGLE_APPLICATION_CREDENTIALS), and the pickle holds the reference; "
-        "or call safe_configure() in the worker's initializer.",
+        "give a reference, which each process reads for itself: from_env('NAME'), from_file(PATH), "
+        "from_command([…]) or from_secret_manager(NAME), or credentials=PATH; or export "
+        "GEMINI_API_KEY in each process; or call safe_configure() in the worker's initializer.",
     )
 
 

@@ -29,6 +29,7 @@ from genai_config._settings.layers import (
     follows,
     names_profile,
     only,
+    parted,
     with_last_profile,
     with_profiles,
     without_profile,
@@ -42,6 +43,7 @@ from genai_config._settings.patch import (
     is_identity,
     raw_value,
 )
+from genai_config._settings.secrets import Secret
 from genai_config.exceptions import (
     APIKeyWarning,
     ConfigurationError,
@@ -67,12 +69,26 @@ class _Scopes:
     snapshot or the new one, and checks what it was made from.
     """
 
-    __slots__ = ("below", "layers", "made")
+    __slots__ = ("below", "layers", "made", "process")
 
     def __init__(self, layers: tuple[Layer, ...], below: _Scopes | None = None) -> None:
         self.layers = layers
         self.below = below
-        self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = {}
+        apart, above = parted(layers)
+        # What is in force beneath them; None: the layers of this process.
+        self.process = None if apart is None else apart.process
+        self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = (
+            {} if apart is None or above else apart.made
+        )
+
+    def found(
+        self, identity: Identity | None, process: Process, environ: tuple[str | None, ...]
+    ) -> Snapshot | None:
+        """What was made last, if nothing has changed since."""
+        made = self.made.get(identity)
+        if made is not None and made[0] is process and made[1] == environ:
+            return made[2]
+        return None
 
     def keep(
         self,
@@ -133,7 +149,7 @@ class State:
             environ = _environ.fingerprint(os.environ)
             snapshot = self._snapshot(layers, scopes.layers)
             self._process = Process(layers, self._process.isolated)
-            scopes.keep(None, self._process, environ, snapshot)
+            scopes.keep(None, scopes.process or self._process, environ, snapshot)
 
     def isolate(self, package: str, layer: Layer) -> None:
         """Sets the SDK's settings for the clients of one package alone.
@@ -208,11 +224,13 @@ class State:
             ConfigurationError: A variable that matters holds a value that cannot be.
         """
         scopes = self._scopes.get(self._no_scopes)
-        process = self._process
+        process = scopes.process or self._process
+        if scopes.process is not None:
+            identity = None  # whatever a client keeps of this process is beneath
         environ = _environ.fingerprint(os.environ)
-        made = scopes.made.get(identity)
-        if made is not None and made[0] is process and made[1] == environ:
-            return made[2]
+        made = scopes.found(identity, process, environ)
+        if made is not None:
+            return made
         if identity is None:
             snapshot = self._snapshot(process.published, scopes.layers)
         else:
@@ -238,11 +256,11 @@ class State:
         """
         outer = self._scopes.get(self._no_scopes)
         inner = _Scopes((*outer.layers, layer), outer)
-        process, environ = self._process, _environ.fingerprint(os.environ)
-        made = outer.made.get(None)
-        snapshot = None
-        if made is not None and made[0] is process and made[1] == environ:
-            snapshot = made[2].with_layer(layer)
+        process, environ = inner.process or self._process, _environ.fingerprint(os.environ)
+        snapshot = inner.found(None, process, environ)
+        if snapshot is None:
+            below = outer.found(None, process, environ)
+            snapshot = None if below is None else below.with_layer(layer)
         if snapshot is None:
             snapshot = self._snapshot(process.published, inner.layers)
         elif "api_key" in layer.patch.values:
@@ -305,6 +323,9 @@ class State:
 
     def _layers(self, published: tuple[Layer, ...], scopes: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """What is in force above the environment's variables, profiles as layers of their own."""
+        apart, scopes = parted(scopes)
+        if apart is not None:
+            published = apart.process.published
         if names_profile(scopes):
             return with_profiles((*without_profile(published), *with_last_profile(scopes)))
         layers = with_profiles((*published, *scopes))
@@ -356,7 +377,9 @@ class State:
     def _warn_of_key(self, config: GenAIConfig) -> None:
         """Tells of a key that Google's own service will not accept; a gateway may have its own."""
         endpoint = config.client_options.api_endpoint or ""
-        if config.api_key is None or (endpoint and "googleapis.com" not in endpoint):
+        if not isinstance(config.api_key, Secret) or (
+            endpoint and "googleapis.com" not in endpoint
+        ):
             return
         looks = keys.suspicion(config.api_key.get_secret_value())
         if looks:

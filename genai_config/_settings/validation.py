@@ -11,20 +11,24 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from genai_config._masking import is_plausible_path, register, scrub
-from genai_config._settings import addresses, callables, given, keys
+from genai_config._masking import register, scrub
+from genai_config._settings import addresses, callables, given, keys, references
 from genai_config._settings.primitives import (
     PRINTABLE,
+    path_of,
     refuse_mask,
     refuse_secret,
     text_of,
     wrong_type,
 )
+from genai_config._settings.references import Reference
 from genai_config._settings.secrets import Secret, SecretBytes, SecretMapping, SecretText
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
 MOST_HEADERS = 100
@@ -79,7 +83,20 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
     return UnknownSettingError(f"There is no {what} {name!r}.", nearest(name, known))
 
 
-def api_key(value: object) -> Secret | None:
+def api_key(value: object) -> Secret | Reference | None:
+    """A key, or a reference to one."""
+    reference = _reference(value)
+    return key_value(value) if reference is None else reference
+
+
+def _reference(value: object) -> Reference | None:
+    """The reference that was given, as such or as a mapping; None: it is something else."""
+    if isinstance(value, Reference):
+        return value
+    return references.loaded(value) if isinstance(value, Mapping) else None
+
+
+def key_value(value: object) -> Secret | None:
     """A key, trimmed; an empty one is no key, as in the SDK."""
     variable = value.variable if isinstance(value, Secret) else None
     # pydantic's SecretStr, and ours.
@@ -104,9 +121,10 @@ def is_credentials(value: object) -> bool:
 
 
 def credentials(value: object) -> object:
-    """google-auth credentials, a key file's content (kept frozen) or path, or a function."""
-    if isinstance(value, SecretMapping):
-        return value
+    """google-auth credentials, a function, or a key file: content, path or reference."""
+    reference = _reference(value)
+    if isinstance(value, SecretMapping) or reference is not None:
+        return reference or value
     if isinstance(value, Mapping):
         if not isinstance(value.get("type"), str):
             raise ConfigurationError(
@@ -134,29 +152,6 @@ def credentials(value: object) -> object:
         "google.auth credentials, the path or the content of a key file, or a function that gives "
         "a token",
     )
-
-
-def path_of(setting: str, value: object) -> Path:
-    """The path of a file, the home folder filled in; the content of a file is refused."""
-    if not isinstance(value, (str, os.PathLike)):
-        raise wrong_type(setting, value, "a path")
-    text = os.fspath(value)
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise ConfigurationError(f"{setting} is not a path.", f"give {setting}='/path/to/file'.")
-    if not is_plausible_path(text.strip()):
-        # Taken for a path, it would be shown wherever paths are.
-        raise ConfigurationError(
-            f"{setting} is the content of a file or a secret ({len(text)} characters), not a path.",
-            "give the path of the file, or a key file's content as a dict: "
-            "credentials=json.loads(text).",
-        )
-    try:
-        return Path(text.strip()).expanduser()
-    except RuntimeError:
-        raise ConfigurationError(
-            f"{setting}={text.strip()!r}: there is no such user, or no home folder.",
-            f"give the whole path: {setting}='/path/to/file'.",
-        ) from None
 
 
 def ca_certs(value: object) -> Path:

@@ -9,7 +9,7 @@ entry shows no secret, and no frame of a failed call holds the headers.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -20,18 +20,32 @@ METADATA_KEY = "genai-config-call"
 """The name of the metadata entry that holds a `CallContext`; it is never sent."""
 
 
-class CallCredentials(Protocol):
-    """The credentials of one identity, as the headers of its next call.
+class Rejection(NamedTuple):
+    """An answer of the service that says no.
 
     Attributes:
-        renewable: Whether there may be others when the service refuses them.
+        status: The HTTP status.
+        text: What it says, its reason included.
     """
 
-    renewable: bool
+    status: int
+    text: str = ""
+
+
+class CallCredentials(Protocol):
+    """The credentials of one identity, as the headers of its next call."""
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there may be others when the service refuses them."""
+
+    @property
+    def refused_by(self) -> frozenset[int]:
+        """The HTTP statuses by which the service may refuse them."""
 
     @property
     def kind(self) -> Literal["standard key", "auth key", "key", "token", "none"]:
-        """What they are: a refusal means one thing for a key and another for a token."""
+        """What they are: a rejection means one thing for a key and another for a token."""
 
     @property
     def owner(self) -> int:
@@ -43,8 +57,16 @@ class CallCredentials(Protocol):
     async def headers_async(self, timeout: float | None = None) -> Headers:
         """The same without blocking the event loop."""
 
-    def refused(self, headers: Headers) -> bool:
-        """The service answered 401: what was sent is not sent again. Returns whether to replay."""
+    def refused(self, headers: Headers, rejection: Rejection, timeout: float | None = None) -> bool:
+        """What was sent is refused: it is not sent again. Returns whether to replay.
+
+        It may read a secret again, within `auth_timeout` and `timeout` seconds.
+        """
+
+    async def refused_async(
+        self, headers: Headers, rejection: Rejection, timeout: float | None = None
+    ) -> bool:
+        """The same without blocking the event loop."""
 
 
 class CallContext:
@@ -123,12 +145,23 @@ class Attempts:
         """The seconds that the next attempt may take."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def again(self) -> bool:
-        """The service answered 401: whether to make another attempt."""
-        if self.is_last:
+    def concerns(self, status: int) -> bool:
+        """Whether an answer with this HTTP status may be followed by another attempt."""
+        return not self.is_last and status in self._credentials.refused_by
+
+    def again(self, rejection: Rejection) -> bool:
+        """The service refused the request: whether to make another attempt."""
+        if not self.concerns(rejection.status):
             return False
         self.is_last = True
-        return self._credentials.refused(self.sent)
+        return self._credentials.refused(self.sent, rejection, self.timeout())
+
+    async def again_async(self, rejection: Rejection) -> bool:
+        """The same, without blocking the event loop."""
+        if not self.concerns(rejection.status):
+            return False
+        self.is_last = True
+        return await self._credentials.refused_async(self.sent, rejection, self.timeout())
 
 
 class NoCredentials:
@@ -137,6 +170,7 @@ class NoCredentials:
     kind: Literal["none"] = "none"
     owner = 0
     renewable = False
+    refused_by: frozenset[int] = frozenset()
 
     def headers(self, timeout: float | None = None) -> Headers:
         """None."""
@@ -148,10 +182,16 @@ class NoCredentials:
         del timeout
         return ()
 
-    def refused(self, headers: Headers) -> bool:
+    def refused(self, headers: Headers, rejection: Rejection, timeout: float | None = None) -> bool:
         """No: there are no others."""
-        del headers
+        del headers, rejection, timeout
         return False
+
+    async def refused_async(
+        self, headers: Headers, rejection: Rejection, timeout: float | None = None
+    ) -> bool:
+        """No: there are no others."""
+        return self.refused(headers, rejection, timeout)
 
 
 class Opened:

@@ -20,6 +20,7 @@ from genai_config._transport.call_credentials import (
     Opened,
     without_frames,
 )
+from genai_config._transport.grpc_sync import rejection_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
@@ -152,13 +153,13 @@ class _Call:
             try:
                 await call
             except aio.AioRpcError as error:
-                if self.is_refused(error):
+                if await self.is_refused(error):
                     return await self.start()
         return call
 
-    def is_refused(self, error: aio.AioRpcError) -> bool:
+    async def is_refused(self, error: aio.AioRpcError) -> bool:
         """Whether another attempt is to be made."""
-        return error.code() is grpc.StatusCode.UNAUTHENTICATED and self.attempts.again()
+        return await self.attempts.again_async(rejection_of(error))
 
 
 class _Started(aio.Call):  # type: ignore[misc] # grpc has no type information
@@ -313,7 +314,7 @@ class _StreamCall(_Started, aio.UnaryStreamCall):  # type: ignore[misc] # grpc h
             try:
                 self._first = await started.read()
             except aio.AioRpcError as error:
-                if call.is_refused(error):
+                if await call.is_refused(error):
                     return await call.start()
         return started
 

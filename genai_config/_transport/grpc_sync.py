@@ -14,6 +14,7 @@ from genai_config._transport.call_credentials import (
     Attempts,
     NoCredentials,
     Opened,
+    Rejection,
     without_frames,
 )
 
@@ -122,11 +123,29 @@ class _Call:
 
     def is_refused(self, error: BaseException) -> bool:
         """Whether another attempt is to be made."""
-        return (
-            isinstance(error, grpc.RpcError)
-            and error.code() is grpc.StatusCode.UNAUTHENTICATED
-            and self.attempts.again()
-        )
+        return isinstance(error, grpc.RpcError) and self.attempts.again(rejection_of(error))
+
+
+# https://cloud.google.com/apis/design/errors
+_HTTP_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+}
+
+
+def rejection_of(error: Any) -> Rejection:
+    """What the service said in an error of gRPC's; HTTP status 0 for one that is no rejection."""
+    status = _HTTP_STATUS.get(error.code(), 0)
+    if not status:
+        return Rejection(0)
+    # The reason is a text in the details, which are protobuf.
+    details = [
+        value.decode("latin-1")
+        for name, value in error.trailing_metadata() or ()
+        if name == "grpc-status-details-bin"
+    ]
+    return Rejection(status, " ".join([error.details() or "", *details]))
 
 
 class _Method:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 from genai_config._transport import deadlines
-from genai_config._transport.call_credentials import Attempts, without_frames
+from genai_config._transport.call_credentials import Attempts, Rejection, without_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,7 @@ class HttpCall:
         credentials: Whose it is.
         timeout: Seconds for all of it, a second attempt and the body of the answer included; None:
             no bound.
+        once: Whether its body is read while it is sent, so that it cannot be sent again.
 
     Attributes:
         bounded: Its bound.
@@ -42,7 +42,10 @@ class HttpCall:
         url: str,
         credentials: CallCredentials,
         timeout: float | None,
+        *,
+        once: bool = False,
     ) -> None:
+        self._once = once
         self._session = session
         self._url = url
         self._attempts = Attempts(credentials, timeout)
@@ -56,7 +59,7 @@ class HttpCall:
         Args:
             exchange: Sends the request with the credentials' headers.
         """
-        anew = True
+        anew = not self._once
         while True:
             self._attempts.headers()  # it keeps them: no frame of an error is to hold them
             response, error = self.guarded(lambda: exchange(self._attempts.sent))
@@ -65,8 +68,16 @@ class HttpCall:
                 if not anew or not self._was_lost(error):
                     return None, error
                 anew = False
-            elif response.status_code != HTTPStatus.UNAUTHORIZED or not self._attempts.again():
+            elif not self._is_refused(response):
                 return response, None
+
+    def _is_refused(self, response: requests.Response) -> bool:
+        """Whether another attempt is to be made."""
+        status = response.status_code
+        concerns = not self._once and self._attempts.concerns(status)
+        return concerns and self._attempts.again(
+            Rejection(status, response.content.decode(errors="replace"))
+        )
 
     def guarded(self, function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
         """Calls a function within the bound; a result, or an error without frames."""

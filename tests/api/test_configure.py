@@ -13,6 +13,7 @@ from genai_config import UNSET, GenAIConfig, generative_model, get_config, safe_
 from genai_config._settings import model, validation
 from genai_config._settings.given import ScopedSettings, Settings
 from genai_config._settings.patch import GROUPS
+from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
 
 
@@ -42,7 +43,7 @@ class TestAWholeConfiguration:
         safe_configure(seen)
         monkeypatch.setenv("GEMINI_API_KEY", "made-up-2")
         key = get_config().api_key
-        assert key is not None
+        assert isinstance(key, Secret)
         assert key.get_secret_value() == "made-up-2"
 
     def test_a_key_beside_credentials_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ from genai_config import GenAIConfig, get_config, override, safe_configure
 from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers as _headers
 from genai_config._auth.custom import FunctionCredentials
-from genai_config._auth.token_source import TokenSource, _Flight
+from genai_config._auth.flights import Flight
+from genai_config._auth.token_source import TokenSource
 from genai_config._routing.decision import TUNED_SCOPES
 from genai_config.exceptions import (
     ConfigurationError,
@@ -112,7 +113,7 @@ class TestFunctions:
     def test_a_token_with_an_end(self, expiry: Callable[[float], Any]) -> None:
         """However the end is given, it is the same."""
         found = _credentials.find(gives(("ya29.given", expiry(time.time() + 3600))), TUNED_SCOPES)
-        token = TokenSource(lambda: found, lambda: None, 30)._renew(_Flight(0))
+        token = TokenSource(lambda: found, lambda: None, 30)._renew(Flight(0))
         assert token.value == "ya29.given"
         assert token.lifetime is not None
         assert 3590 < token.lifetime <= 3600
@@ -121,7 +122,7 @@ class TestFunctions:
     def test_a_token_without_an_end(self, answer: Any) -> None:
         """It is used until the service refuses it."""
         source = source_for(gives(answer))
-        assert source._renew(_Flight(0)).lifetime is None
+        assert source._renew(Flight(0)).lifetime is None
         assert source.token() == "ya29.given"
 
     @pytest.mark.parametrize(

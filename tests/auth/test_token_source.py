@@ -23,8 +23,8 @@ from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as EndUser
 
 from genai_config._auth import credentials as _credentials
+from genai_config._auth import flights
 from genai_config._auth import headers as _headers
-from genai_config._auth import token_source
 from genai_config._auth.credentials import Found
 from genai_config._auth.token import Token
 from genai_config._auth.token_source import TokenSource
@@ -131,9 +131,9 @@ def source_of(credentials: Any, clock: Callable[[], float] = time.time) -> Token
     return TokenSource(lambda: found, lambda: None, 30, clock)
 
 
-def flight() -> token_source._Flight:
+def flight() -> flights.Flight:
     """A flight that nobody waits for."""
-    return token_source._Flight(time.monotonic())
+    return flights.Flight(time.monotonic())
 
 
 def no_thread(_: threading.Thread) -> None:
@@ -850,7 +850,7 @@ class TestFork:
         first = source.token()
         source._flights[source._renew] = flight()
         source._lock.acquire()
-        token_source._start_all_anew()
+        flights._start_all_anew()
         assert source.token() == first
         assert endpoint.found == 1
         source.invalidate(first)

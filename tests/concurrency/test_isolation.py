@@ -14,6 +14,7 @@ import pytest
 
 from genai_config import bind, get_config, override, safe_configure
 from genai_config._sdk.clients import RoutingClient
+from genai_config._settings.secrets import Secret
 from genai_config._settings.state import state
 from genai_config._transport import channel_pool
 
@@ -85,7 +86,7 @@ def test_publishing_is_atomic() -> None:
     def read() -> None:
         while not stop.is_set():
             config = get_config()
-            if config.api_key is not None:
+            if isinstance(config.api_key, Secret):
                 seen.add((config.api_key.get_secret_value(), config.quota_project))
 
     readers = [threading.Thread(target=read) for _ in range(4)]

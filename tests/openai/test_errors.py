@@ -12,6 +12,7 @@ from genai_config._clients.errors import Refusal, explanation, refusal, unreacha
 from genai_config._clients.target import Target, resolve
 
 if TYPE_CHECKING:
+    from genai_config._auth.refusals import Credential
     from genai_config.testing import GeminiServer
 
 CHAT: Any = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "hi"}]}
@@ -185,19 +186,21 @@ def test_an_authority_that_is_not_trusted(naps: list[str], tmp_path: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("target", "remedy"),
+    ("target", "credential", "remedy"),
     [
-        (VERTEX, "gcloud auth application-default login"),
-        (resolve(GenAIConfig(api_key="AIza0123456789abc"), environ={}), "AQ."),
-        (resolve(GenAIConfig(api_key="AQ.0123456789abc"), environ={}), "copy the key again"),
-        (GEMINI, "make a new key"),
-        (resolve(GenAIConfig(auth="oauth"), backend="gemini", environ={}), "log in again"),
+        (VERTEX, "token", "gcloud auth application-default login"),
+        (GEMINI, "standard key", "AQ."),
+        (GEMINI, "auth key", "copy the key again"),
+        (GEMINI, "key", "make a new key"),
+        (GEMINI, "token", "log in again"),
     ],
 )
-def test_a_refusal_is_read_by_what_was_sent(target: Target, remedy: str) -> None:
+def test_a_refusal_is_read_by_what_was_sent(
+    target: Target, credential: Credential, remedy: str
+) -> None:
     """The service's words, then what they mean to this client: `tests/auth/test_refusals.py`."""
     found = Refusal("Expected OAuth 2 access token.", "ACCESS_TOKEN_TYPE_UNSUPPORTED")
-    said = explanation(target, 401, found)
+    said = explanation(target, 401, found, credential=credential)
     assert said.startswith("ACCESS_TOKEN_TYPE_UNSUPPORTED: Expected OAuth 2 access token.\n")
     assert remedy in said.partition("Remedy: ")[2]
 

@@ -20,6 +20,7 @@ from genai_config import UNSET, GenAIConfig, override
 from genai_config._sdk import manager
 from genai_config._settings import environment
 from genai_config._settings.patch import make_patch
+from genai_config._settings.secrets import Secret
 from genai_config._settings.state import Layer, Origin, state
 from genai_config.exceptions import ConfigurationError, RawConfigureError, RawConfigureWarning
 
@@ -141,7 +142,7 @@ def seen(config: GenAIConfig) -> dict[str, Any]:
     for name in ("credentials", "transport", "timeout", "location"):
         if getattr(config, name) is not None:
             flat[name] = getattr(config, name)
-    if config.api_key is not None:
+    if isinstance(config.api_key, Secret):
         flat["api_key"] = config.api_key.get_secret_value()
     for option in ("api_endpoint", "api_audience"):
         if getattr(config.client_options, option) is not None:

@@ -27,6 +27,7 @@ from genai_config import (
 )
 from genai_config._sdk import manager as _manager
 from genai_config._sdk.clients import RoutingClient
+from genai_config._settings.secrets import Secret
 from genai_config._settings.state import state
 from genai_config.exceptions import (
     ConfigurationError,
@@ -45,7 +46,8 @@ BASE, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 def key_of(config: GenAIConfig) -> str | None:
     """The API key in a configuration."""
-    return config.api_key.get_secret_value() if config.api_key else None
+    key = config.api_key
+    return key.get_secret_value() if isinstance(key, Secret) else None
 
 
 # What is taken over

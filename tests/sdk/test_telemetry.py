@@ -16,6 +16,7 @@ from google.ai.generativelanguage_v1beta.services.generative_service.transports 
 from google.api_core.client_logging import StructuredLogFormatter
 
 from genai_config import override
+from genai_config._settings.secrets import Secret
 
 if TYPE_CHECKING:
     from genai_config import GenAIConfig
@@ -30,7 +31,7 @@ def test_a_log_of_requests(configured: GenAIConfig, caplog: pytest.LogCaptureFix
     assert [record.getMessage() for record in caplog.records] == [
         "generative.generate_content: api_key over grpc"
     ]
-    assert configured.api_key is not None
+    assert isinstance(configured.api_key, Secret)
     assert configured.api_key.get_secret_value() not in caplog.text
 
 

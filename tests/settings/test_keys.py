@@ -8,6 +8,7 @@ import pytest
 
 from genai_config import UNSET, get_config, override, safe_configure
 from genai_config._settings import keys
+from genai_config._settings.secrets import Secret
 from genai_config.exceptions import APIKeyWarning, ConfigurationError
 
 GOOGLES = {"api_endpoint": "generativelanguage.googleapis.com"}
@@ -45,7 +46,7 @@ def test_what_can_be_no_key_is_refused(given: str, told: str) -> None:
     assert told in str(caught.value)
     assert given not in str(caught.value)
     key = get_config().api_key
-    assert key is not None
+    assert isinstance(key, Secret)
     assert key.get_secret_value() == "before"
 
 

@@ -23,7 +23,7 @@ from google.oauth2.credentials import Credentials
 from pydantic import BaseModel, ValidationError
 
 from genai_config import UNSET, GenAIConfig, get_config, safe_configure
-from genai_config._settings.secrets import MASK
+from genai_config._settings.secrets import MASK, Secret
 from genai_config.exceptions import ConfigurationError, SecretPicklingError, UnknownSettingError
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def test_merge_leaves_both_as_they_are() -> None:
     assert merged.transport == "rest"
     assert merged.timeout is None
     assert merged.default_metadata == ()
-    assert merged.api_key is not None
+    assert isinstance(merged.api_key, Secret)
     assert merged.api_key.get_secret_value() == "new"
     assert merged.client_options.api_endpoint == "host"
 

@@ -28,6 +28,7 @@ from genai_config import (
 )
 from genai_config._settings import state as _state
 from genai_config._settings.patch import make_patch
+from genai_config._settings.secrets import Secret
 from genai_config._settings.state import Layer, Origin, State, state
 from genai_config.exceptions import (
     ConfigurationError,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 def key() -> str | None:
     """The API key in force."""
     secret = get_config().api_key
-    return None if secret is None else secret.get_secret_value()
+    return secret.get_secret_value() if isinstance(secret, Secret) else None
 
 
 def layer(place: str, kind: Kind = "safe_configure", **settings: Any) -> Layer:

@@ -14,7 +14,7 @@ import google.generativeai as genai
 import pytest
 from google.ai import generativelanguage_v1beta as glm
 
-from genai_config._auth.headers import KeyHeaders
+from genai_config._auth.key_headers import KeyHeaders
 from genai_config._settings.secrets import Secret
 from genai_config._transport import channel_pool, channels
 from genai_config._transport.channel_pool import FULL, IDLE, MOST, ChannelPool, Place

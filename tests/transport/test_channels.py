@@ -33,13 +33,14 @@ from grpc import aio
 from genai_config import override, reset, safe_configure
 from genai_config._auth import headers as _headers
 from genai_config._auth.credentials import Found
-from genai_config._auth.headers import KeyHeaders, TokenHeaders
+from genai_config._auth.headers import TokenHeaders
+from genai_config._auth.key_headers import KeyHeaders
 from genai_config._auth.token_source import TokenSource
 from genai_config._routing.decision import TUNED_SCOPES, Route
 from genai_config._settings.model import GenAIConfig
 from genai_config._settings.secrets import Secret
 from genai_config._transport import channels
-from genai_config._transport.call_credentials import Attempts
+from genai_config._transport.call_credentials import Attempts, Rejection
 from genai_config._transport.channel_pool import ChannelPool
 from genai_config._transport.grpc_async import AsyncSharedChannel
 from genai_config._transport.grpc_sync import SharedChannel
@@ -464,10 +465,10 @@ class TestRefusedToken:
         bound = TokenHeaders(source_of(server.user_credentials()), None)
         late, early = Attempts(bound), Attempts(bound)
         assert late.headers() == early.headers()
-        assert early.again()
+        assert early.again(Rejection(401))
         new = early.headers()
         assert new != late.sent
-        assert late.again()
+        assert late.again(Rejection(401))
         assert late.headers() == new
         assert server.tokens.count == 2
 
@@ -525,7 +526,7 @@ class TestReplayedCall:
         self, server: GeminiServer, address: channels.Address, bound: TokenHeaders, request_: Any
     ) -> None:
         """Whoever wants the call before its answer gets it at once."""
-        bound.refused(bound.headers())
+        bound.refused(bound.headers(), Rejection(401))
         channel = SharedChannel(channels.connections().channels(address), lambda: bound)
         server.hang()
         call = channel.unary_unary(self.GENERATE, **self.TYPES).future(request_)
@@ -580,7 +581,7 @@ class TestReplayedCall:
         """There is nothing to replace, with a quota project or without."""
         for quota_project in (None, "mine"):
             bound = TokenHeaders(source_of(AnonymousCredentials()), quota_project)
-            assert not bound.refused(bound.headers())
+            assert not bound.refused(bound.headers(), Rejection(401))
 
 
 def source_of(credentials: Any) -> TokenSource:
