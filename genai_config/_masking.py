@@ -48,8 +48,9 @@ def register(owner: Owner) -> None:
     _owners[id(owner)] = owner
 
 
+# Patterns are compiled when they are first needed: together they take longer than most modules.
 # Shapes that are secret wherever they stand.
-_SHAPES = re.compile(
+_SHAPES = (
     r"AIza[\w-]{10,}"  # API keys
     r"|(?<![A-Za-z0-9])AQ\.[\w-]{6,}"  # API keys of AI Studio since 2026
     r"|auth_tokens/[\w-]{6,}"  # tokens of the Live API
@@ -65,24 +66,21 @@ _SHAPES = re.compile(
     # Nothing that people read is one word of this length.
     r"|(?<![\w+=-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Z])[A-Za-z0-9+_=-]{80,}"
 )
-_PEM = re.compile(r"-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)", re.DOTALL)
+_PEM = r"(?s)-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)"
 # A path made of a URL has one of its two slashes.
-_USER_OF_URL = re.compile(r"(://|:/(?=[^\s/@'\"]*:[^\s/@'\"]+@))[^\s/@'\"]+(?=@)")
-_PASSWORD_OF_URL = re.compile(r":/{1,2}[^\s/@'\"]*:[^\s/@'\"]+@")
-_BEARER = re.compile(r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}")
+_USER_OF_URL = r"(://|:/(?=[^\s/@'\"]*:[^\s/@'\"]+@))[^\s/@'\"]+(?=@)"
+_LOGIN_OF_URL = r":/{1,2}[^\s/@'\"]*:[^\s/@'\"]+@"
+_BEARER = r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}"
 # Of somebody else's addresses: what a query means, only they know.
-_QUERY = re.compile(r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*")
+_QUERY = r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*"
 # A name that tells, and its value: a quoted one to the quotation mark that closes it, or to the
 # end of the text. The "…" of our own remedies stays, a shell's "$NAME", and a reference.
-_TOLD = re.compile(
-    r"""(?P<name>
+_TOLD = r"""(?xsi)(?P<name>
         (?:(?:access|id|refresh|subject|auth|session)[_-]?token|assertion|client[_-]?secret
         |private[_-]?key(?:[_-]?id)?|pass(?:word|wd|phrase)|secret) \\*["']?\s*[:=]\s*
         |(?:key|sig|signature)=)
         (?:(?P<quote>\\*["'])(?!\$[A-Z({])(?P<value>.*?)(?:(?<!\\)(?P=quote)|\Z)
-        |(?!from_[a-z_]+\()[^\s'"&,;{}()]{4,})""",
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
+        |(?!from_[a-z_]+\()[^\s'"&,;{}()]{4,})"""
 
 
 def _told(match: re.Match[str]) -> str:
@@ -95,18 +93,18 @@ def _told(match: re.Match[str]) -> str:
 
 def looks_secret(text: str) -> bool:
     """Whether a text has a key, a token, a private key or a URL's password in it, by its shape."""
-    return bool(_SHAPES.search(text) or _PEM.search(text) or _PASSWORD_OF_URL.search(text))
+    return bool(re.search(_SHAPES, text) or re.search(_PEM, text) or re.search(_LOGIN_OF_URL, text))
 
 
 def without_secrets(text: str) -> str:
     """A text without secrets, by value and by shape, and without control characters."""
     for value in _values():
         text = text.replace(value, MASK)
-    text = _PEM.sub(MASK, text)
-    text = _BEARER.sub(MASK, text)
-    text = _TOLD.sub(_told, text)
-    text = _SHAPES.sub(MASK, text)
-    text = _USER_OF_URL.sub(rf"\1{MASK}", text)
+    text = re.sub(_PEM, MASK, text)
+    text = re.sub(_BEARER, MASK, text)
+    text = re.sub(_TOLD, _told, text)
+    text = re.sub(_SHAPES, MASK, text)
+    text = re.sub(_USER_OF_URL, rf"\1{MASK}", text)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
@@ -117,11 +115,11 @@ def scrub(text: str) -> str:
     if len(text) > _LONGEST_INPUT:
         # What is cut in two would be recognised no more: the last word goes.
         text = text[:_LONGEST_INPUT].rpartition(" ")[0]
-    line = " ".join(_QUERY.sub(MASK, without_secrets(text)).split())
+    line = " ".join(re.sub(_QUERY, MASK, without_secrets(text)).split())
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
 
 
-_NO_PATH = re.compile(r"""[{}"]|%7B|^\W*base64[:,]|[^/\\]{256}""", re.IGNORECASE)
+_NO_PATH = r"""(?i)[{}"]|%7B|^\W*base64[:,]|[^/\\]{256}"""
 
 
 def described(error: BaseException) -> str:
@@ -150,7 +148,7 @@ def is_plausible_path(text: str) -> bool:
     return (
         len(text) <= _LONGEST_PATH
         and text.isprintable()
-        and not _NO_PATH.search(text)
+        and not re.search(_NO_PATH, text)
         and not looks_secret(text)
     )
 
@@ -166,7 +164,7 @@ def shown_url(url: str) -> str:
 
 
 # What stands in addresses and in JSON as it is.
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
+_PLAIN = r"[A-Za-z0-9_.~-]*"
 
 
 def _values() -> list[str]:
@@ -178,7 +176,7 @@ def _values() -> list[str]:
         with contextlib.suppress(Exception):
             found.update(owner.secret_values() if owner is not None else ())
     found.update(_of_environment())
-    for value in [value for value in found if not _PLAIN.fullmatch(value)]:
+    for value in [value for value in found if not re.fullmatch(_PLAIN, value)]:
         found.update((*_in_url(value), quote(value, safe=""), json.dumps(value)[1:-1]))
     return sorted(
         (value for value in found if len(value) >= _SHORTEST_VALUE and value != MASK),

@@ -31,14 +31,14 @@ _MODEL = r"[A-Za-z0-9][A-Za-z0-9._@-]*"
 _PUBLISHER = r"[a-z0-9][a-z0-9-]*"
 _ID = r"[A-Za-z0-9_-]+"
 _PARENT = r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
-_FULL = re.compile(
+_FULL = (
     rf"{_PARENT}/(?P<rest>endpoints/{_ID}|publishers/{_PUBLISHER}/models/{_MODEL}"
     rf"|cachedContents/{_ID})"
 )
-_PUBLISHED = re.compile(rf"publishers/{_PUBLISHER}/models/{_MODEL}")
-_GOOGLES = re.compile(rf"(models/)?(?P<model>{_MODEL})")
-_PUBLISHERS = re.compile(rf"(?P<publisher>{_PUBLISHER})/(?P<model>{_MODEL})")
-_CACHE = re.compile(rf"cachedContents/{_ID}")
+_PUBLISHED = rf"publishers/{_PUBLISHER}/models/{_MODEL}"
+_GOOGLES = rf"(models/)?(?P<model>{_MODEL})"
+_PUBLISHERS = rf"(?P<publisher>{_PUBLISHER})/(?P<model>{_MODEL})"
+_CACHE = rf"cachedContents/{_ID}"
 
 FORMS = (
     "projects/P/locations/L/endpoints/ID, projects/P/locations/L/publishers/google/models/M, "
@@ -156,7 +156,7 @@ def unmapped(name: str) -> ConfigurationError:
 
 
 def _full(name: str) -> Resource:
-    match = _FULL.fullmatch(name)
+    match = re.fullmatch(_FULL, name)
     if match is None:
         raise _refused(name)
     try:
@@ -168,14 +168,14 @@ def _full(name: str) -> Resource:
 
 
 def _path(name: str) -> str:
-    if not name or _PUBLISHED.fullmatch(name) or _CACHE.fullmatch(name):
+    if not name or re.fullmatch(_PUBLISHED, name) or re.fullmatch(_CACHE, name):
         return name
     if re.fullmatch(rf"endpoints/{_ID}", name):
         return name
-    match = _GOOGLES.fullmatch(name)
+    match = re.fullmatch(_GOOGLES, name)
     if match:
         return f"publishers/google/models/{match['model']}"
-    match = _PUBLISHERS.fullmatch(name)
+    match = re.fullmatch(_PUBLISHERS, name)
     if match is None:
         raise _refused(name)
     return f"publishers/{match['publisher']}/models/{match['model']}"

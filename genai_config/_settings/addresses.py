@@ -10,16 +10,14 @@ from genai_config._settings.primitives import PRINTABLE, text_of
 from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError
 
-HOST = re.compile(
-    r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?"
-)
+HOST = r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?"
 
-_USER = re.compile(r"([^/?#]*://)?[^/?#]*@")
+_USER = r"([^/?#]*://)?[^/?#]*@"
 
 
 def _split(setting: str, text: str) -> SplitResult:
     problem = f"{setting} is not a valid address"
-    if not PRINTABLE.fullmatch(text):
+    if not re.fullmatch(PRINTABLE, text):
         raise ConfigurationError(
             f"{problem}: it holds white space, a control character or a character that is "
             "not ASCII.",
@@ -35,7 +33,7 @@ def _split(setting: str, text: str) -> SplitResult:
         ) from None
     host = parts.hostname or ""
     no_port = port_is_zero or parts.netloc.endswith(":")
-    if no_port or not (HOST.fullmatch(host) or _is_ip(host)):
+    if no_port or not (re.fullmatch(HOST, host) or _is_ip(host)):
         raise ConfigurationError(
             f"{problem}: the host is missing, or the host or the port is invalid.",
             f"give {setting}='host' or 'host:port'.",
@@ -65,7 +63,7 @@ def is_loopback(host: str) -> bool:
 def api_endpoint(value: object, setting: str = "client_options['api_endpoint']") -> str | None:
     """`host`, `host:port`, or either with a scheme; a path is kept for REST, gRPC has none."""
     # Looked for before a secret of any shape is: this says what is wrong, and names the remedy.
-    if isinstance(value, str) and _USER.match(value):
+    if isinstance(value, str) and re.match(_USER, value):
         raise ConfigurationError(
             "The endpoint holds a user name or a password, which would be sent to whoever "
             "listens there.",

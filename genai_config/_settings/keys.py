@@ -27,25 +27,25 @@ def kind(key: str) -> Kind:
 class _Mistake(NamedTuple):
     """What is given in place of a key: how it looks, what it is, and what to do."""
 
-    looks: re.Pattern[str]
+    looks: str
     is_: str
     remedy: str
 
 
 _NEVER_A_KEY = (
     _Mistake(
-        re.compile(r"[\"'].*|.*[\"']"),
+        r"[\"'].*|.*[\"']",
         "begins or ends with a quotation mark",
         "give the key without quotation marks; a .env file that no shell reads needs none.",
     ),
     _Mistake(
-        re.compile(r"ya29\..+|eyJ[\w-]+\.[\w-]+\..+"),
+        r"ya29\..+|eyJ[\w-]+\.[\w-]+\..+",
         "is an OAuth access token, which expires within the hour",
         "give credentials=… (google-auth credentials, a key file's path, or a function that "
         f"returns a token), or make an API key: {AI_STUDIO}",
     ),
     _Mistake(
-        re.compile(r"auth_tokens/.+"),
+        r"auth_tokens/.+",
         "is an ephemeral token, which only the Live API accepts",
         f"give an API key: {AI_STUDIO}",
     ),
@@ -54,11 +54,10 @@ _OTHERS = (
     ("sk-ant-", "Anthropic"), ("sk-or-", "OpenRouter"), ("sk-", "OpenAI"), ("gsk_", "Groq"),
     ("xai-", "xAI"), ("hf_", "Hugging Face"), ("pplx-", "Perplexity"),
 )  # fmt: skip
-_PLACEHOLDER = re.compile(
-    r"<.*>|\{.*\}|\[.*\]|\$.*|%\w+%|\*+|x{3,}|…|\.{3,}"
+_PLACEHOLDER = (
+    r"(?i)<.*>|\{.*\}|\[.*\]|\$.*|%\w+%|\*+|x{3,}|…|\.{3,}"
     r"|(?:your|insert|enter|paste|replace|put)[-_].*key.*"
-    r"|(?:(?:my|the|google|gemini|genai)[-_]?)*api[-_]?key(?:[-_]here)?",
-    re.IGNORECASE,
+    r"|(?:(?:my|the|google|gemini|genai)[-_]?)*api[-_]?key(?:[-_]here)?"
 )
 
 
@@ -69,12 +68,12 @@ def check(key: str) -> None:
         ConfigurationError: It is something else; the message holds nothing of it.
     """
     for mistake in _NEVER_A_KEY:
-        if mistake.looks.fullmatch(key):
+        if re.fullmatch(mistake.looks, key):
             raise ConfigurationError(f"The API key {mistake.is_}.", mistake.remedy)
 
 
 def suspicion(key: str) -> str:
     """What a key looks like that Google will not accept: "a placeholder …"; "": nothing."""
-    if _PLACEHOLDER.fullmatch(key):
+    if re.fullmatch(_PLACEHOLDER, key):
         return "a placeholder"
     return next((f"a key of {vendor}" for start, vendor in _OTHERS if key.startswith(start)), "")

@@ -51,7 +51,7 @@ def _portable(name: str, value: Any) -> Any:
             refuse_pickling("a literal secret")
         return value  # its own pickle holds the variable's name
     group, _, header = name.partition(".")
-    if group == "default_metadata" and validation.CREDENTIAL_HEADER.search(header):
+    if group == "default_metadata" and validation.is_credential(header):
         refuse_pickling("a credential in default_metadata")
     return value
 

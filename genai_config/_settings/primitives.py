@@ -10,12 +10,12 @@ from typing import Any
 from genai_config._masking import MASK, is_plausible_path, looks_secret
 from genai_config.exceptions import ConfigurationError
 
-PRINTABLE = re.compile(r"[!-~]+")
+PRINTABLE = r"[!-~]+"
 """One or more printable ASCII characters, without a space."""
 
 
 # What a dump or a repr shows of an object that cannot be written down: "<module.Class>".
-_OBJECT = re.compile(r"<\w+(\.[\w<>]+)+>")
+_OBJECT = r"<\w+(\.[\w<>]+)+>"
 
 
 def wrong_type(setting: str, value: object, wanted: str, give: str = "") -> ConfigurationError:
@@ -33,7 +33,7 @@ def refuse_mask(setting: str, value: Any) -> None:
     Raises:
         ConfigurationError: The value is such a placeholder.
     """
-    if isinstance(value, str) and (MASK in value or _OBJECT.fullmatch(value.strip())):
+    if isinstance(value, str) and (MASK in value or re.fullmatch(_OBJECT, value.strip())):
         raise ConfigurationError(
             f"{setting} holds what a dump shows in its place: dumps and JSON never hold secrets.",
             "give the configuration itself: safe_configure(config), or config.merge(…) for a "

@@ -16,7 +16,7 @@ from genai_config.exceptions import ConfigurationError
 PYPROJECT = "pyproject.toml"
 FILE = "genai-config.toml"
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_BARE = r"[A-Za-z0-9_-]+"
 
 
 def tables(path: Path) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def tables(path: Path) -> tuple[str, ...]:
 
 def header(path: Path, name: str) -> str:
     """The header of a profile's table."""
-    last = name if _BARE.fullmatch(name) else f'"{name}"'
+    last = name if re.fullmatch(_BARE, name) else f'"{name}"'
     return f"[{'.'.join((*tables(path), last))}]"
 
 
@@ -95,7 +95,7 @@ def _refuse_secrets(patch: Patch) -> None:
             isinstance(value, SecretMapping)
             or (name == "api_key" and not isinstance(value, Reference))
             or (name == "proxy" and "@" in value.get_secret_value())
-            or (name.startswith("default_metadata.") and validation.CREDENTIAL_HEADER.search(name))
+            or (name.startswith("default_metadata.") and validation.is_credential(name))
         )
         if secret:
             raise ConfigurationError(

@@ -23,10 +23,8 @@ KINDS: Final[tuple[str, ...]] = get_args(Kind)
 FORMAT: Final = 1
 """The version of what a pickle holds."""
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(
-    r"projects/[\w.:-]+(/locations/(?P<location>[a-z0-9-]+))?/secrets/[\w-]+/versions/[\w-]+"
-)
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_SECRET = r"projects/[\w.:-]+(/locations/(?P<location>[a-z0-9-]+))?/secrets/[\w-]+/versions/[\w-]+"
 
 
 class Reference:
@@ -55,7 +53,7 @@ class Reference:
     @property
     def location(self) -> str | None:
         """The location of a regional secret of Secret Manager; None: it has none."""
-        found = _SECRET.fullmatch(self.where[0])
+        found = re.fullmatch(_SECRET, self.where[0])
         return found["location"] if found else None
 
     def dump(self) -> dict[str, str | list[str]]:
@@ -107,7 +105,7 @@ def from_env(name: str) -> Reference:
         ConfigurationError: It is not the name of a variable.
     """
     text = text_of("from_env", name, "the name of an environment variable")
-    if not _VARIABLE.fullmatch(text):
+    if not re.fullmatch(_VARIABLE, text):
         # It may be the secret itself: it is not shown.
         raise ConfigurationError(
             f"from_env takes the name of an environment variable, not this ({len(text)} "
@@ -174,7 +172,7 @@ def from_secret_manager(name: str, *, endpoint: str | None = None) -> Reference:
         ConfigurationError: It is not the name of a secret's version.
     """
     text = text_of("from_secret_manager", name, "the name of a secret's version")
-    if not _SECRET.fullmatch(text):
+    if not re.fullmatch(_SECRET, text):
         raise ConfigurationError(
             f"from_secret_manager: {scrub(text)!r} is not the name of a secret's version.",
             "give 'projects/PROJECT/secrets/SECRET/versions/latest', or "

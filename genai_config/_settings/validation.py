@@ -30,25 +30,19 @@ from genai_config.exceptions import ConfigurationError, UnknownSettingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
+_HEADER_NAME = r"[a-z0-9_.-]+"
 MOST_HEADERS = 100
 """More than any server accepts; HTTP servers stop at about a hundred."""
 
-CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie|passw|credential|session|signature")
-"""Headers whose values are credentials: a configuration that holds one is not pickled."""
-
-_HEADER_VALUE = re.compile(r"[ -~]*")
+_HEADER_VALUE = r"[ -~]*"
 # Regions look like europe-west12; `global`, `us` and `eu` are the multi-regions.
-_LOCATION = re.compile(r"[a-z]+(-[a-z]+[0-9]+)?")
+_LOCATION = r"[a-z]+(-[a-z]+[0-9]+)?"
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects, and the older
 # domain-scoped form and project numbers.
-_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]+")
-_VERTEX_ENDPOINT = re.compile(r"[A-Za-z0-9_-]+")
-_TUNED_MODEL = re.compile(r"tunedModels/[A-Za-z0-9][A-Za-z0-9_.-]*")
-_ENDPOINT_NAME = re.compile(
-    f"projects/({_PROJECT.pattern})/locations/({_LOCATION.pattern})"
-    f"/endpoints/{_VERTEX_ENDPOINT.pattern}"
-)
+_PROJECT = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]+"
+_VERTEX_ENDPOINT = r"[A-Za-z0-9_-]+"
+_TUNED_MODEL = r"tunedModels/[A-Za-z0-9][A-Za-z0-9_.-]*"
+_ENDPOINT_NAME = f"projects/({_PROJECT})/locations/({_LOCATION})/endpoints/{_VERTEX_ENDPOINT}"
 
 
 class ClientInfo(NamedTuple):
@@ -105,7 +99,7 @@ def key_value(value: object) -> Secret | None:
     if not key:
         return None
     keys.check(key)
-    if not PRINTABLE.fullmatch(key):
+    if not re.fullmatch(PRINTABLE, key):
         raise ConfigurationError(
             "The API key holds white space, a control character or a character that is not ASCII "
             f"(it has {len(key)} characters).",
@@ -174,12 +168,10 @@ def _choice(setting: str, choices: Any) -> Callable[[object], str]:
     return check
 
 
-def _pattern(
-    setting: str, pattern: re.Pattern[str], example: str
-) -> Callable[[object], str | None]:
+def _pattern(setting: str, pattern: str, example: str) -> Callable[[object], str | None]:
     def check(value: object) -> str | None:
         text = text_of(setting, value)
-        if text and not pattern.fullmatch(text):
+        if text and not re.fullmatch(pattern, text):
             raise ConfigurationError(
                 f"{setting}={scrub(text)!r} is not a valid {setting.replace('_', ' ')}.",
                 f"give {setting}={example!r}, for example.",
@@ -213,7 +205,7 @@ def scopes(value: object) -> tuple[str, ...] | None:
         raise wrong_type("scopes", value, "a sequence of strings")
     kept = tuple(dict.fromkeys(text_of("scopes", scope) for scope in value))
     for scope in filter(None, kept):
-        if not PRINTABLE.fullmatch(scope):
+        if not re.fullmatch(PRINTABLE, scope):
             raise ConfigurationError(
                 f"{scrub(scope)!r} is not a valid OAuth scope.",
                 "give scopes=['https://www.googleapis.com/auth/cloud-platform'], for example.",
@@ -237,11 +229,17 @@ def _client_info(values: Mapping[str, object]) -> ClientInfo:
         if value is None:
             continue
         text = text_of(f"client_info.{field}", value)
-        if not _HEADER_VALUE.fullmatch(text):
+        if not re.fullmatch(_HEADER_VALUE, text):
             raise ConfigurationError(
                 f"client_info.{field} cannot be sent.", "give a string of printable ASCII."
             )
     return ClientInfo(**values)  # type: ignore[arg-type] # they are strings or None
+
+
+def is_credential(header: str) -> bool:
+    """Whether a header's value is a credential: a configuration that holds one is not pickled."""
+    words = r"auth|key|token|secret|cookie|passw|credential|session|signature"
+    return re.search(words, header) is not None
 
 
 def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
@@ -260,7 +258,7 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
             raise wrong_type("default_metadata", pair, "a sequence of (name, value) pairs")
         refuse_secret("default_metadata: the name of a header", pair[0])
         name, item = pair[0].strip().lower(), pair[1]
-        if not _HEADER_NAME.fullmatch(name):
+        if not re.fullmatch(_HEADER_NAME, name):
             raise ConfigurationError(
                 f"default_metadata: {scrub(pair[0])!r} is not a valid header name.",
                 "use letters, digits, '-', '_' and '.'.",
@@ -268,14 +266,14 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
         refuse_mask(f"default_metadata: the value of {name!r}", item)
         binary = name.endswith("-bin")
         if not isinstance(item, bytes if binary else str) or not (
-            isinstance(item, bytes) or _HEADER_VALUE.fullmatch(item)
+            isinstance(item, bytes) or re.fullmatch(_HEADER_VALUE, item)
         ):
             raise ConfigurationError(
                 f"default_metadata: the value of {name!r} cannot be sent.",
                 "a value is a string of printable ASCII; bytes go under a name that ends in -bin.",
             )
         hidden = SecretBytes(item) if isinstance(item, bytes) else SecretText(item)
-        if isinstance(hidden, SecretText) and CREDENTIAL_HEADER.search(name):
+        if isinstance(hidden, SecretText) and is_credential(name):
             register(hidden)
         kept.setdefault(name, []).append(hidden)
     return {name: tuple(items) for name, items in kept.items()}
@@ -297,8 +295,8 @@ def tuned_endpoints(value: object) -> dict[str, Any]:
 
 def _tuned_model(name: object) -> str:
     text = text_of("tuned_endpoints", name, "a dict of strings")
-    if not _TUNED_MODEL.fullmatch(text):
-        plain = _TUNED_MODEL.fullmatch(f"tunedModels/{text}")
+    if not re.fullmatch(_TUNED_MODEL, text):
+        plain = re.fullmatch(_TUNED_MODEL, f"tunedModels/{text}")
         raise ConfigurationError(
             f"tuned_endpoints: {scrub(text)!r} is not the name of a tuned model.",
             f"give 'tunedModels/{scrub(text)}'."
@@ -311,7 +309,7 @@ def _tuned_model(name: object) -> str:
 def tuned_endpoint(value: object) -> str:
     """An endpoint on Vertex AI: its whole name, or its ID alone."""
     text = text_of("tuned_endpoints", value, "a dict of strings")
-    if not (_VERTEX_ENDPOINT.fullmatch(text) or _ENDPOINT_NAME.fullmatch(text)):
+    if not (re.fullmatch(_VERTEX_ENDPOINT, text) or re.fullmatch(_ENDPOINT_NAME, text)):
         raise ConfigurationError(
             f"tuned_endpoints: {scrub(text)!r} is not an endpoint on Vertex AI.",
             "give 'projects/PROJECT/locations/LOCATION/endpoints/ID', or the ID alone, which "
