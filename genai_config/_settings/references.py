@@ -24,7 +24,9 @@ FORMAT: Final = 1
 """The version of what a pickle holds."""
 
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-_SECRET = r"projects/[\w.:-]+(/locations/(?P<location>[a-z0-9-]+))?/secrets/[\w-]+/versions/[\w-]+"
+_VERSION_NAME = (
+    r"projects/[\w.:-]+(/locations/(?P<location>[a-z0-9-]+))?/secrets/[\w-]+/versions/[\w-]+"
+)
 
 
 class Reference:
@@ -53,7 +55,7 @@ class Reference:
     @property
     def location(self) -> str | None:
         """The location of a regional secret of Secret Manager; None: it has none."""
-        found = re.fullmatch(_SECRET, self.where[0])
+        found = re.fullmatch(_VERSION_NAME, self.where[0])
         return found["location"] if found else None
 
     def dump(self) -> dict[str, str | list[str]]:
@@ -172,7 +174,7 @@ def from_secret_manager(name: str, *, endpoint: str | None = None) -> Reference:
         ConfigurationError: It is not the name of a secret's version.
     """
     text = text_of("from_secret_manager", name, "the name of a secret's version")
-    if not re.fullmatch(_SECRET, text):
+    if not re.fullmatch(_VERSION_NAME, text):
         raise ConfigurationError(
             f"from_secret_manager: {scrub(text)!r} is not the name of a secret's version.",
             "give 'projects/PROJECT/secrets/SECRET/versions/latest', or "
