@@ -21,7 +21,7 @@ ROOMS = {
     "_models": (),
     "_settings": (
         "environment", "secrets", "primitives", "callables", "keys", "addresses", "references",
-        "given", "validation", "patch", "portable", "profiles", "model", "layers",
+        "given", "validation", "frozen_model", "patch", "portable", "profiles", "model", "layers",
         "profile_files", "callers", "state",
     ),
     "_routing": ("places", "decision"),

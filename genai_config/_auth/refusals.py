@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 from genai_config import _models
 from genai_config._auth.credentials import login_command
+from genai_config._masking import scrub
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNED_PREFIX, TUNED_SCOPES
 from genai_config._settings.keys import AI_STUDIO, Kind
-from genai_config._settings.secrets import scrub
 
 Credential = Literal[Kind, "token", "none"]
 Place = Literal["gemini", "vertex"]

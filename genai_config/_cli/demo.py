@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import genai_config
+from genai_config._masking import scrub
 from genai_config._models import MODEL
-from genai_config._settings.secrets import scrub
 from genai_config.testing.isolation import environment, isolated
 
 if TYPE_CHECKING:

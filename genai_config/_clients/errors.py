@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genai_config._auth import refusals
-from genai_config._settings.secrets import scrub
+from genai_config._masking import scrub
 
 if TYPE_CHECKING:
     from genai_config._clients.target import Target

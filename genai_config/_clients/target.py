@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from genai_config._masking import scrub
 from genai_config._models import MODEL
 from genai_config._routing import places
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
 from genai_config._settings import addresses, validation
-from genai_config._settings.secrets import scrub
 from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,

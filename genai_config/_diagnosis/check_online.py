@@ -18,9 +18,9 @@ from genai_config._auth import headers as _headers
 from genai_config._diagnosis import models
 from genai_config._diagnosis.check_environment import grpc_proxy, rest_proxy
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
+from genai_config._masking import scrub
 from genai_config._models import SMALL_MODEL
 from genai_config._routing import decision
-from genai_config._settings.secrets import scrub
 from genai_config._settings.state import Snapshot
 from genai_config.exceptions import GenAIConfigError
 

@@ -22,10 +22,10 @@ from genai_config._diagnosis import (
     provenance,
 )
 from genai_config._diagnosis.checks import Case, Check, Finding, Outcome, Skipped
+from genai_config._masking import without_secrets
 from genai_config._routing.decision import CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._settings import environment
 from genai_config._settings.patch import EMPTY, Patch, combine, environment_value
-from genai_config._settings.secrets import without_secrets
 from genai_config._settings.state import Snapshot, state
 from genai_config.exceptions import ConfigurationError
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers as _headers
 from genai_config._diagnosis import layout, models, provenance
+from genai_config._masking import scrub, without_secrets
 from genai_config._routing import decision as _decision
 from genai_config._routing.decision import (
     BASE_SCOPES,
@@ -21,7 +22,6 @@ from genai_config._routing.decision import (
 )
 from genai_config._settings import validation
 from genai_config._settings.layers import set_by
-from genai_config._settings.secrets import scrub, without_secrets
 from genai_config._settings.state import Snapshot, state
 from genai_config.exceptions import ConfigurationError, GenAIConfigError, OAuthRequiredError
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import credentials as _credentials
+from genai_config._masking import MASK, scrub, without_secrets
 from genai_config._settings import keys
 from genai_config._settings.patch import GROUPS, UNSET
 from genai_config._settings.references import Reference
-from genai_config._settings.secrets import MASK, Secret, scrub, without_secrets
 from genai_config.exceptions import CredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from genai_config._settings.model import GenAIConfig
+    from genai_config._settings.secrets import Secret
     from genai_config._settings.state import Layer
 
 Shown = str | float | list[str] | None

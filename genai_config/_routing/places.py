@@ -11,8 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from genai_config._masking import scrub
 from genai_config._settings import validation
-from genai_config._settings.secrets import scrub
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

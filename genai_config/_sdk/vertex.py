@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genai_config._settings.secrets import scrub
+from genai_config._masking import scrub
 from genai_config._transport import json_codec
 from genai_config._transport.exchange import Exchange
 from genai_config.exceptions import UnsupportedRequestError

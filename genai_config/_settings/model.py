@@ -6,12 +6,10 @@ Loaded at first use: importing the package costs no pydantic.
 from __future__ import annotations
 
 import contextlib
-import functools
 import html
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -19,14 +17,13 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     SkipValidation,
-    ValidationError,
     WithJsonSchema,
-    model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from genai_config._masking import MASK
 from genai_config._settings import environment, validation
 from genai_config._settings.callables import name_of
+from genai_config._settings.frozen_model import FrozenModel
 from genai_config._settings.given import (
     Auth,
     Backend,
@@ -38,70 +35,18 @@ from genai_config._settings.given import (
 from genai_config._settings.patch import UNSET, Patch, combine, environment_value, make_patch
 from genai_config._settings.portable import FORMAT, Portable, portable, restored
 from genai_config._settings.references import Reference
-from genai_config._settings.secrets import MASK, Secret, SecretMapping
+from genai_config._settings.secrets import Secret, SecretMapping
 from genai_config._settings.validation import ClientInfo
-from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from typing_extensions import Unpack
 
     from genai_config._settings.given import Settings
 
 DEFAULT_AUTH_TIMEOUT = 30.0
 """Seconds that finding credentials and fetching a token may take, unless configured."""
-
-
-_custom_error: Any = PydanticCustomError  # its types allow literal strings alone
-
-
-def _without_input(error: ValidationError) -> ValidationError:
-    """The same error, with asterisks in place of what was given."""
-    lines = []
-    # hide_input_in_errors is about str() alone: errors() and json() would show it.
-    for line in error.errors(include_url=False):
-        ours = line.get("ctx", {}).get("error")
-        lines.append(
-            InitErrorDetails(
-                type=_custom_error(
-                    line["type"], str(ours or line["msg"]), {"error": ours} if ours else None
-                ),
-                loc=line["loc"],
-                input=MASK,
-            )
-        )
-    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
-
-
-def _in_our_words(error: ValidationError) -> ConfigurationError:
-    """The error of this library for what pydantic has refused."""
-    found = []
-    for line in error.errors(include_url=False):
-        ours = line.get("ctx", {}).get("error")
-        if not isinstance(ours, ConfigurationError):
-            place = ".".join(str(part) for part in line["loc"]) or "The configuration"
-            ours = ConfigurationError(f"{place}: {line['msg']}.", "give a value of that type.")
-        found.append(ours)
-    if len(found) == 1:
-        return found[0]
-    return ConfigurationError(
-        " ".join(one.problem for one in found),
-        "; ".join(dict.fromkeys(one.remedy for one in found)),
-    )
-
-
-def _refusing(validate: Any) -> Any:
-    """One of pydantic's ways to make a model, whose errors are those of this library."""
-
-    @functools.wraps(validate)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return validate(*args, **kwargs)
-        except ValidationError as error:
-            refused = _in_our_words(error)
-        del args, kwargs  # a report with the locals of each frame would show them
-        raise refused
-
-    return checked
 
 
 def _pairs(headers: Mapping[str, tuple[str | bytes, ...]]) -> tuple[tuple[str, str | bytes], ...]:
@@ -124,72 +69,6 @@ def _shown(value: Any) -> str | float | list[str] | None:
 def _endpoints(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     checked = {model: validation.tuned_endpoint(item) for model, item in given.items()}
     return tuple(sorted(checked.items()))
-
-
-class _Model(
-    BaseModel,
-    frozen=True,
-    extra="forbid",
-    arbitrary_types_allowed=True,
-    hide_input_in_errors=True,
-    # Most programs never validate a model: `build` makes one of values that are checked already.
-    defer_build=True,
-):
-    """A frozen model whose errors hold nothing of what they refuse."""
-
-    _NAMES: ClassVar[str]
-
-    def __hash__(self) -> int:
-        # pydantic's own goes by the order in which old versions keep the values.
-        return hash((type(self), *(getattr(self, name) for name in type(self).model_fields)))
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _checked(cls, value: Any, validate: Any) -> Any:
-        if isinstance(value, Mapping):
-            value = {n: given for n, given in value.items() if given not in (None, UNSET)}
-        try:
-            unknown = [n for n in value if n not in cls.model_fields] if type(value) is dict else []
-            if not unknown:
-                return validate(value)
-            names = list(cls.model_fields)
-            errors = {str(n): validation.unknown(cls._NAMES, str(n), names) for n in unknown}
-            refused = ValidationError.from_exception_data(
-                cls.__name__,
-                [
-                    InitErrorDetails(
-                        type=_custom_error("unknown", str(error), {"error": error}),
-                        loc=(name,),
-                        input=MASK,
-                    )
-                    for name, error in errors.items()
-                ],
-                hide_input=True,
-            )
-        except ValidationError as error:
-            refused = _without_input(error)
-        raise refused
-
-    if not TYPE_CHECKING:
-        __init__ = _refusing(BaseModel.__init__)
-        # Pydantic calls an __init__ of one's own for a model inside another one, too: the other
-        # one's error is to have a line for each setting.
-        __init__.__pydantic_base_init__ = True
-        model_validate = classmethod(_refusing(BaseModel.model_validate.__func__))
-        model_validate_json = classmethod(_refusing(BaseModel.model_validate_json.__func__))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # pydantic's own error would show the value.
-        raise ConfigurationError(
-            f"A configuration is frozen, {name} too.", f"config.merge({name}=…) makes a new one."
-        )
-
-    def __delattr__(self, name: str) -> None:
-        # pydantic 2.0 would do it.
-        raise ConfigurationError(
-            f"A configuration is frozen, {name} too.",
-            f"config.merge({name}=UNSET) makes a new one.",
-        )
 
 
 def _by(check: Callable[[Any], Any]) -> BeforeValidator:
@@ -230,7 +109,7 @@ _OPTION = validation.CLIENT_OPTIONS
 _Object = Annotated[Any, _SHOWN]
 
 
-class ClientOptions(_Model, frozen=True):
+class ClientOptions(FrozenModel, frozen=True):
     """The client options in force; those with a setting of their own are found there."""
 
     _NAMES = "client option"
@@ -246,7 +125,7 @@ class ClientOptions(_Model, frozen=True):
                 yield name, _Shown(_shown(value))
 
 
-class GenAIConfig(_Model, frozen=True):
+class GenAIConfig(FrozenModel, frozen=True):
     """Everything that decides how a request is sent, frozen; equal and hashed by content.
 
     The attributes are the arguments of `safe_configure`, which says what they mean. They hold

@@ -6,16 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from genai_config._masking import MASK, register, scrub, without_secrets
+from genai_config._masking import MASK, register
 from genai_config.exceptions import ConfigurationError, SecretPicklingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = (
-    "MASK", "Secret", "SecretBytes", "SecretMapping", "SecretText", "refuse_pickling", "scrub",
-    "without_secrets",
-)  # fmt: skip
 
 
 class Secret:

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from genai_config._settings.secrets import scrub
+from genai_config._masking import scrub
 from genai_config._transport import json_codec
 from genai_config._transport.exchange import Exchange
 from genai_config.exceptions import UnsupportedRequestError

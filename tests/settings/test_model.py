@@ -23,7 +23,8 @@ from google.oauth2.credentials import Credentials
 from pydantic import BaseModel, ValidationError
 
 from genai_config import UNSET, GenAIConfig, get_config, safe_configure
-from genai_config._settings.secrets import MASK, Secret
+from genai_config._masking import MASK
+from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError, SecretPicklingError, UnknownSettingError
 
 if TYPE_CHECKING:

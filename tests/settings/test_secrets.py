@@ -11,7 +11,8 @@ import traceback
 import pytest
 
 from genai_config import _masking
-from genai_config._settings.secrets import MASK, Secret, SecretMapping, refuse_pickling
+from genai_config._masking import MASK
+from genai_config._settings.secrets import Secret, SecretMapping, refuse_pickling
 from genai_config.exceptions import ConfigurationError, SecretPicklingError
 
 KEY = "AIzaSyMadeUpAndLongEnough0123456789"
