@@ -107,31 +107,25 @@ class SecretSource(Flights):
             used: The one that was refused.
             timeout: Seconds that this caller waits at most; None: `auth_timeout` alone.
         """
-        if not self._recall(used):
-            return False
         try:
-            return self._is_other(self.value(timeout), used)
+            return self._recall(used) and self._is_other(self.value(timeout), used)
         except CredentialsError as error:
             return self._is_lost(error)
 
     async def renewed_async(self, used: Secret, timeout: float | None = None) -> bool:
         """As `renewed`, without blocking the event loop."""
-        if not self._recall(used):
-            return False
         try:
-            return self._is_other(await self.value_async(timeout), used)
+            return self._recall(used) and self._is_other(await self.value_async(timeout), used)
         except CredentialsError as error:
             return self._is_lost(error)
 
     def _recall(self, used: Secret) -> bool:
         """Notes that a secret was refused; whether it is worth while to look for another."""
+        if self._monotonic() < self._look_again and self._usable() == used:
+            return False
         with self._lock:
-            held = self._held
-            if held is None or held.secret != used:
-                return True  # another has taken its place
-            if self._monotonic() < self._look_again:
-                return False
-            self._refused = True
+            # Another may have taken its place.
+            self._refused |= self._held is not None and self._held.secret == used
         return True
 
     def _is_other(self, secret: Secret, used: Secret) -> bool:
