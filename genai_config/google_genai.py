@@ -50,7 +50,7 @@ _PLACEHOLDER = "genai-config-puts-credentials-here"
 """What google-genai has for a key or token: it wants one. Each request gets other credentials."""
 
 _TIMEOUT = 600.0
-"""Seconds for an attempt where nothing else is configured: google-genai itself waits for ever."""
+"""Seconds for an attempt where nothing else is configured: google-genai itself waits forever."""
 
 _ON_HTTPX2 = 3
 """The first version of google-genai that prefers httpx2 to httpx."""

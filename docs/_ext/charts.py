@@ -131,7 +131,7 @@ _COLUMNS = {
 
 
 def contenders(page: str) -> str:
-    """The page of `nox -s bench -- --openai`: a chart for each column that tells them apart."""
+    """A page about clients of OpenAI or google-genai: a chart for each column that matters."""
     text, rows = table(page)
     parts = []
     for column, (title, unit) in _COLUMNS.items():
@@ -151,7 +151,11 @@ def contenders(page: str) -> str:
     return page.replace(text, "\n\n".join([*parts, "\n".join(lines), ""]))
 
 
-DRAWN = {"benchmarks": ratios, "benchmarks-openai": contenders}
+DRAWN = {
+    "benchmarks": ratios,
+    "benchmarks-openai": contenders,
+    "benchmarks-google-genai": contenders,
+}
 
 
 def _draw(app: Sphinx, docname: str, source: list[str]) -> None:

@@ -81,7 +81,7 @@ def _cell(option: Any) -> str:
     choices = ", ".join(f"`{one}`" for one in _choices(option.type_descriptor.annotation))
     said = f"{choices}. {said}" if choices else said
     told = option.is_flag or option.default in (None, "", 0) or "Default:" in said
-    return said if told else f"{said} Default: {option.default}."
+    return said if told else f"{said} Default: `{option.default}`."
 
 
 def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:

@@ -92,7 +92,7 @@ class Scope:
         if not self._used:
             self._used = True
             _state.warn(
-                "A scope of genai_config was made and never entered: it had no effect. "
+                "A scope of genai_config was created but never entered, so it had no effect. "
                 "Write `with override(…):`, or decorate a function with it.",
                 UnusedScopeWarning,
                 self._layer.origin.place,
@@ -190,7 +190,7 @@ class _TunedModels(_Checked):
         if self._layer.patch.values["auth"] == "api_key":
             self._used = True  # nobody will get it
             raise ConfigurationError(
-                'tuned_models(auth="api_key"): tuned models take OAuth credentials alone.',
+                'tuned_models(auth="api_key"): tuned models take only OAuth credentials.',
                 'leave auth out, or base_models(auth="api_key") for base models.',
             )
 

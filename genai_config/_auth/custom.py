@@ -70,11 +70,11 @@ def _expiry(value: Any) -> dt.datetime | None:
             f"the expiry it gave is {type(value).__name__}, not a datetime or seconds since 1970"
         )
     if value < _EARLIEST:
-        raise RefreshError("the expiry it gave is no time since 1970; is it time.time() + expiry?")
+        raise RefreshError("the expiry it gave is before 1970; was time.time() + seconds meant?")
     try:
         return dt.datetime.fromtimestamp(value, dt.timezone.utc).replace(tzinfo=None)
     except (OverflowError, ValueError):
-        raise RefreshError("the expiry it gave is beyond all times; is it milliseconds?") from None
+        raise RefreshError("the expiry it gave is too far ahead; is it in milliseconds?") from None
 
 
 def sets_headers(credentials: Any) -> bool:

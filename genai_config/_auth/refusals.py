@@ -140,12 +140,12 @@ ROWS = (
         "use {successor}.", "https://ai.google.dev/gemini-api/docs/deprecations",
         about="retired"),
     Row("unknown model", _ANY, "gemini", 404, "",
-        "The Gemini API has no such model, or the model does not have this method.",
+        "The Gemini API has no such model, or the model does not support this method.",
         "list the models: genai.list_models(), client.models.list() of OpenAI's clients; "
         f"{_models.MODEL} is one.", "[I] gptel#667"),
     Row("unknown model", _ANY, "vertex", 404, "",
         "Vertex AI has no such model or endpoint there.",
-        "see whether the model is served in location={location}, and whether project={project} "
+        "check whether the model is served in location={location}, and whether project={project} "
         "and endpoint={endpoint} are right: gcloud ai endpoints list --region={location} "
         "--project={project}", "Vertex AI"),
     Row("malformed model", _ANY, "vertex", 400, r"Malformed publisher model",
@@ -153,14 +153,14 @@ ROWS = (
         f"give model='google/{_models.MODEL}', for example.", "Vertex AI"),
     # Projects
     Row("project suspended", _ANY, None, 403, r"CONSUMER_SUSPENDED|has been suspended",
-        "Google has suspended the project that the key or the account belongs to.",
+        "Google has suspended the project of the key or account.",
         "see the notices in https://console.cloud.google.com, or use a key of another project.",
         "[G]"),
     Row("project denied", _ANY, None, 403, r"project has been denied access",
-        "Google has blocked the project. Listing models may still work, so it proves nothing.",
+        "Google has blocked the project. Listing models may still work.",
         "use a key of another project, or contact Google Cloud's support.", "[F] 180234"),
     Row("quota project", _TOKEN, None, 403, r"(?i)quota.project",
-        "The login of a person is billed to a project of its own, and none is set.",
+        "A personal login needs a project to bill, and none is set.",
         "gcloud auth application-default set-quota-project {project}, or give "
         "quota_project='{project}'.", "[I] deprecated-generative-ai-python#676"),
     Row("service disabled", _ANY, None, 403,
@@ -171,14 +171,14 @@ ROWS = (
         "enable billing for the project {project}.", "[G]"),
     Row("consumer", _TOKEN, None, 403, r"CONSUMER_INVALID|USER_PROJECT_DENIED|serviceusage",
         "The account may not use the project that is billed.",
-        "see whether the project is right: {project} (and the quota project, if one is set); "
-        "whoever is billed needs roles/serviceusage.serviceUsageConsumer.", "[G]"),
+        "check whether the project is right: {project} (and the quota project, if one is set); "
+        "the account needs roles/serviceusage.serviceUsageConsumer.", "[G]"),
     # Keys
     Row("leaked key", _KEYS, None, 403, r"reported as leaked",
         "The key was found in public, and Google has blocked it.",
         f"{_NEW_KEY}; delete the old one there.", "[I] python-genai#1764"),
     Row("blocked key", _KEYS, None, 403, r"API_KEY_\w+_BLOCKED|are blocked",
-        "The key's restrictions rule this API, address or application out.",
+        "The key's restrictions exclude this API, address or application.",
         "allow the Generative Language API for the key: "
         "https://console.cloud.google.com/apis/credentials", "[G]"),
     Row("expired key", _KEYS, None, 400, r"(?i)key expired", "The key has expired.",
@@ -196,20 +196,20 @@ ROWS = (
         f'set auth="auto", and log in ({_LOGIN}) or give credentials=….',
         "[I] python-genai#1404"),
     Row("OAuth only", _KEYS, "gemini", 401, r"CREDENTIALS_MISSING|API keys are not supported",
-        "This method takes OAuth credentials alone.",
+        "This method takes only OAuth credentials.",
         f'set auth="auto", and log in: {login_command(TUNED_SCOPES)}', "[G] CREDENTIALS_MISSING"),
     Row("standard key refused", ("standard key",), "gemini", 401, "",
-        "The service no longer takes this key's kind: a standard key (AIza…). Those without "
+        "The service no longer accepts this kind of key: a standard key (AIza…). Those without "
         "restrictions are refused since June 2026.",
         f"make an auth key (AQ.…) at {AI_STUDIO}, and give it as api_key= or export "
         "GEMINI_API_KEY=….", "[F] 171786, 174585"),
     Row("auth key refused", ("auth key",), "gemini", 401, "",
         "The service refuses this auth key (AQ.…): it is incomplete or deleted, its service "
-        "account is disabled, or this method takes no auth key.",
+        "account is disabled, or this method does not accept auth keys.",
         f"copy the key again from {AI_STUDIO}; if it is refused again, use OAuth: {_LOGIN}",
         "[F] 187509"),
     Row("key refused", ("key",), "gemini", 401, "",
-        "The service does not take this key, which has the shape of no key of Google's.",
+        "The service does not accept this key, which does not look like a Google key.",
         f"{_NEW_KEY}.", "[F] 174585"),
     # Tokens
     Row("no credentials", _NONE, "vertex", 401, "", "The request carried no credentials.",
@@ -232,15 +232,15 @@ ROWS = (
         "log in with the scopes that are needed: {login} (an API key needs none).",
         "[G] ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
     Row("missing permission", _TOKEN, "vertex", 403, "",
-        "The account may not do this in the project.",
-        f"grant the role: {_ROLE} (and see whether the project is right).",
+        "The account has no permission for this in the project.",
+        f"grant the role: {_ROLE} (and check whether the project is right).",
         "[G] IAM_PERMISSION_DENIED"),
     Row("missing permission", _TOKEN, "gemini", 403, "",
-        "The account may not do this.",
-        "see whether the account's roles allow it, and whether the resource is shared with it.",
+        "The account has no permission for this.",
+        "check whether the account's roles allow it, and whether the resource is shared with it.",
         "[G] IAM_PERMISSION_DENIED"),
     Row("key not allowed", _KEYS, None, 403, "", "The key may not do this.",
-        "see whether the key's restrictions allow it: "
+        "check whether the key's restrictions allow it: "
         "https://console.cloud.google.com/apis/credentials", "[G]"),
 )  # fmt: skip
 

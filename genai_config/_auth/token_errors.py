@@ -40,7 +40,7 @@ _ADVICE = tuple(
                 "gcloud services enable iamcredentials.googleapis.com (in the project that the "
                 "message names)"),
         _Advice("invalid_rapt|reauth",
-                "your organization wants a new login from time to time: gcloud auth "
+                "your organization requires a new login from time to time: gcloud auth "
                 "application-default login"),
         _Advice("reasonable timeframe|token used too early|issued in the future|iat.*exp",
                 "set the clock of this machine: the token is signed for another time."),
@@ -62,17 +62,17 @@ _ADVICE = tuple(
                 "the audience in the file names no workload identity pool or provider: create the "
                 "file again with gcloud iam workload-identity-pools create-cred-config."),
         _Advice("temporarily_unavailable|server_error|internal_failure|backend error",
-                "the endpoint is failing: try again later; otherwise see whether its address can "
+                "the endpoint is failing: try again later; otherwise check whether its address can "
                 "be reached from here."),
         _Advice("CERTIFICATE_VERIFY_FAILED|SSLError|TLS CA certificate bundle",
                 "give the certificate authority of the endpoint or of the proxy: "
                 "safe_configure(ca_certs='/path/to/ca.pem')"),
         _Advice("ProxyError|Unable to connect to proxy|Tunnel connection failed",
-                "see whether the proxy is right: safe_configure(proxy='http://host:port'), or "
+                "check whether the proxy is right: safe_configure(proxy='http://host:port'), or "
                 "HTTPS_PROXY."),
         _Advice("NameResolutionError|Name or service not known|getaddrinfo|nodename nor servname",
-                "the host's name is not known here: see whether the address is right, and DNS. It "
-                "can be reached by a proxy alone? safe_configure(proxy='http://host:port')"),
+                "the host name cannot be resolved: check the address and DNS. If only a proxy can "
+                "reach it: safe_configure(proxy='http://host:port')"),
     )
 )  # fmt: skip
 
@@ -110,11 +110,11 @@ def timeout_error(
     if not endpoint:
         return CredentialsTimeoutError(
             f"No access token came from {found.description} {bound}",
-            f"see what keeps it, or raise {name}.",
+            f"find out what delays it, or raise {name}.",
         )
     return CredentialsTimeoutError(
-        f"The token endpoint {endpoint} has given no token for {found.description} {bound}",
-        "see whether that address can be reached from here (a proxy? a firewall?), or raise "
+        f"The token endpoint {endpoint} has not returned a token for {found.description} {bound}",
+        "check whether that address can be reached from here (a proxy? a firewall?), or raise "
         f"{name}.",
     )
 
@@ -169,7 +169,7 @@ def refresh_error(found: Found, error: Exception, auth_timeout: float) -> GenAIC
     if _NOTHING_LEFT in reason:
         return TokenRefreshError(
             f"The access token of {found.description} has expired or was refused by the service, "
-            "and they have nothing to get another with.",
+            "and cannot be renewed.",
             "give credentials that can be refreshed: Application Default Credentials, a key file, "
             "or a function that gives a token.",
         )
@@ -191,7 +191,7 @@ def _reason(error: Exception, endpoint: str) -> str:
         return f"{said}: {denied}" if denied else said
     said = described(error)
     if endpoint and isinstance(error, (AttributeError, LookupError, TypeError, ValueError)):
-        return f"what came is no answer of a token endpoint ({said})"
+        return f"the response is not that of a token endpoint ({said})"
     return said
 
 
@@ -216,10 +216,10 @@ def _said_by_iam(body: object) -> str:
 
 def _remedy(credentials: Any, endpoint: str, reason: str) -> str:
     if not endpoint:
-        return "see what it does when it is called by itself."
+        return "call it by itself to see the error."
     for sign, remedy in _ADVICE:
         if sign.search(reason):
             inner = getattr(credentials, "_impersonated_credentials", None) or credentials
             robot = scrub(str(getattr(inner, "service_account_email", None) or "ACCOUNT"))
             return remedy.format(robot=robot)
-    return "see whether the address is right and can be reached from here."
+    return "check whether the address is right and can be reached from here."

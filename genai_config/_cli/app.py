@@ -99,8 +99,8 @@ def demo() -> None:
     help="Run the local Gemini server until Ctrl-C or SIGTERM, for programs in any language.\n\n"
     "Prints the variables to export, for a shell; the keys and accounts are made up and known "
     "only to this server. The Gemini API, Vertex AI, OpenAI's protocol and OAuth are served; "
-    "models that nobody has told what to answer say who they are, call the functions that they "
-    "are given, and follow JSON schemas.\n\n"
+    "models answer with their name, call the functions that they are given, and follow JSON "
+    "schemas.\n\n"
     "Example: genai-config serve --port 8443 --rest-port 8444"
 )
 def serve(

@@ -27,9 +27,9 @@ _LAST_LINES = 15
 
 
 @commands.command(
-    help="Run a program before and after a migration, and show what it says differently.\n\n"
-    "Both runs ask a local server in the place of Google: nothing leaves this machine, and no "
-    "account is needed. Compared are the requests: method, model, contents, config, tools and "
+    help="Run a program before and after a migration, and compare the requests that it sends.\n\n"
+    "Both runs use a local server instead of Google: nothing leaves this machine, and no "
+    "account is needed. It compares method, model, contents, config, tools and "
     "the kind of credentials. The second run is in a copy of the folder that `genai-config "
     "migrate` has written, or in --after.\n\n"
     "Examples: genai-config compare -- python app.py; genai-config compare --to adopt -- pytest\n\n"
@@ -38,14 +38,14 @@ _LAST_LINES = 15
     context_settings={"allow_interspersed_args": False},
 )
 def compare(  # noqa: PLR0913 -- options
-    command: Annotated[list[str], typer.Argument(help="The program, and what it gets.")],
+    command: Annotated[list[str], typer.Argument(help="The program and its arguments.")],
     *,
     to: Annotated[
         Literal["adopt", "google-genai"], typer.Option(help="How far the copy is migrated.")
     ] = "google-genai",
-    folder: Annotated[Path, typer.Option(help="Where the program is, before.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder of the program.")] = Path(),
     after: Annotated[
-        Path | None, typer.Option(help="Where it is after; in place of a migrated copy.")
+        Path | None, typer.Option(help="Folder of the migrated program. Default: a migrated copy.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each run.")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,

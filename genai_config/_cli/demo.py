@@ -28,7 +28,7 @@ ENDPOINT = "endpoints/1234567890"
 KEY, TENANT_KEY, NEW_KEY, ACCOUNT = "demo-key", "tenant-key", "new-key", "demo-account"
 
 _BOUND = 10.0
-"""Seconds for a call: the SDK by itself tries for ten minutes to reach what is not there."""
+"""Seconds for a call: by default the SDK retries for ten minutes."""
 
 
 @dataclass(frozen=True)

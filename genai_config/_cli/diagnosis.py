@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _NARROW = 40
-"""Columns of a narrower terminal, which breaks the lines by itself."""
+"""Columns; a narrower terminal breaks the lines by itself."""
 
 _Model = Annotated[
     str | None, typer.Option(help="The model, such as tunedModels/mine. Default: a base model.")

@@ -29,8 +29,8 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
     help="Move code from google-generativeai, step by step.\n\n"
     "The first step, adopt, replaces genai.configure() by safe_configure(), or by override() where "
     "a function sets the key of one caller. --to google-genai also moves models, chats, streams, "
-    "embeddings, files, caches, tools and errors to google-genai. What cannot be moved without a "
-    "guess stays as it is, and is listed with the reason and what to do by hand.\n\n"
+    "embeddings, files, caches, tools and errors to google-genai. Code that cannot be moved with "
+    "certainty stays unchanged, and is listed with the reason and what to do by hand.\n\n"
     "Shows a diff and writes nothing, unless --write is given. To see that nothing else is sent: "
     "genai-config compare.\n\n"
     "Examples: genai-config migrate src; genai-config migrate --to google-genai --write app.py\n\n"
@@ -38,10 +38,10 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
     "be read."
 )
 def migrate(
-    paths: Annotated[list[Path], typer.Argument(help="Files, and folders of Python files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Python files, or folders that hold some.")],
     *,
     to: Annotated[
-        Literal["adopt", "google-genai"], typer.Option(help="How far: the last step to take.")
+        Literal["adopt", "google-genai"], typer.Option(help="The last step to take.")
     ] = "adopt",
     write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
     check: Annotated[
@@ -54,12 +54,12 @@ def migrate(
     from genai_config._migrate import files, report
 
     if write and check:
-        typer.echo("--write and --check exclude each other.", err=True)
+        typer.echo("give --write or --check, not both.", err=True)
         raise typer.Exit(2)
     try:
         found = files.run(paths, to)
     except FileNotFoundError as error:
-        typer.echo(f"{error}: there is no such file or folder.", err=True)
+        typer.echo(f"{error}: no such file or folder.", err=True)
         raise typer.Exit(2) from None
     if write:
         for one in found:

@@ -87,6 +87,6 @@ def unreachable(target: Target, cause: BaseException | None) -> str:
     where = f" for location={target.location}" if target.location else ""
     return (
         f"{target.origin}{where}: {reason}"
-        "\n  Remedy: see whether the address is right and can be reached from here (proxy=, "
+        "\n  Remedy: check whether the address is right and can be reached from here (proxy=, "
         "ca_certs=)."
     )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-_NOT_NEEDED = "no request asked about needs OAuth"
-_NOTHING = "no credentials to look at"
+_NOT_NEEDED = "this request does not need OAuth"
+_NOTHING = "no credentials to check"
 
 
 def _leads_nowhere(case: Case) -> bool:
@@ -29,8 +29,8 @@ def _leads_nowhere(case: Case) -> bool:
 def _variable(case: Case) -> Iterator[Finding | str]:
     if _leads_nowhere(case):
         yield Finding(
-            f"{_VARIABLE} names a file that is not there; gcloud's own is not looked for then.",
-            "give it the path of a key file, or unset it.",
+            f"{_VARIABLE} names a file that does not exist, so gcloud's own file is not used.",
+            "set it to the path of a key file, or unset it.",
             f"unset {_VARIABLE}",
         )
     elif not case.environ.get(_VARIABLE):
@@ -59,13 +59,13 @@ def _mode(case: Case) -> Iterator[Finding | str]:
     named = case.environ.get(_VARIABLE)
     path = given if isinstance(given, Path) else Path(named) if named else adc_path()
     if os.name != "posix" or not os.path.isfile(path):  # noqa: PTH113 -- Path's raises for odd names
-        yield Skipped("no key file with a mode to look at")
+        yield Skipped("no key file with permissions to check")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         yield Finding(
-            f"The key file {path} may be read or written by others (mode {mode:o}).",
-            "take the right from them: chmod 600, or genai-config doctor --fix.",
+            f"The key file {path} can be read or written by others (mode {mode:o}).",
+            "make it readable only by you: chmod 600, or genai-config doctor --fix.",
             f"chmod 600 {shlex.quote(str(path))}",
             readable=str(path),
         )
@@ -115,7 +115,7 @@ def _metadata_server(case: Case) -> Iterator[Finding | str]:
     refused = case.environ.get("NO_GCE_CHECK", "").lower() == "true"
     if refused and case.environ.get("GCE_METADATA_HOST"):
         yield Finding(
-            "GCE_METADATA_HOST names a metadata server, and NO_GCE_CHECK forbids to ask it.",
+            "GCE_METADATA_HOST names a metadata server, and NO_GCE_CHECK forbids asking it.",
             "unset one of the two.",
             "unset NO_GCE_CHECK",
         )
@@ -132,9 +132,9 @@ def _metadata_server(case: Case) -> Iterator[Finding | str]:
 
 CHECKS = (
     Check("adc_variable", f"{_VARIABLE} leads to a file", _variable),
-    Check("credentials", "OAuth credentials where they are needed", _credentials),
-    Check("adc_mode", "nobody else may read the key file", _mode),
+    Check("credentials", "OAuth credentials are there where they are needed", _credentials),
+    Check("adc_mode", "only you can read the key file", _mode),
     Check("quota_project", "end-user credentials have a quota project", _quota_project),
     Check("scopes", "the credentials have the scopes of tuned models", _scopes),
-    Check("metadata_server", "it is clear who gives the credentials", _metadata_server),
+    Check("metadata_server", "the source of the credentials is clear", _metadata_server),
 )

@@ -110,7 +110,7 @@ def _two_keys(case: Case) -> Iterator[Finding | str]:
         yield Finding(
             f"{names} hold different keys. This library and google-generativeai take {first}, "
             f"google-genai takes GOOGLE_API_KEY.",
-            "unset the one that is not meant.",
+            "unset the wrong one.",
             f"unset {' '.join(others)}",
         )
     elif found:
@@ -130,8 +130,8 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
         if value != value.strip():
             yield Finding(
                 f"{name} begins or ends with white space or a line break: this library trims it, "
-                "other programs send it as it is, and are refused.",
-                "export it without.",
+                "but other programs send it unchanged and get an error.",
+                "export it without them.",
                 f'export {name}="$(printf %s "${name}" | tr -d \'[:space:]\')"',
             )
         try:
@@ -168,7 +168,7 @@ def _model(case: Case) -> Iterator[Finding | str]:
     elif case.on_vertex:
         yield f"{case.model} is served on Vertex AI"
     else:
-        yield f"nothing is known against {case.model}"
+        yield f"no problem is known with {case.model}"
 
 
 def _keys_and_oauth(case: Case) -> Iterator[Finding | str]:
@@ -189,19 +189,19 @@ def _keys_and_oauth(case: Case) -> Iterator[Finding | str]:
 def _proxies(case: Case) -> Iterator[Finding | str]:
     environ = case.environ
     if case.config.proxy is not None:
-        yield "proxy= is set, and goes before the variables"
+        yield "proxy= is set, and takes precedence over the variables"
         return
     rest, grpc = rest_proxy(environ), grpc_proxy(environ)
     if rest and not grpc:
         yield Finding(
-            f"REST and token requests go through the proxy of {rest}; gRPC reads the lower-case "
-            "names alone, and goes past it.",
+            f"REST and token requests go through the proxy of {rest}; gRPC reads only the "
+            "lower-case names, and bypasses it.",
             "set https_proxy as well, or safe_configure(proxy=…).",
             f'export https_proxy="${rest}"',
         )
     elif grpc and not rest:
         yield Finding(
-            f"gRPC goes through the proxy of {grpc}; REST and token requests go past it.",
+            f"gRPC goes through the proxy of {grpc}; REST and token requests bypass it.",
             "set HTTPS_PROXY as well, or safe_configure(proxy=…).",
             f'export HTTPS_PROXY="${grpc}"',
         )
@@ -209,12 +209,12 @@ def _proxies(case: Case) -> Iterator[Finding | str]:
         yield Finding(
             f"gRPC goes through the proxy of {grpc}, REST and token requests through another, "
             f"that of {rest}.",
-            "give both the same, or safe_configure(proxy=…).",
+            "set both to the same value, or safe_configure(proxy=…).",
             f'export grpc_proxy="${rest}"',
         )
     if grpc and not environ[grpc].startswith("http://"):
         yield Finding(
-            f"{grpc} does not begin with http://, and gRPC knows no other way to a proxy.",
+            f"{grpc} does not begin with http://, and gRPC supports no other proxy URL.",
             f"export {grpc}=http://host:port, or "
             'safe_configure(transport="rest", tuned_transport="rest").',
         )
@@ -227,9 +227,9 @@ def _exceptions(environ: Mapping[str, str]) -> Iterator[Finding | str]:
     grpc = next((n for n in ("no_grpc_proxy", "no_proxy") if environ.get(n)), None)
     if (rest and environ[rest]) != (grpc and environ[grpc]):
         yield Finding(
-            f"gRPC goes past the proxy for the hosts of {grpc or 'no variable (it reads no_proxy)'}"
-            f", REST for those of {rest or 'no variable'}: they are not the same.",
-            "give both the same.",
+            f"gRPC bypasses the proxy for the hosts of {grpc or 'no variable (it reads no_proxy)'}"
+            f", REST for those of {rest or 'no variable'}: they differ.",
+            "set both to the same value.",
             f'export no_proxy="${rest}"' if rest else f'export NO_PROXY="${grpc}"',
         )
 
@@ -260,14 +260,14 @@ _GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 def _authorities(case: Case) -> Iterator[Finding | str]:
     environ = case.environ
     if case.config.ca_certs is not None:
-        yield f"ca_certs={str(case.config.ca_certs)!r}, which goes before the variables"
+        yield f"ca_certs={str(case.config.ca_certs)!r}, which takes precedence over the variables"
         return
     names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", _GRPC_ROOTS)
     present = [name for name in names if environ.get(name)]
     for name in present:
         if not os.path.exists(environ[name]):  # noqa: PTH110 -- Path's raises for odd names
             yield Finding(
-                f"{name} names certificate authorities that are not there.",
+                f"{name} names a file that does not exist.",
                 "give the path of a PEM file, or unset it.",
                 f"unset {name}",
             )
@@ -275,22 +275,22 @@ def _authorities(case: Case) -> Iterator[Finding | str]:
     others = [name for name in present if name != _GRPC_ROOTS]
     if others and _GRPC_ROOTS not in present:
         yield Finding(
-            f"{others[0]} names certificate authorities, which gRPC does not read: it trusts its "
+            f"{others[0]} names certificate authorities, but gRPC does not read it: it uses its "
             "own.",
             f"set {_GRPC_ROOTS} as well, or safe_configure(ca_certs=…).",
             f'export {_GRPC_ROOTS}="${others[0]}"',
         )
     if present and not rest:
         yield Finding(
-            f"{present[0]} names certificate authorities, which REST and token requests do not "
-            "read: they trust their own.",
+            f"{present[0]} names certificate authorities, but REST and token requests do not "
+            "read it: they use their own.",
             "set REQUESTS_CA_BUNDLE as well, or safe_configure(ca_certs=…).",
             f'export REQUESTS_CA_BUNDLE="${present[0]}"',
         )
     if rest and _GRPC_ROOTS in present and environ[rest[0]] != environ[_GRPC_ROOTS]:
         yield Finding(
             f"{rest[0]} and {_GRPC_ROOTS} name different files.",
-            "see that both hold the authorities that are needed.",
+            "make sure that both hold the authorities that are needed.",
             note=True,
         )
 
@@ -308,7 +308,7 @@ def _openai(case: Case) -> Iterator[Finding | str]:
             continue
         # Clients need a key of their own anyhow; the others are taken without a word.
         is_key = name == "OPENAI_API_KEY"
-        where = "its requests there" if name == "OPENAI_BASE_URL" else "it along, to Google too"
+        where = "its requests there" if name == "OPENAI_BASE_URL" else "it to Google too"
         yield Finding(
             f"{name} is set: a plain openai.OpenAI() sends {where} (genai_config.openai ignores "
             "it).",
@@ -332,7 +332,7 @@ def _raw_configure(case: Case) -> Iterator[Finding | str]:
             merged = case.config.raw_configure == "merge"
             yield Finding(
                 f"genai.configure() was called at {place}, and has "
-                f"{'set' if merged else 'replaced what was set, by'} "
+                f"{'set' if merged else 'replaced the configuration, setting'} "
                 f"{', '.join(layer.patch.values)}.",
                 'call safe_configure() there; raw_configure="error" finds such calls.',
                 note=merged,
@@ -340,14 +340,14 @@ def _raw_configure(case: Case) -> Iterator[Finding | str]:
 
 
 CHECKS = (
-    Check("versions", "the installed packages go together", _versions),
-    Check("settings", "the settings can be in force, and go together", _settings),
+    Check("versions", "the installed packages are compatible", _versions),
+    Check("settings", "the settings are valid and consistent", _settings),
     Check("two_keys", "one API key in the environment", _two_keys),
     Check("model", "the model is served", _model),
     Check("key_values", "API keys without quotation marks and line breaks", _key_values),
     Check("keys_and_oauth", "no API key where OAuth is wanted", _keys_and_oauth),
     Check("proxies", "gRPC and REST take the same proxy", _proxies),
     Check("authorities", "gRPC and REST trust the same authorities", _authorities),
-    Check("openai_variables", "no variable that OpenAI clients send elsewhere", _openai),
+    Check("openai_variables", "no variable that OpenAI clients would send to Google", _openai),
     Check("raw_configure", "no genai.configure() that overwrote settings", _raw_configure),
 )

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from genai_config._settings.model import GenAIConfig
 
 BOUND = 8.0
-"""Seconds for one exchange with whomever."""
+"""Seconds for one exchange with a server."""
 
 _SKEW = 60.0
-"""Seconds that a clock may be wrong: a service account's tokens are refused soon after."""
+"""Seconds that a clock may be wrong before a service account's tokens are refused."""
 
 TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
 
@@ -78,7 +78,7 @@ def _connect(case: Case, *protocols: str) -> socket.socket:
             connection = _tunnel(proxy, host, port)
     except (ValueError, http.client.HTTPException) as error:
         # Their messages may quote the proxy's address, and so its password.
-        raise OSError(f"the proxy, or its address, is none ({type(error).__name__})") from None
+        raise OSError(f"the proxy, or its address, is invalid ({type(error).__name__})") from None
     if not secure:
         return connection
     with contextlib.ExitStack() as undo:
@@ -123,12 +123,12 @@ def _endpoint(case: Case) -> Iterator[Finding | str]:
     except ssl.SSLCertVerificationError as error:
         yield Finding(
             f"The certificate of {host}:{port}{way} is not trusted: {error.verify_message}.",
-            "if it is a proxy that looks into TLS, safe_configure(ca_certs='/path/to/its-ca.pem').",
+            "if a proxy inspects TLS: safe_configure(ca_certs='/path/to/its-ca.pem').",
         )
     except OSError as error:
         yield Finding(
             f"{host}:{port} cannot be reached{way}: {_reason(error)}.",
-            "see whether a proxy or a firewall is in between, and whether the name is right.",
+            "check whether a proxy or a firewall is in between, and whether the name is right.",
         )
 
 
@@ -140,10 +140,10 @@ def _reason(error: OSError) -> str:
 
 def _http2(case: Case) -> Iterator[Finding | str]:
     if not _by_grpc(case.config):
-        yield Skipped("not needed: no request goes by gRPC")
+        yield Skipped("not needed: no request uses gRPC")
         return
     if not _address(case.config)[2]:
-        yield Skipped("there is no TLS to agree on it in")
+        yield Skipped("no TLS is used")
         return
     try:
         with _connect(case, "h2", "http/1.1") as connection:
@@ -156,7 +156,7 @@ def _http2(case: Case) -> Iterator[Finding | str]:
         return
     yield Finding(
         f"The endpoint speaks {agreed or 'no protocol of HTTP that it tells'}, and not HTTP/2, "
-        "without which there is no gRPC: a proxy that looks into TLS may be in between.",
+        "without which there is no gRPC: a proxy that inspects TLS may be in between.",
         'safe_configure(transport="rest", tuned_transport="rest"), or an exception in the proxy.',
     )
 
@@ -175,7 +175,7 @@ def _clock(case: Case) -> Iterator[Finding | str]:
     try:
         there = email.utils.parsedate_to_datetime(date or "").timestamp()
     except (TypeError, ValueError):  # the former before Python 3.10.1
-        yield Skipped("not known: the endpoint tells no time")
+        yield Skipped("not known: the endpoint sends no Date header")
         return
     ahead = _headers.clock() - there
     if abs(ahead) <= _SKEW:
@@ -183,8 +183,8 @@ def _clock(case: Case) -> Iterator[Finding | str]:
         return
     yield Finding(
         f"The clock of this machine is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}: "
-        "tokens seem to end at the wrong time, and those that service accounts sign are refused.",
-        "set it, by NTP best.",
+        "tokens seem to expire at the wrong time, and those of service accounts are refused.",
+        "set it, preferably by NTP.",
     )
 
 
@@ -210,7 +210,7 @@ def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding |
             answer = answer_of(error)
         means = refusals.meaning(_sent(bounded, call, resource), answer)
         if means is None:
-            return Finding(said, "see the message; and the check of the endpoint.")
+            return Finding(said, "see the message, and the check named endpoint.")
         return Finding(f"{said} {means.means}", means.remedy)
     return None
 
@@ -237,7 +237,7 @@ def _key(case: Case) -> Iterator[Finding | str]:
     base = case.config.merge(auth="api_key", backend="gemini")
     request = {"model": f"models/{SMALL_MODEL}", "contents": _PROMPT}
     found = _asked(base, "generative.count_tokens", request)
-    yield found or f"the service takes the {_headers.key_headers(base).kind}"
+    yield found or f"the service accepts the {_headers.key_headers(base).kind}"
 
 
 def _generation(case: Case) -> Iterator[Finding | str]:
@@ -267,7 +267,7 @@ def _token_source(case: Case) -> token_source.TokenSource:
     return _headers.source_for(bounded, case.scopes)
 
 
-_NOT_NEEDED = "no request asked about needs OAuth"
+_NOT_NEEDED = "this request does not need OAuth"
 
 
 def _with_oauth(check: Callable[[Case], Iterator[Finding | str]]) -> Any:
@@ -297,7 +297,7 @@ def _rights(case: Case) -> Iterator[Finding | str]:
 
     if not models.is_googles(_address(case.config)[0]):
         yield Skipped(
-            "not asked: a token for another endpoint is not shown to Google; see tuned_models"
+            "not asked: a token for another endpoint is not sent to Google; see tuned_models"
         )
         return
     try:
@@ -319,8 +319,8 @@ def _rights(case: Case) -> Iterator[Finding | str]:
             told = answer.json()
         except (OSError, ValueError) as error:
             yield Finding(
-                f"{TOKENINFO} does not say what the token may do: {type(error).__name__}.",
-                "see whether it can be reached from here.",
+                f"{TOKENINFO} does not report the token's scopes: {type(error).__name__}.",
+                "check whether it can be reached from here.",
             )
             return
     held = str(told.get("scope", "")).split() if isinstance(told, dict) else []
@@ -349,17 +349,17 @@ def _tuned_models(case: Case) -> Iterator[Finding | str]:
         found = _asked(config, "model.get_tuned_model", {"name": case.model})
     else:
         found = _asked(config, "model.list_tuned_models", {"page_size": 1})
-    yield found or "the service takes the token"
+    yield found or "the service accepts the token"
 
 
 CHECKS = (
     Check("endpoint", "the endpoint can be reached", _endpoint, online=True),
-    Check("http2", "the way to it lets HTTP/2 through", _http2, online=True),
+    Check("http2", "HTTP/2 reaches the endpoint", _http2, online=True),
     Check("clock", "the clock is right", _clock, online=True),
-    Check("key", "the service takes the API key", _key, online=True),
+    Check("key", "the service accepts the API key", _key, online=True),
     Check("generation", "the model answers", _generation, online=True),
     Check("token", "an access token can be obtained", _with_oauth(_token), online=True),
     Check("rights", "the token has the scopes that are needed", _with_oauth(_rights), online=True),
-    Check("tuned_models", "the service answers about tuned models", _with_oauth(_tuned_models),
+    Check("tuned_models", "the service answers for tuned models", _with_oauth(_tuned_models),
           online=True),
 )  # fmt: skip

@@ -54,7 +54,7 @@ class Case:
         layers: The layers of the configuration, lowest first.
         config: The configuration in force, or what would be without what cannot be.
         refused: Why the configuration cannot be in force; None: it is.
-        explanation: What would become of a request on the model.
+        explanation: How a request on the model would be sent.
         oauth: The OAuth credentials, whether or not the model needs any.
         refusals: What the service would refuse of these on tuned models.
         online: Whether the network is asked as well.

@@ -41,7 +41,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 BOUND = 25.0
-"""Seconds for a check: more than the sum of what it waits for, if all goes as it should."""
+"""Seconds for a check: more than the sum of its own waits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +108,13 @@ def _run(check: Check, case: Case) -> Outcome:
         found = future.result(BOUND)
     except FutureTimeoutError:
         found = [Finding(
-            f"The check {check.name} has not ended within {BOUND:g} s.",
-            "see whether a disk or the network hangs.",
+            f"The check {check.name} did not finish within {BOUND:g} s.",
+            "check whether a disk or the network hangs.",
         )]  # fmt: skip
     except Exception as error:  # noqa: BLE001 -- it is a finding
         found = [Finding(
-            f"The check {check.name} has failed itself: {type(error).__name__} at {_place(error)}.",
-            "it is a mistake of genai-config: please report it.",
+            f"The check {check.name} failed: {type(error).__name__} at {_place(error)}.",
+            "this is a bug of genai-config: please report it.",
         )]  # fmt: skip
     findings = tuple(_scrubbed(one) for one in found if isinstance(one, Finding))
     facts = tuple(without_secrets(one) for one in found if isinstance(one, str))

@@ -1,4 +1,4 @@
-"""What would become of a request, and why: as data, without sending anything or asking anybody."""
+"""How a request would be sent, and why: as data, without any network call."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What would become of a request: for people as a string, for notebooks, and as data.
+    """How a request would be sent: for people as a string, for notebooks, and as data.
 
-    No secret is in it, and nobody was asked for it: what only the network knows is not known here.
+    It holds no secret. It made no network calls, so what only the service knows is not in it.
 
     Attributes:
         model: The model that was asked about; None: a base model.
@@ -123,9 +123,9 @@ class Explanation:
 def explain(
     model: str | GenerativeModel | ChatSession | None = None, method: str | None = None
 ) -> Explanation:
-    """What would become of a request here and now: credentials, transport, and why.
+    """How a request would be sent here and now: credentials, transport, and why.
 
-    Nothing is sent and nobody is asked: neither the metadata server nor a token endpoint.
+    Makes no network calls: neither to the metadata server nor to a token endpoint.
 
     Args:
         model: The model, as `genai.GenerativeModel` takes it, or another resource that decides
@@ -207,18 +207,18 @@ def _taken_apart(model: Any, *, asynchronous: bool) -> tuple[str, str, Callable[
         )
     name, client = found
     if client is None:
-        return name, "none is held yet: it is that of the first use", in_force
+        return name, "none yet: the model takes it at its first use", in_force
     if not manager.is_ours(client):
         raise ConfigurationError(
             "The client of this model is not genai_config's: the model was first used before "
-            "safe_configure(), or somebody put another client into it.",
-            "make the model anew: genai.GenerativeModel(…).",
+            "safe_configure(), or another client was put into it.",
+            "create a new model: genai.GenerativeModel(…).",
         )
     if client.identity is None:
-        return name, "held from where the model was made, with all other settings", client.snapshot
+        return name, "fixed where the model was created, like all other settings", client.snapshot
     values = set_by(client.identity.layers)
     held = [f"{setting} from {' at '.join(origin)}" for setting, (_, origin) in values.items()]
-    return name, "; ".join(held) or "held: what the environment gives", client.snapshot
+    return name, "; ".join(held) or "from the environment", client.snapshot
 
 
 def _find(method: str) -> tuple[Rule, str, bool]:
@@ -270,7 +270,7 @@ def _nothing_configured() -> Problem:
     return Problem(
         "CredentialsNotFoundError",
         "There is no API key, no credentials= and no ADC file. Requests would ask the metadata "
-        "server, which only machines of Google's cloud have.",
+        "server, which exists only on Google Cloud.",
         'safe_configure(api_key="…") or export GEMINI_API_KEY=…\n'
         "for OAuth: gcloud auth application-default login",
     )
@@ -351,7 +351,7 @@ def _held_rows(held: Held) -> Iterable[tuple[str, list[str]]]:
         return
     yield "identity", [held.identity or "not known"]
     if held.scopes_held is None:
-        yield "scopes", ["not known; the service tells: genai-config doctor --online"]
+        yield "scopes", ["unknown; ask the service: genai-config doctor --online"]
     else:
         yield "scopes", list(held.scopes_held)
     missing = [s for s in held.scopes_needed if s not in (held.scopes_held or ())]

@@ -161,11 +161,11 @@ def _setting(name: str, stacks: dict[str, list[Source]], effective: dict[str, Sh
     if not said:
         return Setting(name, effective[name], Source(effective[name], DEFAULT, ""))
     if name not in effective:
-        note = "nothing is in force, because of the problem"
+        note = "not in force, because of the problem"
         return Setting(name, None, said[0], tuple(said[1:]), note)
     if name == "api_key" and effective[name] is None and said[0].value == MASK:
         given = next(s for s in reversed(stacks["credentials"]) if s.value != "UNSET")
-        note = "credentials= was given, and goes before a key that only the environment holds"
+        note = "credentials= was given, and takes precedence over a key from the environment"
         return Setting(name, None, given, tuple(said), note)
     return Setting(name, effective[name], said[0], tuple(said[1:]))
 
@@ -219,7 +219,7 @@ def oauth_held(config: GenAIConfig, scopes: tuple[str, ...], quota: Setting) -> 
         given = config.credentials
         origin = "ADC" if given is None else str(_shown("credentials", given))
         return Held(
-            "none that can be used", origin, scopes_needed=scopes,
+            "unusable", origin, scopes_needed=scopes,
             problem=without_secrets(error.problem), remedy=without_secrets(error.remedy),
         )  # fmt: skip
     if found is None:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from asyncio import TimerHandle
 
 HEAD_SECONDS = 10.0
-"""How long the head of a request may take to arrive."""
+"""Seconds for the headers of a request to arrive."""
 
 CONNECTIONS = 1000
-"""Open connections; what comes on top is closed at once."""
+"""Most open connections; further ones are closed at once."""
 
 
 class BoundedProtocol(H11Protocol):

@@ -120,7 +120,7 @@ class Exchange:
             await self._relay(response)
         except httpx.HTTPError as error:
             # The client sees that the answer is not whole: there is no other way to tell it.
-            _log.warning("An answer has broken off. %s", self._unreachable(error))
+            _log.warning("A response broke off. %s", self._unreachable(error))
             raise _Gone from None
         finally:
             await response.aclose()
@@ -205,7 +205,7 @@ class Exchange:
         except asyncio.TimeoutError:
             raise Refusal(
                 HTTPStatus.REQUEST_TIMEOUT,
-                f"Nothing of the request has come for {self._upstream.limits.timeout:g} s.",
+                f"No part of the request arrived for {self._upstream.limits.timeout:g} s.",
                 "send it again, or start the proxy with a larger --timeout.",
             ) from None
         if message["type"] == "http.disconnect":

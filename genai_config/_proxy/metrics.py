@@ -31,7 +31,7 @@ class Metrics:
             *_counter("requests_total", "Answered requests, by status.", "status", self.answers),
             *_counter(
                 "upstream_responses_total",
-                "Responses of the service, by status; a refused token's are among them.",
+                "Responses of the service, by status; those of refused tokens included.",
                 "status",
                 self.upstream,
             ),

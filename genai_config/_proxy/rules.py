@@ -258,7 +258,7 @@ def path_below(method: str, target: str, query: str, url: str) -> str:
     if method not in _METHODS:
         raise Refusal(
             HTTPStatus.METHOD_NOT_ALLOWED,
-            f"This proxy does not send {method} requests on.",
+            f"This proxy does not forward {method} requests.",
             f"send {', '.join(_METHODS)}.",
             allow=", ".join(_METHODS),
         )
@@ -271,14 +271,14 @@ def path_below(method: str, target: str, query: str, url: str) -> str:
     if _CREDENTIAL_PARAMETER.search(unquote(query)):
         raise Refusal(
             HTTPStatus.BAD_REQUEST,
-            "The request's address has a credential in it.",
+            "The request's address holds a credential.",
             "leave out key= and access_token=: the proxy adds the credentials that are needed.",
         )
     path = target.removeprefix(PREFIX)
     if path == target or not path.startswith("/"):
         raise Refusal(
             HTTPStatus.NOT_FOUND,
-            "This proxy sends requests on to one place, and the address is not in it.",
+            "This proxy forwards requests to one base URL, and the address is outside it.",
             f"export OPENAI_BASE_URL={url}",
         )
     if not (_PATH.fullmatch(path) and _QUERY.fullmatch(query) and _stays_below(path)):

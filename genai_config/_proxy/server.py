@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _access_log = logging.getLogger("genai_config.proxy.access")
 
 _CONNECT = 10.0
-# Seconds that requests under way have left when the proxy stops.
+# Seconds that requests in progress have left when the proxy stops.
 _GRACE = 5
 
 
@@ -129,7 +129,7 @@ class Proxy:
             stop()
 
     def stop(self) -> None:
-        """Ends `run`, from any thread or signal handler; requests under way have 5 s left."""
+        """Ends `run`, from any thread or signal handler; requests in progress have 5 s left."""
         self._server.should_exit = True
 
     async def _serve(self) -> None:
@@ -243,7 +243,7 @@ class _Gateway:
         except asyncio.TimeoutError:
             raise Refusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"This proxy has {self._limits.requests} requests under way, and takes no more.",
+                f"This proxy already has {self._limits.requests} requests in progress.",
                 "try again later, or start it with a larger --max-requests.",
                 retry_after="1",
             ) from None

@@ -236,8 +236,8 @@ def _vertex_route(config: GenAIConfig, service: str, method: str, resource: str)
             "them out.",
             'with override(auth="auto"): …',
         )
-    reasons.append("Vertex AI takes OAuth credentials alone.")
-    reasons.append("Vertex AI is sent JSON over HTTPS, whatever the transport.")
+    reasons.append("Vertex AI takes only OAuth credentials.")
+    reasons.append("Requests to Vertex AI are JSON over HTTPS, whatever the transport.")
     return Route("oauth", "rest", config.scopes or VERTEX_SCOPES, tuple(reasons), "vertex")
 
 
@@ -249,10 +249,10 @@ def _auth(
         if config.auth == "oauth" or config.api_key is None:
             found = 'auth="oauth" rules it out' if config.auth == "oauth" else "there is none"
             raise APIKeyRequiredError(
-                f"{what} needs an API key (the SDK's upload takes nothing else), and {found}.",
+                f"{what} needs an API key (the SDK's upload accepts nothing else), and {found}.",
                 'with override(auth="auto", api_key="…"): …',
             )
-        reasons.append(f"{what} takes an API key alone.")
+        reasons.append(f"{what} takes only an API key.")
         return "api_key"
     if config.auth == "api_key" and need == "tuned":
         if config.api_key is None:
@@ -268,7 +268,7 @@ def _auth(
                 f'{what} needs OAuth credentials, and auth="api_key" rules them out.',
                 'with override(auth="auto"): …',
             )
-        reasons.append(f"{what} takes OAuth credentials alone.")
+        reasons.append(f"{what} takes only OAuth credentials.")
         return "oauth"
     if config.auth == "oauth":
         reasons.append('auth="oauth": OAuth for every request.')

@@ -162,7 +162,7 @@ def _json_channel(address: channels.Address, vertex_url: str) -> JsonChannel:
 def _to_vertex(method: str, message: Any, context: CallContext | None) -> Exchange:
     if context is None or context.resolve is None:
         raise ConfigurationError(
-            "A call to Vertex AI was made past its client, and says neither project nor location.",
+            "A call to Vertex AI bypassed its client, and names neither project nor location.",
             "call the client's own method, or generate_content() of a model.",
         )
     from genai_config._sdk import vertex

@@ -208,8 +208,8 @@ def _predict(requests: list[dict[str, Any]]) -> dict[str, Any]:
         parts = request.get("content", {}).get("parts", [])
         if len(parts) != 1 or parts[0].keys() != {"text"}:
             raise UnsupportedRequestError(
-                "This embedding model takes one text for each content.",
-                "join the texts into one, or take a model of the gemini-embedding family.",
+                "This embedding model takes one text per content.",
+                "join the texts into one, or use a model of the gemini-embedding family.",
             )
         instance = {"content": parts[0]["text"]}
         if request.get("taskType", "TASK_TYPE_UNSPECIFIED") != "TASK_TYPE_UNSPECIFIED":

@@ -65,8 +65,7 @@ def api_endpoint(value: object, setting: str = "client_options['api_endpoint']")
     # Looked for before a secret of any shape is: this says what is wrong, and names the remedy.
     if isinstance(value, str) and re.match(_USER, value):
         raise ConfigurationError(
-            "The endpoint holds a user name or a password, which would be sent to whoever "
-            "listens there.",
+            "The endpoint holds a user name or a password, which would be sent to the server.",
             "give the host alone, and credentials as api_key= or credentials=.",
         )
     text = text_of(setting, value)
@@ -80,8 +79,8 @@ def api_endpoint(value: object, setting: str = "client_options['api_endpoint']")
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
-            f"The endpoint http://{parts.netloc} is not this machine: the credentials would travel "
-            "in the clear.",
+            f"The endpoint http://{parts.netloc} is not on this machine: the credentials would be "
+            "sent unencrypted.",
             f"give 'https://{parts.netloc}'.",
         )
     if parts.query or parts.fragment:

@@ -27,7 +27,9 @@ FILE_VARIABLE = "GENAI_CONFIG_FILE"
 
 VARIABLES = (
     Variable(
-        PROFILE_VARIABLE, None, "The profile to use; its settings go before the variables below."
+        PROFILE_VARIABLE,
+        None,
+        "The profile to use; its settings take precedence over the variables below.",
     ),
     Variable(
         FILE_VARIABLE,
@@ -36,14 +38,16 @@ VARIABLES = (
         "with `[tool.genai-config]`, in the current folder or above it.",
     ),
     Variable(
-        "GEMINI_API_KEY", "api_key", "The API key; taken before GOOGLE_API_KEY, as in the SDK."
+        "GEMINI_API_KEY",
+        "api_key",
+        "The API key; takes precedence over GOOGLE_API_KEY, as in the SDK.",
     ),
     Variable("GOOGLE_API_KEY", "api_key", "The API key, if GEMINI_API_KEY is not set."),
     Variable(
         "GOOGLE_CLOUD_QUOTA_PROJECT",
         "quota_project",
-        "The project that OAuth requests are billed to; taken before the one in the ADC file, "
-        "as in google-auth.",
+        "The project that OAuth requests are billed to; takes precedence over the one in the ADC "
+        "file, as in google-auth.",
     ),
     Variable("GOOGLE_CLOUD_PROJECT", "project", "The project of the Vertex AI clients."),
     Variable("GOOGLE_CLOUD_LOCATION", "location", "The location of the Vertex AI clients."),
@@ -55,12 +59,12 @@ VARIABLES = (
     Variable(
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
         None,
-        "Certificate authorities for gRPC, read once; `ca_certs` is for these clients alone.",
+        "Certificate authorities for gRPC, read once; `ca_certs` is for these clients only.",
     ),
     Variable(
         "REQUESTS_CA_BUNDLE",
         None,
-        "Certificate authorities for REST and for token endpoints; `ca_certs` goes before it.",
+        "Certificate authorities for REST and for token endpoints; `ca_certs` takes precedence.",
     ),
     Variable("GOOGLE_CLOUD_UNIVERSE_DOMAIN", None, "The universe domain of the API endpoint."),
     Variable("GOOGLE_API_USE_CLIENT_CERTIFICATE", None, '"true": client certificates are used.'),

@@ -151,5 +151,5 @@ def environment_value(setting: str, variable: str, text: str) -> Any:
     except ConfigurationError as error:
         raise ConfigurationError(
             f"The environment variable {variable} cannot be used: {error.problem}",
-            f"mend {variable}, or unset it; {error.remedy}",
+            f"correct {variable}, or unset it; {error.remedy}",
         ) from None

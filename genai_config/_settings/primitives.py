@@ -35,7 +35,7 @@ def refuse_mask(setting: str, value: Any) -> None:
     """
     if isinstance(value, str) and (MASK in value or re.fullmatch(_OBJECT, value.strip())):
         raise ConfigurationError(
-            f"{setting} holds what a dump shows in its place: dumps and JSON never hold secrets.",
+            f"{setting} holds the placeholder of a dump: dumps and JSON never hold secrets.",
             "give the configuration itself: safe_configure(config), or config.merge(…) for a "
             "changed one; in another process, configure from the environment or from files.",
         )

@@ -143,7 +143,7 @@ def refuse_pickling(what: str) -> NoReturn:
         SecretPicklingError: Always.
     """
     raise SecretPicklingError(
-        f"This configuration holds {what}, and a pickle would carry it in the clear.",
+        f"This configuration holds {what}, which a pickle would hold unencrypted.",
         "give a reference, which each process reads for itself: from_env('NAME'), from_file(PATH), "
         "from_command([…]) or from_secret_manager(NAME), or credentials=PATH; or export "
         "GEMINI_API_KEY in each process; or call safe_configure() in the worker's initializer.",

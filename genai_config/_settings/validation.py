@@ -103,7 +103,7 @@ def key_value(value: object) -> Secret | None:
         raise ConfigurationError(
             "The API key holds white space, a control character or a character that is not ASCII "
             f"(it has {len(key)} characters).",
-            "copy it again from https://aistudio.google.com/apikey: a key is one unbroken word.",
+            "copy it again from https://aistudio.google.com/apikey: a key has no spaces.",
         )
     return Secret(key, variable)
 
@@ -252,7 +252,7 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
         if number >= MOST_HEADERS:
             raise ConfigurationError(
                 f"default_metadata has more than {MOST_HEADERS} headers.",
-                "no server accepts so many: give those that are needed.",
+                "servers do not accept so many: give only those that are needed.",
             )
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):  # noqa: PLR2004 -- a pair has two
             raise wrong_type("default_metadata", pair, "a sequence of (name, value) pairs")

@@ -203,7 +203,7 @@ def loop_connections() -> Connections:
         if _forked_off_a_loop:
             raise ConfigurationError(
                 "This process was forked while an event loop of its parent had a gRPC connection; "
-                "gRPC can serve no event loop here, and would wait for ever.",
+                "gRPC can serve no event loop here, and would wait forever.",
                 "start processes with the method 'spawn', or before the first awaited request; "
                 "or safe_configure(transport='rest', tuned_transport='rest').",
             )

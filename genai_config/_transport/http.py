@@ -324,7 +324,7 @@ def refuse_redirect(response: requests.Response) -> None:
         raise ConfigurationError(
             f"{_refused(response)}, and the API does not: this is another server.",
             "give client_options={'api_endpoint': …} as the service's own address; "
-            "or does a proxy want a login first?",
+            "or does a proxy require a login first?",
         )
 
 

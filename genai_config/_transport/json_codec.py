@@ -95,7 +95,7 @@ def encode(message: Any) -> Any:
         if newer is None:
             raise UnsupportedRequestError(
                 f"The request holds a {name.rpartition('.')[2]} with the field "
-                f"{unknown.field_number}, which google-generativeai has no name for.",
+                f"{unknown.field_number}, which google-generativeai does not know.",
                 "leave it out, or send the request to the Gemini API with transport='grpc'.",
             )
         data[newer.name] = _newer_to_json(newer, unknown.data)
@@ -198,8 +198,8 @@ def _value_name(enum: Any, number: int) -> str:
     if newer is None:
         # As a number it might mean something else to the service: Vertex AI counts differently.
         raise UnsupportedRequestError(
-            f"The request holds the {name} {number}, which google-generativeai has no name for.",
-            "give one of its names, or send the request to the Gemini API with transport='grpc'.",
+            f"The request holds the {name} {number}, which google-generativeai does not know.",
+            "use one that it knows, or send the request to the Gemini API with transport='grpc'.",
         )
     return newer
 

@@ -46,13 +46,13 @@ CAUSES = (
     ),
     _cause(
         r"alpn|expected settings frame|failed parsing http/2|http2 client preface",
-        "something on the way does not speak HTTP/2, which gRPC needs",
+        "something between this machine and the service does not support HTTP/2, which gRPC needs",
         f"{_REST}; or check proxy=… and client_options={{'api_endpoint': …}}.",
         final=True,
     ),
     _cause(
         r"(proxy returned response code|tunnel connection failed:) 407",
-        "the proxy wants a login",
+        "the proxy requires a login",
         'safe_configure(proxy="http://USER:PASSWORD@HOST:PORT").',
         final=True,
     ),
@@ -82,7 +82,7 @@ CAUSES = (
     ),
     _cause(
         r"handshake read failed|timed out|timeout|watchdog|unreachable|no route",
-        "no answer comes back: a firewall or a dead route drops the packets",
+        "no answer arrives: a firewall or a dead route drops the packets",
         f"check the firewall; behind a proxy: proxy=…; where gRPC is blocked: {_REST}.",
     ),
     _cause(

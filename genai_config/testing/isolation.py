@@ -150,7 +150,7 @@ def _guarded_channel(real: Callable[..., Any]) -> Callable[..., Any]:
 def _check_host(host: str) -> None:
     if host and not is_loopback(host) and host not in ("0.0.0.0", "::"):  # noqa: S104 -- to listen
         raise NetworkBlockedError(
-            f"A connection to {host} was to be opened in an isolated test: only this machine can "
-            "be reached. Point the code at the server (the gemini_server fixture does), or use "
+            f"A connection to {host} was refused in an isolated test, which can only reach this "
+            "machine. Point the code at the server (the gemini_server fixture does), or use "
             "isolated(network=True)."
         )

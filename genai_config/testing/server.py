@@ -98,7 +98,7 @@ class GeminiServer(Accounts, Control):
             OSError: A port cannot be opened.
         """
         if self._used:
-            raise RuntimeError("A GeminiServer starts only once; make another one.")
+            raise RuntimeError("A GeminiServer can be started only once; create another one.")
         self._used = True
         certificate = certificates.certificate()
         with contextlib.ExitStack() as undo:
@@ -224,4 +224,4 @@ class GeminiServer(Accounts, Control):
 
     def _check_running(self) -> None:
         if not self._running:
-            raise RuntimeError("The GeminiServer does not run: with GeminiServer() as server: …")
+            raise RuntimeError("The GeminiServer is not running: with GeminiServer() as server: …")

@@ -154,7 +154,7 @@ class TestFunctions:
             f"No access token from {HERE}.gives.<locals>.give, given as credentials=: "
         )
         assert problem in error.problem
-        assert error.remedy == "see what it does when it is called by itself."
+        assert error.remedy == "call it by itself to see the error."
         assert "ya29" not in "".join(traceback.format_exception(error))
 
     def test_a_coroutine_among_the_answers(self) -> None:

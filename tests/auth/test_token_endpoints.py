@@ -102,7 +102,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
 
 
-NO_ANSWER = "what came is no answer of a token endpoint"
+NO_ANSWER = "the response is not that of a token endpoint"
 
 
 @pytest.mark.parametrize(

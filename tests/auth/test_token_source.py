@@ -566,7 +566,7 @@ class TestTimeout:
         error = caught.value
         assert "http://localhost:" in error.problem
         whom = "google.auth.identity_pool.Credentials from "
-        assert f"/token has given no token for {whom}" in error.problem
+        assert f"/token has not returned a token for {whom}" in error.problem
         assert str(endpoint.file) in error.problem
         assert error.problem.endswith("within auth_timeout=0.5 s.")
         assert "a proxy? a firewall?" in error.remedy

@@ -125,7 +125,7 @@ class TestTheWay:
         safe_configure(api_key="key", client_options={"api_endpoint": f"localhost:{port}"})
         assert "cannot be reached: Connection refused" in found("endpoint")
         assert look("http2").facts == ("not known: the endpoint cannot be reached",)
-        assert look("clock").facts == ("not known: the endpoint tells no time",)
+        assert look("clock").facts == ("not known: the endpoint sends no Date header",)
         assert "count_tokens: " in found("key")
         assert "generate_content: " in found("generation")
 
@@ -164,14 +164,14 @@ class TestTheWay:
         )
         assert "not HTTP/2, without which there is no gRPC" in found("http2")
         with override(**REST):
-            assert look("http2").facts == ("not needed: no request goes by gRPC",)
+            assert look("http2").facts == ("not needed: no request uses gRPC",)
 
     def test_a_way_without_tls(self) -> None:
         """On this machine alone."""
         with _Listener(lambda _: None) as address:
             safe_configure(client_options={"api_endpoint": f"http://{address}"})
             assert found("endpoint") == ""
-            assert look("http2").facts == ("there is no TLS to agree on it in",)
+            assert look("http2").facts == ("no TLS is used",)
 
     @pytest.mark.parametrize(
         ("answer", "problem"),
@@ -230,7 +230,7 @@ class TestTheWay:
         """Python's errors would quote it."""
         monkeypatch.setenv("grpc_proxy", proxy)
         outcome = look("endpoint")
-        assert "or its address, is none (ValueError)" in outcome.problems[0].problem
+        assert "or its address, is invalid (ValueError)" in outcome.problems[0].problem
         assert "pass" not in str(outcome)
 
 
@@ -266,7 +266,7 @@ class TestTheClock:
 
         with _Listener(answer) as address:
             safe_configure(client_options={"api_endpoint": f"http://{address}"})
-            assert look("clock").facts == ("not known: the endpoint tells no time",)
+            assert look("clock").facts == ("not known: the endpoint sends no Date header",)
 
     def test_who_tells_a_time_that_is_none(self) -> None:
         """A date that cannot be read."""
@@ -277,7 +277,7 @@ class TestTheClock:
 
         with _Listener(answer) as address:
             safe_configure(client_options={"api_endpoint": f"http://{address}"})
-            assert look("clock").facts == ("not known: the endpoint tells no time",)
+            assert look("clock").facts == ("not known: the endpoint sends no Date header",)
 
 
 class TestTheKey:
@@ -343,7 +343,7 @@ class TestTheToken:
     def test_where_none_is_needed_none_is_fetched(self, server: GeminiServer) -> None:
         """A key, and base models."""
         for name in ("token", "rights", "tuned_models"):
-            assert look(name).facts == ("no request asked about needs OAuth",)
+            assert look(name).facts == ("this request does not need OAuth",)
         assert server.tokens.count == 0
 
     @pytest.mark.usefixtures("configured")

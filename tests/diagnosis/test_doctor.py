@@ -330,7 +330,7 @@ class TestCredentials:
 
     def test_none_where_none_is_needed(self) -> None:
         """A key, and base models."""
-        assert look("credentials").facts == ("no request asked about needs OAuth",)
+        assert look("credentials").facts == ("this request does not need OAuth",)
         assert look("credentials").skipped
         assert "No OAuth credentials were found" in found("credentials", TUNED)
         assert not look("credentials", TUNED).skipped
@@ -509,7 +509,7 @@ def test_nothing_is_said_to_be_well_that_is_not_there(
     monkeypatch.delenv("NO_GCE_CHECK")
     nothing = skipped()
     assert nothing["two_keys"] == nothing["adc_variable"] == ("not set",)
-    assert nothing["credentials"] == nothing["scopes"] == ("no credentials to look at",)
+    assert nothing["credentials"] == nothing["scopes"] == ("no credentials to check",)
     path = tmp_path / "junk.json"
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     absent = skipped()

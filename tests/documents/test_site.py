@@ -109,11 +109,12 @@ def test_what_was_measured_is_drawn() -> None:
     assert "|---" not in drawn
 
 
-def test_the_contenders_are_drawn() -> None:
+@pytest.mark.parametrize("name", ["benchmarks-openai", "benchmarks-google-genai"])
+def test_the_contenders_are_drawn(name: str) -> None:
     """The longest bar fills its track, ours is marked, and the table keeps what is left."""
     charts = extension("charts")
-    text, rows = charts.table(page("benchmarks-openai"))
-    drawn = charts.contenders(page("benchmarks-openai"))
+    text, rows = charts.table(page(name))
+    drawn = charts.contenders(page(name))
     assert drawn.count('class="row ours"') == drawn.count("<figure") == 3
     assert drawn.count("left:0.0%;width:100.0%") >= 2
     assert text not in drawn

@@ -244,7 +244,7 @@ def test_the_reasons_tell_the_story() -> None:
     )
     decided = route(config, "generative", "generate_content", "tunedModels/mine", asynchronous=True)
     assert decided.reasons == (
-        "generative.generate_content on tunedModels/mine takes OAuth credentials alone.",
+        "generative.generate_content on tunedModels/mine takes only OAuth credentials.",
         'tuned_transport="grpc".',
         "The caller awaits: grpc_asyncio.",
     )

@@ -221,7 +221,7 @@ class TestEnvironment:
         monkeypatch.setenv(variable, value)
         with pytest.raises(ConfigurationError, match=f"{variable} cannot be used") as caught:
             get_config()
-        assert f"mend {variable}, or unset it" in caught.value.remedy
+        assert f"correct {variable}, or unset it" in caught.value.remedy
         with override(**setting):
             assert get_config() is not None
 
