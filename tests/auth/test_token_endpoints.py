@@ -304,8 +304,7 @@ def test_a_token_that_cannot_be_renewed() -> None:
         source.token()
     assert caught.value.problem == (
         "The access token of google.oauth2.credentials.Credentials from the object given as "
-        "credentials= has expired or was refused by the service, and they have nothing to get "
-        "another with."
+        "credentials= has expired or was refused by the service, and cannot be renewed."
     )
     assert caught.value.remedy == (
         "give credentials that can be refreshed: Application Default Credentials, a key file, or a "

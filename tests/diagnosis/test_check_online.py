@@ -177,7 +177,7 @@ class TestTheWay:
         ("answer", "problem"),
         [
             (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "Tunnel connection failed"),
-            (b"junk\r\n\r\n", "is none (BadStatusLine)"),
+            (b"junk\r\n\r\n", "(BadStatusLine)"),
         ],
     )
     def test_a_proxy_that_refuses(self, answer: bytes, problem: str) -> None:

@@ -279,7 +279,7 @@ class TestTheCredentials:
         assert held.scopes_held is None
         assert problems(told) == ["quota project"]
         assert "quota project" in told.problems[0].problem
-        assert "not known; the service tells" in str(told)
+        assert "unknown; ask the service" in str(told)
 
     def test_a_quota_project_of_the_file_or_of_the_environment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
