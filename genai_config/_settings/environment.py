@@ -90,9 +90,19 @@ class Found(NamedTuple):
     value: str
 
 
-def fingerprint(environ: Mapping[str, str]) -> tuple[str | None, ...]:
+_NAMES = tuple(name for name, _ in _READ)
+# As os.environ keeps them.
+_KEPT = tuple(os.environ.encodekey(name) for name in (PROFILE_VARIABLE, FILE_VARIABLE, *_NAMES))
+
+
+def fingerprint(environ: Mapping[str, str]) -> tuple[object, ...]:
     """The values of the variables this library reads: two equal ones mean nothing has changed."""
-    return (*profile(environ), *[environ.get(name) for name, _ in _READ])
+    # Each call asks. os.environ itself takes several microseconds for a variable that is not set.
+    kept = getattr(environ, "_data", None)
+    if not isinstance(kept, dict):
+        return (*profile(environ), *[environ.get(name) for name in _NAMES])
+    name, file, *values = [kept.get(name) for name in _KEPT]
+    return (name, file if name else None, *values)
 
 
 def profile(environ: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -77,12 +77,12 @@ class _Scopes:
         apart, above = parted(layers)
         # What is in force beneath them; None: the layers of this process.
         self.process = None if apart is None else apart.process
-        self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = (
+        self.made: dict[Identity | None, tuple[Process, tuple[object, ...], Snapshot]] = (
             {} if apart is None or above else apart.made
         )
 
     def found(
-        self, identity: Identity | None, process: Process, environ: tuple[str | None, ...]
+        self, identity: Identity | None, process: Process, environ: tuple[object, ...]
     ) -> Snapshot | None:
         """What was made last, if nothing has changed since."""
         made = self.made.get(identity)
@@ -94,7 +94,7 @@ class _Scopes:
         self,
         identity: Identity | None,
         process: Process,
-        environ: tuple[str | None, ...],
+        environ: tuple[object, ...],
         snapshot: Snapshot,
     ) -> None:
         """Keeps what was made, for the next call."""

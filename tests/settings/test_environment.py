@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from genai_config._settings import environment, validation
@@ -77,3 +79,24 @@ def test_the_fingerprint_changes_with_what_is_read(
 ) -> None:
     """Equal fingerprints mean that nothing has changed, and only then."""
     assert (environment.fingerprint(before) == environment.fingerprint(after)) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("UNRELATED", True),
+        ("GENAI_CONFIG_FILE", True),
+        ("GENAI_CONFIG_PROFILE", False),
+        *((v.name, v.setting is None) for v in environment.VARIABLES[2:]),
+    ],
+)
+def test_the_fingerprint_of_this_process(
+    monkeypatch: pytest.MonkeyPatch, name: str, *, same: bool
+) -> None:
+    """The process's own variables are told apart like any others, set and unset."""
+    monkeypatch.delenv(name, raising=False)
+    before = environment.fingerprint(os.environ)
+    monkeypatch.setenv(name, "x")
+    assert (environment.fingerprint(os.environ) == before) is same
+    monkeypatch.delenv(name)
+    assert environment.fingerprint(os.environ) == before
