@@ -359,18 +359,7 @@ def _completed(
     prefers_found: bool,
 ) -> dict[str, str]:
     """A place of Vertex AI with what was not given for it."""
-    location = place.get("location") or config.location
-    if not location:
-        raise ConfigurationError(
-            "Vertex AI needs a location, and none is configured.",
-            "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
-            "GOOGLE_CLOUD_LOCATION=us-central1",
-        )
-    if "-" not in location and location not in ("global", *places.MULTI_REGIONS):
-        raise ConfigurationError(
-            f"location={location!r} is not a location of Vertex AI.",
-            "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
-        )
+    location = places.checked_location(place.get("location") or config.location)
     project = place.get("project") or (None if prefers_found else config.project)
     project = project or found_project() or config.project
     if not project:

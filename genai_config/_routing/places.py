@@ -142,7 +142,9 @@ def resource(config: GenAIConfig, name: str, project: str | None = None) -> Reso
         name = mapped if "/" in mapped else f"endpoints/{mapped}"
     if name.startswith("projects/"):
         return _full(name)
-    return Resource(config.project or _project(project), _location(config), _path(name))
+    return Resource(
+        config.project or _project(project), checked_location(config.location), _path(name)
+    )
 
 
 def unmapped(name: str) -> ConfigurationError:
@@ -200,13 +202,17 @@ def _project(found: str | None) -> str:
     return checked
 
 
-def _location(config: GenAIConfig) -> str:
-    location = config.location
-    if location is None:
+def checked_location(location: str | None) -> str:
+    """A location that Vertex AI may have.
+
+    Raises:
+        ConfigurationError: None is given, or it is no location.
+    """
+    if not location:
         raise ConfigurationError(
             "Vertex AI needs a location, and none is configured.",
-            "safe_configure(location='us-central1') ('global', 'us' and 'eu' are locations too) "
-            "or export GOOGLE_CLOUD_LOCATION=us-central1",
+            "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
+            "GOOGLE_CLOUD_LOCATION=us-central1",
         )
     if "-" not in location and location not in ("global", *MULTI_REGIONS):
         raise ConfigurationError(
