@@ -53,7 +53,7 @@ ROOMS = {
     "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
     "pytest_plugin": (),
     "_cli": (
-        "console", "demo", "diagnosis", "openai", "trust", "migrate", "compare", "app",
+        "console", "demo", "diagnosis", "shells", "openai", "trust", "migrate", "compare", "app",
     ),
     "__main__": (),
 }  # fmt: skip

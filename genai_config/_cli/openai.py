@@ -10,17 +10,17 @@ import logging
 import os
 import re
 import secrets
-import shlex
 import signal
 import stat
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from genai_config._auth import headers as _headers
+from genai_config._cli import shells
 from genai_config._cli.console import in_options
 from genai_config._clients.account import account, in_force_with
 from genai_config._clients.http import attached_to, http_options
@@ -44,10 +44,6 @@ _CODES = (
 )
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{32,}")
-# Every reader of .env files has rules of its own for the others.
-_PLAIN = re.compile(r"[A-Za-z0-9_./:@=+~-]*")
-_SHELLS = {"fish": "fish", "pwsh": "powershell", "powershell": "powershell"}
-_SYSTEMS_SHELL = "bash" if os.name == "posix" else "powershell"
 
 # Whether a command can take this process's place; else it runs beside it.
 _REPLACES = os.name == "posix"
@@ -149,7 +145,7 @@ def env(
     with _errors():
         config, target = account(place)
         variables = _variables(config, target, model)
-        for line in _lines(variables, shell or _users_shell()):
+        for line in shells.lines(variables, shell or shells.users()):
             typer.echo(line)
         # Last: a shell that gets all lines as one, by `eval $(…)`, reads nothing after it.
         typer.echo(f"# {_until(config, target)}")
@@ -321,7 +317,7 @@ def proxy(  # noqa: PLR0913 -- options
             "OPENAI_BASE_URL": server.url,
             "MODEL_ID": names[0],
         }
-        for line in _lines(variables, shell or _users_shell()):
+        for line in shells.lines(variables, shell or shells.users()):
             typer.echo(line)
         typer.echo(f"# Forwards requests to {target.base_url}. Stop with Ctrl-C.")
         server.run()
@@ -367,33 +363,6 @@ def _until(config: GenAIConfig, target: Target) -> str:
     minutes = int(end.timestamp() - _headers.clock()) // 60
     when = end.astimezone().isoformat(timespec="seconds")
     return f"OPENAI_API_KEY expires at {when}, in {minutes} minutes; after that: genai-config proxy"
-
-
-def _users_shell() -> str:
-    name = Path(os.environ.get("SHELL", "")).stem
-    return _SHELLS.get(name, "bash") if name else _SYSTEMS_SHELL
-
-
-def _lines(variables: dict[str, str], shell: str) -> list[str]:
-    """The variables in the syntax of a shell, or of .env files."""
-    for name, value in variables.items():
-        if not value.isprintable() or (shell == "dotenv" and not _PLAIN.fullmatch(value)):
-            raise ConfigurationError(
-                f"{name} has a character that cannot be written for every reader of {shell}.",
-                "give a name without it, or use: genai-config exec",
-            )
-    return [_FORMS[shell](name, value) for name, value in variables.items()]
-
-
-_FORMS: dict[str, Callable[[str, str], str]] = {
-    "bash": lambda name, value: f"export {name}={shlex.quote(value)}",
-    "fish": lambda name, value: f"set -gx {name} '" + re.sub(r"([\\'])", r"\\\1", value) + "'",
-    # PowerShell takes typographic quotation marks for plain ones.
-    "powershell": lambda name, value: (
-        f"$env:{name} = '" + re.sub("(['\u2018-\u201b])", r"\1\1", value) + "'"
-    ),
-    "dotenv": lambda name, value: f"{name}={value}",
-}
 
 
 def _kept_key(path: Path) -> str:

@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 
 from genai_config import safe_configure
 from genai_config._auth import headers
-from genai_config._cli import app
+from genai_config._cli import app, shells
 from genai_config._cli import openai as _openai
 from genai_config._clients import http
 from genai_config._proxy import server as _server
@@ -188,13 +188,13 @@ def test_bash_reads_what_env_prints(server: GeminiServer, url: str, form: str) -
 
 def test_bash_reads_any_value() -> None:
     """Nothing in it is taken for the shell's own."""
-    (line,) = _openai._lines({"MODEL_ID": HOSTILE}, "bash")
+    (line,) = shells.lines({"MODEL_ID": HOSTILE}, "bash")
     assert shlex.split(line) == ["export", f"MODEL_ID={HOSTILE}"]
 
 
 def test_fish_reads_any_value() -> None:
     """Between single quotation marks two characters are escaped, and no other means anything."""
-    (line,) = _openai._lines({"MODEL_ID": HOSTILE}, "fish")
+    (line,) = shells.lines({"MODEL_ID": HOSTILE}, "fish")
     match = re.fullmatch(r"set -gx MODEL_ID '((?:[^'\\]|\\['\\])*)'", line)
     assert match
     assert re.sub(r"\\(['\\])", r"\1", match[1]) == HOSTILE
@@ -202,7 +202,7 @@ def test_fish_reads_any_value() -> None:
 
 def test_powershell_reads_any_value() -> None:
     """Between single quotation marks each of its five kinds is doubled."""
-    (line,) = _openai._lines({"MODEL_ID": HOSTILE}, "powershell")
+    (line,) = shells.lines({"MODEL_ID": HOSTILE}, "powershell")
     match = re.fullmatch(r"\$env:MODEL_ID = '((?:[^'\u2018-\u201b]|(['\u2018-\u201b])\2)*)'", line)
     assert match
     assert re.sub(r"(['\u2018-\u201b])\1", r"\1", match[1]) == HOSTILE
@@ -214,7 +214,7 @@ def test_powershell_reads_any_value() -> None:
 def test_what_cannot_be_written_is_refused(shell: str, value: str) -> None:
     """Readers of .env files agree on plain values alone; a line stays a line."""
     with pytest.raises(ValueError, match="MODEL_ID has a character"):
-        _openai._lines({"MODEL_ID": value}, shell)
+        shells.lines({"MODEL_ID": value}, shell)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_what_cannot_be_written_is_refused(shell: str, value: str) -> None:
 )
 def test_the_users_shell(shell: str, first: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is that of $SHELL, or the system's."""
-    monkeypatch.setattr(_openai, "_SYSTEMS_SHELL", "bash")
+    monkeypatch.setattr(shells, "_SYSTEMS_SHELL", "bash")
     result = run("env", GEMINI_API_KEY="k", SHELL=shell)
     assert result.stdout.splitlines()[0] == first
 
