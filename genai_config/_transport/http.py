@@ -130,10 +130,7 @@ class _WatchedPool(HTTPConnectionPool):
 
     def forget_idle(self) -> None:
         """Closes the connections that nobody uses: where one has died, others have as well."""
-        queue = self.pool
-        if queue is None:
-            return
-        for connection in list(queue.queue):
+        for connection in list(getattr(self.pool, "queue", ())):  # none, once it is closed
             if connection is not None and getattr(connection, "cancellation", None) is None:
                 connection.idle_since = -math.inf  # closed when it is taken
 
@@ -198,10 +195,9 @@ class Adapter(HTTPAdapter):
     def forget_idle(self) -> None:
         """Uses no connection again that is idle now."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 -- it is no dict
-                pool = manager.pools.get(key)
-                if isinstance(pool, _WatchedPool):
-                    pool.forget_idle()
+            pools = [manager.pools.get(key) for key in manager.pools.keys()]  # noqa: SIM118 -- it is no dict
+            for pool in [one for one in pools if isinstance(one, _WatchedPool)]:
+                pool.forget_idle()
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any

@@ -212,11 +212,8 @@ def _paths(method: str) -> tuple[_Path, ...]:
     return tuple(found)
 
 
-def _query(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """JSON data as query parameters: ``{"a": {"b": 1}}`` is ``a.b=1``."""
+def _query(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """JSON data as query parameters; no method has a message among them."""
     for name, value in data.items():
-        if isinstance(value, dict):
-            yield from _query(value, f"{prefix}{name}.")
-            continue
         for item in value if isinstance(value, list) else [value]:
-            yield prefix + name, str(item).lower() if isinstance(item, bool) else str(item)
+            yield name, str(item).lower() if isinstance(item, bool) else str(item)

@@ -174,31 +174,35 @@ class _Stream(grpc.Call):  # type: ignore[misc] # grpc has no type information
     def __init__(self, sent: JsonCall, answer: Callable[[Any], Any]) -> None:
         self._sent = sent
         self._answers = map(answer, json_events.events(sent.pieces(), sent.server))
+        self._failure: HttpCallError | None = None
         self._code: Any = None
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
-        if self._code is not None:
-            raise StopIteration
+        if self._failure is not None:
+            raise self._failure  # as gRPC does: what broke off never looks like a good end
         try:
             return next(self._answers)
         except StopIteration:
-            self._code = grpc.StatusCode.OK
+            self._code = self._code or grpc.StatusCode.OK
             raise
         except HttpCallError as error:
-            self._code = error.code()
-            self._sent.close()
+            self._end(error)
             raise
         except BaseException:
-            self._sent.close()
+            self.cancel()
             raise
+
+    def _end(self, failure: HttpCallError) -> None:
+        self._failure, self._code = failure, failure.code()
+        self._sent.close()
 
     def cancel(self) -> bool:
         """Hangs up."""
-        self._code = self._code or grpc.StatusCode.CANCELLED
-        self._sent.close()
+        if self._code is None:
+            self._end(HttpCallError(grpc.StatusCode.CANCELLED, "The stream was cancelled."))
         return True
 
     def is_active(self) -> bool:
@@ -220,4 +224,4 @@ class _Stream(grpc.Call):  # type: ignore[misc] # grpc has no type information
         return self._code
 
     def details(self) -> str:
-        return ""
+        return "" if self._failure is None else self._failure.details()

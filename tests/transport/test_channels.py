@@ -40,7 +40,7 @@ from genai_config._routing.decision import TUNED_SCOPES, Route
 from genai_config._settings.model import GenAIConfig
 from genai_config._settings.secrets import Secret
 from genai_config._transport import channels
-from genai_config._transport.call_credentials import Attempts, Rejection
+from genai_config._transport.call_credentials import Attempts, NoCredentials, Rejection
 from genai_config._transport.channel_pool import ChannelPool
 from genai_config._transport.grpc_async import AsyncSharedChannel
 from genai_config._transport.grpc_sync import SharedChannel
@@ -305,6 +305,57 @@ class TestAsyncSharedChannel:
         del call, waiting, told[:]
         gc.collect()
         assert server.requests == []
+
+    @pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+    async def test_a_call_that_grpc_refuses(
+        self, server: GeminiServer, shared: channels.Address, kind: str
+    ) -> None:
+        """With a key it is refused at once, with a token when that is there."""
+        pool = channels.loop_connections().async_channels(shared)
+        renewable = TokenHeaders(source_of(server.user_credentials()), "mine")
+        call = getattr(AsyncSharedChannel(pool, lambda: renewable), kind)("/a/b")(b"", unknown=1)
+        with pytest.raises(TypeError, match="unknown"):
+            await call.code()
+        channel = AsyncSharedChannel(pool, lambda: KeyHeaders(Secret("k")))
+        with pytest.raises(TypeError, match="unknown"):
+            await channel.unary_unary("/a/b")(b"", unknown=1)
+        sync = SharedChannel(channels.connections().channels(shared), lambda: renewable)
+        with pytest.raises(TypeError, match="unknown"):
+            sync.unary_stream("/a/b")(b"", unknown=1)
+
+    async def test_what_a_call_tells(self, server: GeminiServer, shared: channels.Address) -> None:
+        """As gRPC's, before it is under way and when it is over."""
+        bound = TokenHeaders(source_of(server.user_credentials()), "mine")
+        channel = AsyncSharedChannel(
+            channels.loop_connections().async_channels(shared), lambda: bound
+        )
+        service = "/google.ai.generativelanguage.v1beta.GenerativeService"
+        request_ = glm.GenerateContentRequest(model=TUNED, contents=[{"parts": [{"text": "hi"}]}])
+        types = TestReplayedCall.TYPES
+        for name, kind in (
+            ("GenerateContent", channel.unary_unary),
+            ("StreamGenerateContent", channel.unary_stream),
+        ):
+            told: list[Any] = []
+            call = kind(f"{service}/{name}", **types)(request_)
+            call.add_done_callback(told.append)
+            assert not call.done()
+            assert isinstance(await call.initial_metadata(), aio.Metadata)
+            assert [a async for a in call] if name.startswith("Stream") else await call
+            assert isinstance(await call.trailing_metadata(), aio.Metadata)
+            assert await call.details() == ""
+            call.add_done_callback(told.append)
+            await asyncio.sleep(0)
+            assert len(told) == 2
+        answers = kind(f"{service}/{name}", **types)(request_)
+        assert aiter(answers) is aiter(answers)
+        assert await anext(aiter(answers))
+        # Whoever stops waiting for it does not stop it.
+        waiter = asyncio.ensure_future(kind(f"{service}/{name}", **types)(request_).code())
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
 
     async def test_a_call_without_credentials_is_over(self, shared: channels.Address) -> None:
         """Whoever comes later learns that it has ended; there is no time to wait for."""
@@ -609,6 +660,12 @@ class TestAttached:
             ("x-goog-user-project", "user-project"),
         )
 
+    async def test_a_call_that_brings_none(self) -> None:
+        """It has no headers, awaited or not, and nothing better when it is refused."""
+        nobody = NoCredentials()
+        assert nobody.headers() == await nobody.headers_async() == ()
+        assert not nobody.refused(())
+
     async def test_none(self) -> None:
         """What cannot be found is an error before anything is sent."""
         route = Route("oauth", "grpc", TUNED_SCOPES, ())
@@ -734,6 +791,11 @@ def authority(tmp_path: Path) -> Authority:
 
 
 class TestAddresses:
+    def test_none_shows_a_private_key(self) -> None:
+        """Errors and debuggers show where it leads, and nothing else."""
+        address = channels.Address("localhost:1", None, None, (b"chain", b"private"))
+        assert repr(address) == "Address('localhost:1')"
+
     @pytest.mark.parametrize("scheme", ["http://", "HTTP://"])
     def test_plain_http_on_this_machine(self, scheme: str) -> None:
         """An http:// address is spoken to without TLS, sync, awaited and streamed."""

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from genai_config import GenAIConfig
 from genai_config._transport import pool as _pool
-from genai_config._transport.pool import Pool
+from genai_config._transport.pool import Key, Pool
 
 
 def test_a_thing_is_made_once() -> None:
@@ -38,6 +39,25 @@ def test_a_failure_is_not_kept() -> None:
     with pytest.raises(ZeroDivisionError):
         pool.get("a", lambda: 1 // 0)
     assert pool.get("a", lambda: 1) == 1
+
+
+def test_a_failure_after_all_was_forgotten() -> None:
+    """What is made for the same key meanwhile stays."""
+    pool: Pool[int] = Pool(2)
+
+    def make() -> int:
+        pool.clear()
+        assert pool.get("a", lambda: 2) == 2
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        pool.get("a", make)
+    assert pool.get("a", lambda: 3) == 2
+
+
+def test_a_key_shows_nothing() -> None:
+    """It holds a configuration."""
+    assert "k-secret" not in repr(Key(GenAIConfig(api_key="k-secret"), frozenset(), "grpc"))
 
 
 def test_making_a_thing_may_ask_for_another() -> None:

@@ -15,7 +15,7 @@ import requests
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from genai_config import safe_configure
+from genai_config import override, safe_configure
 from genai_config._transport import http
 from genai_config._transport import threads as _threads
 from genai_config._transport.http import CANCELLATION, Cancellation
@@ -150,6 +150,26 @@ class TestCancelling:
         with pytest.raises(asyncio.CancelledError):
             await late
         assert len(server.requests) == _threads.EACH
+
+    async def test_a_call_that_waits_for_others(
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that is cancelled while another tenant has all the places leaves its own."""
+        monkeypatch.setattr(_threads, "MOST", 1)
+        monkeypatch.setattr(_threads, "EACH", 1)
+        server.hang()
+        first = asyncio.create_task(ask())
+        await until(lambda: len(at_work()) == 1)
+        with override(api_key=server.api_key("other")):
+            late = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            late.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await late
+            server.release()
+            await first
+            assert await ask()
+        assert len(server.requests) == 2
 
     async def test_a_stream_that_is_left(self, server: GeminiServer) -> None:
         """Its connection is closed; the next call has another."""

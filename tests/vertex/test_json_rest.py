@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import os
 import pickle
+import signal
 import socket
 import threading
 import time
@@ -21,8 +23,9 @@ from google.rpc import error_details_pb2
 
 import genai_config
 from genai_config import safe_configure
-from genai_config._transport import http_rules, json_call, json_events
+from genai_config._transport import channels, http_rules, json_call, json_events
 from genai_config._transport.http_errors import HttpCallError, from_answer
+from genai_config._transport.json_rest import JsonChannel
 from genai_config.exceptions import ConfigurationError, UnsupportedRequestError
 from genai_config.testing._service.methods import bindings, methods
 
@@ -148,6 +151,7 @@ class TestErrors:
         assert not (error.is_active())
         assert not (error.running())
         assert not (error.cancel())
+        assert error.time_remaining() is None
         assert error.exception() is error
         assert (error.initial_metadata(), error.traceback()) == ((), None)
         assert not error.add_callback(lambda: None)
@@ -205,12 +209,10 @@ class Silent:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # closed
+            while True:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:
@@ -333,14 +335,11 @@ class TestBounds:
         assert server.requests == []
 
 
-def asking_with(asking: Any, **options: Any) -> Any:
+def asking_with(asking: Any, **options: Any) -> None:
     """Asks once, bounded."""
-    if asking is ask:
-        return ask(**options)
-    answer = genai.GenerativeModel(MODEL).generate_content(
-        "hi", stream=True, request_options=ONCE | options
+    genai.GenerativeModel(MODEL).generate_content(
+        "hi", stream=asking is stream, request_options=ONCE | options
     )
-    return [chunk.text for chunk in answer]
 
 
 def event(text: str) -> bytes:
@@ -362,7 +361,8 @@ class TestStreams:
     def test_an_error_on_the_way(self, backend: str, recorder: Any) -> None:
         """What was there before it is given; the error is the service's."""
         for told in (b'data: {"error": {"status": "RESOURCE_EXHAUSTED", "message": "m"}}\n\n',
-                     b'[{"error": {"code": 429, "message": "m"}}]'):  # fmt: skip
+                     b'[{"error": {"code": 429, "message": "m"}}]',
+                     b'{"error": {"code": 429, "message": "m"}}\n'):  # fmt: skip
             recorder.respond(event("a") + b"\n\n" + told)
             answer = genai.GenerativeModel(MODEL).generate_content("hi", stream=True)
             with pytest.raises(errors.ResourceExhausted, match="m"):
@@ -392,10 +392,68 @@ class TestStreams:
         assert [chunk.text for chunk in response] == ["yes"]
         assert call.code() is grpc.StatusCode.OK
         assert list(call) == []
-        other: Any = client.generate_content("hi", stream=True)
-        assert other._iterator._wrapped.cancel()
-        assert not other._iterator._wrapped.is_active()
-        assert list(other._iterator._wrapped) == []
+        assert call.cancel()
+        assert call.code() is grpc.StatusCode.OK
+
+    def test_one_that_broke_off_never_looks_like_a_good_end(self, recorder: Any) -> None:
+        """As over gRPC: whoever goes on reading hears of it again."""
+        point(recorder.url)
+        client = genai.GenerativeModel(MODEL)
+        cancelled: Any = client.generate_content("hi", stream=True)
+        recorder.respond(event("a") + b"\n\n" + event("b")[:-3])
+        broken: Any = client.generate_content("hi", stream=True)
+        cancelled._iterator._wrapped.cancel()
+        for answer, code in (
+            (cancelled, grpc.StatusCode.CANCELLED), (broken, grpc.StatusCode.INTERNAL),
+        ):  # fmt: skip
+            call = answer._iterator._wrapped
+            for _ in range(2):
+                with pytest.raises(grpc.RpcError) as caught:
+                    next(call)
+                assert caught.value.code() is code
+            assert call.code() is code
+            assert call.details()
+            assert not call.is_active()
+
+    def test_an_interrupt(self, silent: Any) -> None:
+        """Whoever is interrupted while waiting hangs up."""
+        body = event("a") + b"\n\n"
+        point(silent(HEAD + b"content-length: 100000\r\n\r\n" + body, drip=True).url)
+        response: Any = genai.GenerativeModel(MODEL).generate_content("hi", stream=True)
+        call = response._iterator._wrapped
+        interrupt = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(call)
+        interrupt.join()
+        assert call.code() is grpc.StatusCode.CANCELLED
+
+    def test_nothing_at_all(self, backend: str, recorder: Any) -> None:
+        """An empty stream is no answer."""
+        recorder.respond(b"")
+        with pytest.raises(errors.ServiceUnavailable, match="no answer came"):
+            stream()
+        assert backend in ("gemini", "vertex")
+
+
+def test_the_form_of_a_channel(recorder: Any) -> None:
+    """What gRPC's interface has, and what the SDK has no use for."""
+    address = channels.Address(recorder.url, None, None, None)
+    with JsonChannel(address, http_rules.exchange) as channel:
+        channel.subscribe(print)
+        channel.unsubscribe(print)
+        method = channel.unary_unary(
+            "/google.ai.generativelanguage.v1beta.GenerativeService/CountTokens",
+            None,
+            glm.CountTokensResponse.deserialize,
+        )
+        answer, call = method.with_call(glm.CountTokensRequest(model="models/m"))
+        assert answer.total_tokens == 3
+        assert (call.code(), call.details()) == (grpc.StatusCode.OK, "")
+        assert (call.initial_metadata(), call.trailing_metadata()) == ((), ())
+        for unused in (channel.stream_unary, channel.stream_stream, method.future):
+            with pytest.raises(NotImplementedError):
+                unused()
 
 
 class TestHeaders:
