@@ -166,6 +166,8 @@ def _full(name: str) -> Resource:
         validation.SETTINGS["location"](match["location"])
     except ConfigurationError:
         raise _refused(name) from None
+    if not _is_location(match["location"]):
+        raise _refused(name)
     return Resource(match["project"], match["location"], match["rest"])
 
 
@@ -214,9 +216,14 @@ def checked_location(location: str | None) -> str:
             "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
             "GOOGLE_CLOUD_LOCATION=us-central1",
         )
-    if "-" not in location and location not in ("global", *MULTI_REGIONS):
+    if not _is_location(location):
         raise ConfigurationError(
             f"location={location!r} is not a location of Vertex AI.",
             "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
         )
     return location
+
+
+def _is_location(name: str) -> bool:
+    """Whether something of the form of a location can be one: it becomes a part of a host."""
+    return "-" in name or name in ("global", *MULTI_REGIONS)

@@ -152,10 +152,10 @@ def _json_channel(address: channels.Address, vertex_url: str) -> JsonChannel:
     if not vertex_url:
         return JsonChannel(address, http_rules.exchange, _in_force)
     return JsonChannel(
-        # Routing headers name resources as the Gemini API does.
+        # Routing headers name resources as the Gemini API does, whose key opens nothing here.
         address._replace(host=vertex_url),
         _to_vertex,
-        without=frozenset({"x-goog-request-params"}),
+        without=frozenset({"x-goog-request-params", "x-goog-api-key"}),
     )
 
 

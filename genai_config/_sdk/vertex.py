@@ -60,12 +60,12 @@ def _post(
 def _generate(message: Any, resolve: Callable[[str], Resource], *, stream: bool) -> Exchange:
     body = json_codec.encode(message)
     model = resolve(body.pop("model", ""))
-    _generation(body, model)
+    _generation(body, model, resolve)
     verb = "streamGenerateContent" if stream else "generateContent"
     return _post(model.name, verb, body, _read_generated, stream=stream)
 
 
-def _generation(body: dict[str, Any], model: Resource) -> None:
+def _generation(body: dict[str, Any], model: Resource, resolve: Callable[[str], Resource]) -> None:
     """Makes a GenerateContentRequest Vertex AI's, its model aside."""
     for setting in body.get("safetySettings", ()):
         _refuse_palm(setting)
@@ -73,7 +73,7 @@ def _generation(body: dict[str, Any], model: Resource) -> None:
     if "enableEnhancedCivicAnswers" in config:
         raise _no_place("generation_config.enable_enhanced_civic_answers", "leave it out")
     if "cachedContent" in body:
-        body["cachedContent"] = _cache_name(body["cachedContent"], model)
+        body["cachedContent"] = resolve(_cache_name(body["cachedContent"], model)).name
     _contents(body)
 
 
@@ -143,7 +143,7 @@ def _count_tokens(message: Any, resolve: Callable[[str], Resource]) -> Exchange:
         raise _no_place("cached_content in count_tokens", "count without it")
     body |= inner
     model = resolve(name)
-    _generation(body, model)
+    _generation(body, model, resolve)
     # Neither counts a token [V].
     body.pop("safetySettings", None)
     body.pop("toolConfig", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from genai_config._settings.primitives import PRINTABLE, text_of
 from genai_config._settings.secrets import Secret
@@ -83,9 +83,14 @@ def api_endpoint(value: object, setting: str = "client_options['api_endpoint']")
             "sent unencrypted.",
             f"give 'https://{parts.netloc}'.",
         )
-    if parts.query or parts.fragment:
+    if "?" in text or "#" in text:  # an empty one, too: the path of a request would be a part of it
         raise ConfigurationError(
             "The endpoint holds a query or a fragment.", f"give {parts.netloc!r}."
+        )
+    if {".", ".."} & set(unquote(parts.path).split("/")):
+        raise ConfigurationError(
+            "The endpoint's path holds '.' or '..', which leads elsewhere than it says.",
+            f"give {parts.netloc!r}, or the path that is meant.",
         )
     return _with_plain_scheme(text).rstrip("/")
 

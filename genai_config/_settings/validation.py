@@ -40,9 +40,12 @@ _LOCATION = r"[a-z]+(-[a-z]+[0-9]+)?"
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects, and the older
 # domain-scoped form and project numbers.
 _PROJECT = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]+"
+_VERTEX_LOCATION = r"[a-z]+-[a-z]+[0-9]+|global|us|eu"
 _VERTEX_ENDPOINT = r"[A-Za-z0-9_-]+"
 _TUNED_MODEL = r"tunedModels/[A-Za-z0-9][A-Za-z0-9_.-]*"
-_ENDPOINT_NAME = f"projects/({_PROJECT})/locations/({_LOCATION})/endpoints/{_VERTEX_ENDPOINT}"
+_ENDPOINT_NAME = (
+    f"projects/({_PROJECT})/locations/({_VERTEX_LOCATION})/endpoints/{_VERTEX_ENDPOINT}"
+)
 
 
 class ClientInfo(NamedTuple):

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from genai_config._transport.exchange import Exchange
 
 # gRPC's own, and what only gRPC's front end reads.
-_NOT_SENT = ("grpc-", ":")
+_OF_GRPC = ("grpc-", ":")
+# What the connection decides: a second length, for one, would make two requests of one.
+_OF_HTTP = frozenset(
+    {
+        "connection", "content-length", "content-type", "expect", "host", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
 
 
 class Destination(NamedTuple):
@@ -76,6 +83,7 @@ class JsonCall:
         self.exchange = exchange
         self.server = destination.server
         self._destination = destination
+        self._not_sent = destination.without | _OF_HTTP
         self._opened = Opened(metadata, destination.fallback)
         self._body = None if exchange.body is None else _json(exchange.body)
         query = f"?{urlencode(exchange.query, safe=';=')}" if exchange.query else ""
@@ -135,7 +143,7 @@ class JsonCall:
         headers: dict[str, list[str]] = {}
         for name, value in self._opened.with_headers(credentials):
             lower = name.lower()
-            if lower not in self._destination.without and not lower.startswith(_NOT_SENT):
+            if lower not in self._not_sent and not lower.startswith(_OF_GRPC):
                 text = base64.b64encode(value).decode() if isinstance(value, bytes) else value
                 headers.setdefault(lower, []).append(text)
         yield "accept", "*/*"
@@ -162,6 +170,12 @@ def _as_grpc_has_it(error: BaseException, server: str, bounded: Bounded) -> Base
         return HttpCallError(
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"{server}: no complete answer within {bounded.timeout or 0:g} s.",
+        )
+    if isinstance(error, (requests.exceptions.InvalidHeader, UnicodeEncodeError)):
+        # Without the error's text, which quotes the value.
+        return HttpCallError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "The metadata of the call holds a name or a value that no HTTP header may have.",
         )
     if isinstance(error, (requests.RequestException, HTTPError, OSError)):
         # As gRPC says it, so that the cause is found. Without the outer text, which holds the URL,

@@ -64,6 +64,7 @@ def test_a_name_has_a_full_form(name: str, full: str) -> None:
 HOSTILE = [
     "projects/p/locations/evil.com%2F/endpoints/1",
     "projects/my-project/locations/evil.com/endpoints/1",
+    "projects/my-project/locations/moon/endpoints/1",
     "projects/my-project/locations/us-central1/endpoints/1/../2",
     "projects/my-project/locations/us-central1/endpoints/1?key=x",
     "projects/my-project/locations/us-central1/endpoints/1#x",
@@ -98,6 +99,22 @@ def test_under_the_backend_too(name: str) -> None:
     """There, names that do not choose Vertex AI by themselves go to it."""
     with pytest.raises(ConfigurationError, match="endpoints/ID"):
         route(config(backend="vertex"), "generative", "generate_content", name)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"vertex_endpoint": "https://gateway.example.com/?"},
+        {"vertex_endpoint": "https://gateway.example.com/a#"},
+        {"vertex_endpoint": "https://gateway.example.com/a/../b"},
+        {"vertex_endpoint": "https://gateway.example.com/%2e%2E/b"},
+        {"tuned_endpoints": {"tunedModels/mine": "projects/p-12345/locations/moon/endpoints/1"}},
+    ],
+)
+def test_what_leads_elsewhere_is_refused_where_it_is_given(settings: dict[str, Any]) -> None:
+    """The path of a request would end in a query, or in another part of the gateway."""
+    with pytest.raises(ConfigurationError):
+        GenAIConfig(**settings)
 
 
 def test_a_tuned_model_without_an_endpoint_is_refused_there() -> None:

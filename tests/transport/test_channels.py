@@ -664,7 +664,9 @@ class TestAttached:
         """It has no headers, awaited or not, and nothing better when it is refused."""
         nobody = NoCredentials()
         assert nobody.headers() == await nobody.headers_async() == ()
-        assert not nobody.refused(())
+        rejection = Rejection(401, "")
+        assert not nobody.refused((), rejection)
+        assert not await nobody.refused_async((), rejection)
 
     async def test_none(self) -> None:
         """What cannot be found is an error before anything is sent."""

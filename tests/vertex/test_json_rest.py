@@ -459,7 +459,8 @@ def test_the_form_of_a_channel(recorder: Any) -> None:
 class TestHeaders:
     def test_what_is_sent(self, backend: str, recorder: Any) -> None:
         """Values of one name are joined, bytes go in base64, gRPC's own stay behind."""
-        metadata = [("X-Mine", "a"), ("x-mine", "b"), ("x-raw-bin", b"\xff"), ("grpc-timeout", "1")]
+        metadata = [("X-Mine", "a"), ("x-mine", "b"), ("x-raw-bin", b"\xff"), ("grpc-timeout", "1"),
+                    ("x-goog-api-key", "other")]  # fmt: skip
         ask(metadata=metadata)
         headers = recorder.requests[-1].headers
         assert headers["x-mine"] == "a, b"
@@ -472,6 +473,25 @@ class TestHeaders:
         else:
             assert headers["authorization"] == "Bearer token"
             assert not {"x-goog-api-key", "x-goog-request-params"} & headers.keys()
+
+    def test_what_the_connection_decides(self, backend: str, recorder: Any) -> None:
+        """No metadata says where a request ends, or whom it is for."""
+        ask(metadata=[("Host", "evil"), ("transfer-encoding", "chunked"), ("content-length", "1")])
+        headers = recorder.requests[-1].headers
+        assert headers["host"] == recorder.url.removeprefix("http://")
+        assert "transfer-encoding" not in headers
+        assert recorder.requests[-1].body["contents"]
+        assert backend in ("gemini", "vertex")
+
+    def test_what_is_no_header(self, backend: str, recorder: Any) -> None:
+        """It is the caller's mistake, not tried again, and not shown."""
+        for value in ("a\r\nx-evil: 1", "\u2028"):
+            given: Any = {"metadata": [("x-mine", value)]}
+            with pytest.raises(errors.InvalidArgument, match="metadata") as caught:
+                genai.GenerativeModel(MODEL).generate_content("hi", request_options=given)
+            assert "evil" not in str(caught.value)
+        assert recorder.requests == []
+        assert backend in ("gemini", "vertex")
 
     def test_the_url(self, backend: str, recorder: Any) -> None:
         """Enums come as numbers where they can."""

@@ -66,6 +66,16 @@ def test_hostile_names(server: GeminiServer, name: str, how: str) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("name", ["../x", "cachedContents/a?b", "projects/../x"])
+def test_a_cache_with_a_hostile_name(server: GeminiServer, name: str) -> None:
+    """It goes into the body, and is looked at nevertheless."""
+    model: Any = genai.GenerativeModel(ENDPOINT)
+    model._cached_content = name
+    with pytest.raises(ConfigurationError):
+        model.generate_content("hi")
+    assert server.requests == []
+
+
 def test_a_key_alone() -> None:
     """`auth="api_key"` excludes it, on entry where there is one."""
     with override(auth="api_key"), pytest.raises(OAuthRequiredError):

@@ -23,7 +23,10 @@ PARENT = "projects/my-project/locations/us-central1"
 
 
 def resolve(name: str) -> Resource:
-    """Everything is in one project; a model that has no slash is Google's."""
+    """Everything else than full names is in one project; a model is Google's."""
+    if name.startswith("projects/"):
+        _, project, _, location, path = name.split("/", 4)
+        return Resource(project, location, path)
     if not name or name.startswith("cachedContents/"):
         return Resource("my-project", "us-central1", name)
     path = f"publishers/google/models/{name.rpartition('/')[2]}"
