@@ -164,10 +164,9 @@ def _full(name: str) -> Resource:
     try:
         validation.SETTINGS["project"](match["project"])
         validation.SETTINGS["location"](match["location"])
+        checked_location(match["location"])
     except ConfigurationError:
         raise _refused(name) from None
-    if not _is_location(match["location"]):
-        raise _refused(name)
     return Resource(match["project"], match["location"], match["rest"])
 
 
@@ -216,14 +215,9 @@ def checked_location(location: str | None) -> str:
             "give location='us-central1' ('global', 'us' and 'eu' are locations too), or export "
             "GOOGLE_CLOUD_LOCATION=us-central1",
         )
-    if not _is_location(location):
+    if "-" not in location and location not in ("global", *MULTI_REGIONS):
         raise ConfigurationError(
             f"location={location!r} is not a location of Vertex AI.",
             "give a region, such as location='us-central1', or 'global', 'us' or 'eu'.",
         )
     return location
-
-
-def _is_location(name: str) -> bool:
-    """Whether something of the form of a location can be one: it becomes a part of a host."""
-    return "-" in name or name in ("global", *MULTI_REGIONS)

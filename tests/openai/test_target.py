@@ -204,7 +204,7 @@ def test_whatever_is_given_leads_to_google(project: str, location: str, endpoint
         ({"base_url": ""}, "neither of Vertex AI"),
         ({"base_url": URL + "/endpoints/"}, "neither of Vertex AI"),
         ({"base_url": "https://h/v1/projects//locations/eu/endpoints/1"}, "an empty part"),
-        ({"base_url": "https://h/v1/../openai"}, "an empty part"),
+        ({"base_url": "https://h/v1/../openai"}, r"'\.\.'"),
         ({"base_url": "http://example.com/v1beta/openai"}, "unencrypted"),
         ({"base_url": "https://me:pw@example.com/openai"}, "a user name or a password"),
         ({"base_url": "https://a b/openai"}, "base_url is not a valid address"),
