@@ -95,7 +95,8 @@ def file(tmp_path: Path) -> Files:
 def test_it_is_read_once_and_kept(vault: Vault) -> None:
     """And it is masked from then on, wherever it appears."""
     source = vault.source()
-    assert source.known is None
+    before = source.known
+    assert before is None
     first = source.value()
     assert source.value() is first
     assert source.known is first
