@@ -79,7 +79,7 @@ class Apart(Layer):
     def __init__(self, layers: tuple[Layer, ...]) -> None:
         super().__init__(EMPTY, Origin("override", ""))
         self.process = Process(layers, {})
-        self.made: dict[Identity | None, tuple[Process, tuple[str | None, ...], Snapshot]] = {}
+        self.made: dict[Identity | None, tuple[Process, tuple[object, ...], Snapshot]] = {}
 
 
 def parted(scopes: tuple[Layer, ...]) -> tuple[Apart | None, tuple[Layer, ...]]:

@@ -380,7 +380,7 @@ class TestCarry:
             assert workers.submit(_in_a_thread).result() == (True, 3)
 
 
-def _in_a_thread() -> tuple[bool, float | None]:
+def _in_a_thread() -> tuple[bool, float | None]:  # pragma: no cover -- in a forked process
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.extend(settings()))
     thread.start()

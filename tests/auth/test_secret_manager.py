@@ -218,6 +218,17 @@ def test_what_it_does_not_give(
     assert remedy in caught.value.remedy
 
 
+def test_what_the_account_may_not_read(server: GeminiServer, manager: SecretManager) -> None:
+    """A login without the scope, and a secret that is not there."""
+    retriever = "https://www.googleapis.com/auth/generative-language.retriever"
+    safe_configure(credentials=server.user_credentials(scopes=[retriever]))
+    with pytest.raises(SecretReferenceError, match="403: Request had insufficient"):
+        read(manager.reference())
+    safe_configure(credentials=server.service_account_file())
+    with pytest.raises(SecretReferenceError, match="404: Secret"):
+        read(manager.reference(REGIONAL))
+
+
 @pytest.mark.usefixtures("adc")
 def test_it_cannot_be_reached(manager: SecretManager) -> None:
     """The address may be wrong."""
