@@ -40,6 +40,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from genai_config._clients.target import Target
+    from genai_config._settings.given import GivenKey
     from genai_config._settings.model import GenAIConfig
     from genai_config._transport.call_credentials import CallCredentials
     from genai_config.exceptions import GenAIConfigError
@@ -64,7 +65,7 @@ def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
     vertexai: bool | None = None,
     project: str | None = None,
     location: str | None = None,
-    api_key: str | None = None,
+    api_key: GivenKey | None = None,
     credentials: Any = None,
     http_options: types.HttpOptions | types.HttpOptionsDict | None = None,
     **arguments: Any,
@@ -81,7 +82,8 @@ def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
         vertexai: As for `google.genai.Client`: True is "vertex", False is "gemini".
         project: Google Cloud project; None: the configuration's, else that of the credentials.
         location: Location of Vertex AI; None: the configuration's.
-        api_key: A key of the Gemini API; None: the configuration's.
+        api_key: A key of the Gemini API, or a reference to it (not for the Live API, which has
+            connections of its own); None: the configuration's.
         credentials: As for `safe_configure`; they are used for the Gemini API as well. None: the
             configuration's.
         http_options: As for `google.genai.Client`; its `timeout` is in milliseconds.

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from genai_config._settings.given import GivenKey
+
 __all__ = [
     "Arguments",
     "AsyncOpenAI",
@@ -80,7 +82,7 @@ class Place(TypedDict, total=False):
             endpoint with a model of your own; "openapi" by default.
         api_version: "v1" (the default) or "v1beta1" of Vertex AI.
         base_url: The whole URL, in place of `project`, `location`, `endpoint` and `api_version`.
-        api_key: A key of the Gemini API.
+        api_key: A key of the Gemini API, or a reference to it.
         credentials: As for `safe_configure`, for this client alone, as are the following.
         quota_project: The project that OAuth requests are billed to.
         scopes: OAuth scopes.
@@ -98,7 +100,7 @@ class Place(TypedDict, total=False):
     endpoint: str | None
     api_version: Any
     base_url: Any
-    api_key: str | None
+    api_key: GivenKey | None
     credentials: Any
     quota_project: str | None
     scopes: Any

@@ -77,12 +77,12 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
         config: A configuration to put in force whole, in place of all that was configured before;
             the environment and the defaults give what it leaves out. Or a mapping of settings,
             which merges as keywords do; keywords go before it.
-        api_key: The API key, for everything that takes one.
-        credentials: google-auth credentials, a key file's path or its content, or a function that
-            gives an access token, which is used until the service refuses it, or (token, expiry),
-            with a datetime (UTC if naive) or seconds since the epoch; it is called in a thread of
-            its own and may block. Without any, Application Default Credentials are looked for
-            when a request needs them.
+        api_key: The API key, for everything that takes one, or a reference to it (`from_env` …).
+        credentials: google-auth credentials, a key file's path, its content or a reference to it
+            (`from_file` …), or a function that gives an access token, which is used until the
+            service refuses it, or (token, expiry), with a datetime (UTC if naive) or seconds
+            since the epoch; it is called in a thread of its own and may block. Without any,
+            Application Default Credentials are looked for when a request needs them.
         transport: "grpc", "grpc_asyncio" or "rest"; sync and async calls work with each.
         client_options: As for the SDK; merged field by field.
         client_info: As for the SDK; copied.
@@ -92,7 +92,8 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
         scopes: OAuth scopes; by default those the request needs.
         quota_project: The project that OAuth requests are billed to.
         timeout: Seconds for a whole call, retries included.
-        auth_timeout: Seconds for finding credentials and fetching a token; 30 by default.
+        auth_timeout: Seconds for finding credentials, reading a secret and fetching a token; 30 by
+            default.
         proxy: URL of an HTTP proxy, for these clients alone.
         ca_certs: PEM file of the certificate authorities to trust, for these clients alone.
         project: Project of the Vertex AI clients.

@@ -662,7 +662,7 @@ class TestModelTypes:
 
     def test_tuned_models_by_api_key_are_refused_where_they_are_made(self) -> None:
         """No request inside could ever succeed."""
-        with pytest.raises(ConfigurationError, match="OAuth credentials alone") as caught:
+        with pytest.raises(ConfigurationError, match="OAuth credentials") as caught:
             tuned_models(credentials=ANONYMOUS, auth=" api_key")  # type: ignore[arg-type] # trimmed
         assert caught.value.remedy.startswith("leave auth out")
 

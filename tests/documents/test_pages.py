@@ -75,6 +75,7 @@ BY_OTHERS = {
     "with-other-libraries",  # test_identity.py
     "tuned-on-vertex",  # below
     "profiles",  # below
+    "secrets",  # below
 }
 
 
@@ -194,6 +195,23 @@ def test_profiles_are_as_shown(
     told = "".join(capsys.readouterr().out.split())
     assert told.startswith("my-project")
     assert f"fromprofile,{tmp_path}/genai-config.toml[profiles.dev]" in told
+
+
+def test_keys_rotate_as_shown(
+    here: GeminiServer,
+    names: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The page's program, whose file holds one key and then another."""
+    monkeypatch.chdir(tmp_path)
+    Path("gemini-key").write_text(names["MY_KEY"], encoding="utf-8")
+    run("secrets", {"NEW_KEY": here.api_key("new")})
+    assert [r.identity for r in here.requests] == ["mine", "new"]
+    told = capsys.readouterr().out
+    assert "from_file('gemini-key')" in told
+    assert '{"api_key":{"from_file":"gemini-key"}}' in told
 
 
 def test_what_the_layers_make_is_as_shown(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from genai_config import (
     UNSET,
@@ -15,8 +16,14 @@ from genai_config import (
     TokenEvent,
     base_models,
     bind,
+    carry,
     exceptions,
     explain,
+    from_command,
+    from_env,
+    from_file,
+    from_keyring,
+    from_secret_manager,
     get_config,
     override,
     safe_configure,
@@ -48,6 +55,22 @@ def configure(key: str | None) -> GenAIConfig:
     safe_configure(backend="vertex", tuned_endpoints={"tunedModels/a": "1", "tunedModels/b": UNSET})
     config = safe_configure(GenAIConfig(timeout=1), existing_models="follow")
     return config.merge(auth="auto", scopes=["a"]).merge(timeout=3)
+
+
+def references() -> GenAIConfig:
+    """Every kind of reference, wherever a key or credentials are given; a pydantic secret, too."""
+    safe_configure(api_key=from_env("KEY"), credentials=from_file(Path("/key.json")))
+    safe_configure(api_key=SecretStr("made-up"), credentials=from_keyring("service", "me"))
+    with override(api_key=from_command(["pass", "show", "gemini"])):
+        name = "projects/p/secrets/s/versions/latest"
+        return GenAIConfig(api_key=from_secret_manager(name, endpoint="mine.example"))
+
+
+def carried() -> float | None:
+    """A configuration that travels: as a context manager, and as an initializer."""
+    with carry() as config:
+        ProcessPoolExecutor(1, initializer=carry()).shutdown()
+        return config.timeout
 
 
 def scopes() -> str:

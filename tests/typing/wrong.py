@@ -12,6 +12,7 @@ from __future__ import annotations
 from genai_config import (
     GenAIConfig,
     base_models,
+    from_env,
     generative_model,
     get_config,
     override,
@@ -50,12 +51,15 @@ def wrong_types() -> None:
     override(tuned_endpoints={"tunedModels/a": 5})  # type: ignore[dict-item]
     GenAIConfig(client_options="host")  # type: ignore[arg-type]
     safe_configure(credentials=5)  # type: ignore[arg-type]
+    safe_configure(api_key=5)  # type: ignore[arg-type]
+    from_env(5)  # type: ignore[arg-type]
     watch_tokens(print)  # type: ignore[call-arg]
 
 
 def frozen(config: GenAIConfig) -> None:
     """A configuration never changes."""
     config.transport = "rest"  # type: ignore[misc]
+    from_env("KEY").kind = "from_file"
 
 
 @override(timeout=5)
