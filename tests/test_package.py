@@ -40,7 +40,7 @@ ROOMS = {
     "_api": ("decorators", "scopes", "carrying", "configure"),
     "_diagnosis": (
         "provenance", "layout", "models", "explain", "checks", "check_environment",
-        "check_credentials", "check_online", "doctor",
+        "check_references", "check_credentials", "check_online", "doctor",
     ),
     "_clients": ("target", "account", "errors", "http"),
     "openai": (),

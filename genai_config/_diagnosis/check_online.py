@@ -196,7 +196,7 @@ def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding |
     from genai_config._sdk.explained import answer_of
 
     service, _, method = call.partition(".")
-    bounded = config.merge(timeout=BOUND, auth_timeout=min(config.auth_timeout, BOUND))
+    bounded = _bounded(config)
     client = RoutingClient(service, asynchronous=False, pinned=Snapshot(bounded, ()))
     resource = str(request.get("model") or request.get("name") or "")
     try:
@@ -213,6 +213,11 @@ def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding |
             return Finding(said, "see the message, and the check named endpoint.")
         return Finding(f"{said} {means.means}", means.remedy)
     return None
+
+
+def _bounded(config: GenAIConfig) -> GenAIConfig:
+    """The configuration that requests of a check are made with."""
+    return config.merge(timeout=BOUND, auth_timeout=min(config.auth_timeout, BOUND))
 
 
 def _sent(config: GenAIConfig, call: str, resource: str) -> refusals.Sent:
@@ -237,7 +242,7 @@ def _key(case: Case) -> Iterator[Finding | str]:
     base = case.config.merge(auth="api_key", backend="gemini")
     request = {"model": f"models/{SMALL_MODEL}", "contents": _PROMPT}
     found = _asked(base, "generative.count_tokens", request)
-    yield found or f"the service accepts the {_headers.key_headers(base).kind}"
+    yield found or f"the service accepts the {_headers.key_headers(_bounded(base)).kind}"
 
 
 def _generation(case: Case) -> Iterator[Finding | str]:

@@ -17,6 +17,7 @@ from genai_config._diagnosis import (
     check_credentials,
     check_environment,
     check_online,
+    check_references,
     explain,
     models,
     provenance,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 CHECKS: tuple[Check, ...] = (
     *check_environment.CHECKS,
+    *check_references.CHECKS,
     *check_credentials.CHECKS,
     *check_online.CHECKS,
 )
