@@ -10,6 +10,7 @@ from genai_config._routing.decision import BASE_SCOPES, route, tuned_scopes
 from genai_config._settings import environment
 from genai_config._settings import state as _state
 from genai_config._settings.patch import UNSET, Patch, combine, make_patch
+from genai_config._settings.references import Reference
 from genai_config._settings.state import Layer, Origin, state
 from genai_config.exceptions import (
     APIKeyRequiredError,
@@ -226,6 +227,10 @@ class _BaseModels(_Checked):
                 f'auth="api_key", and no API key was found. Looked for: {_keys_looked_for()}.',
                 _KEY_REMEDY,
             )
+        if auth == "api_key" and isinstance(config.api_key, Reference):
+            from genai_config._auth import headers
+
+            headers.secret_source(config, config.api_key).value()
         if auth == "oauth":
             try:
                 _source(config, scopes).found()

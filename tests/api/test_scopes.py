@@ -19,6 +19,7 @@ from genai_config import (
     UNSET,
     base_models,
     bind,
+    from_file,
     generative_model,
     get_config,
     override,
@@ -32,11 +33,13 @@ from genai_config.exceptions import (
     APIKeyRequiredError,
     ConfigurationError,
     CredentialsNotFoundError,
+    SecretReferenceError,
     UnusedScopeWarning,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from pathlib import Path
 
     from genai_config._api.scopes import Scope
 
@@ -601,6 +604,22 @@ class TestModelTypes:
         with base_models(**settings):
             assert get_config().auth == auth
         assert get_config().auth == "auto"
+        assert state.scopes() == ()
+
+    @pytest.mark.parametrize("scope", [base_models, tuned_models])
+    async def test_a_reference_is_read_on_entry(self, scope: Any, tmp_path: Path) -> None:
+        """A secret that is not there fails the start, and not the first request."""
+        missing = from_file(tmp_path / "key")
+        setting = "api_key" if scope is base_models else "credentials"
+        with pytest.raises(SecretReferenceError, match="key"), scope(**{setting: missing}):
+            raise AssertionError
+        with pytest.raises(SecretReferenceError, match="key"):
+            async with scope(**{setting: missing}):
+                raise AssertionError
+        (tmp_path / "key").write_text("made-up-key")
+        if scope is base_models:
+            with base_models(api_key=missing):
+                assert get_config().auth == "api_key"
         assert state.scopes() == ()
 
     def test_base_models_decide_anew_on_each_entry(self) -> None:
