@@ -23,7 +23,7 @@ E = TypeVar("E", bound=BaseException)
 MASK = "**********"
 
 _LONGEST_LINE = 300
-# What is read of somebody else's message: an error page may be as long as it likes.
+# How much of a foreign message is read: an error page may have any length.
 _LONGEST_INPUT = 20_000
 _LONGEST_PATH = 1024
 # A value of fewer characters may be part of any word.
@@ -71,7 +71,7 @@ _PEM = r"(?s)-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)"
 _USER_OF_URL = r"(://|:/(?=[^\s/@'\"]*:[^\s/@'\"]+@))[^\s/@'\"]+(?=@)"
 _LOGIN_OF_URL = r":/{1,2}[^\s/@'\"]*:[^\s/@'\"]+@"
 _BEARER = r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}"
-# Of somebody else's addresses: what a query means, only they know.
+# In foreign addresses, where the meaning of a query is unknown.
 _QUERY = r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*"
 # A name that tells, and its value: a quoted one to the quotation mark that closes it, or to the
 # end of the text. The "…" of our own remedies stays, a shell's "$NAME", and a reference.

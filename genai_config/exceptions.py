@@ -40,7 +40,7 @@ class UnknownSettingError(ConfigurationError, TypeError):
 
 
 class UnsupportedRequestError(GenAIConfigError, ValueError):
-    """The request holds something that the service it goes to cannot take; nothing was sent."""
+    """The request holds something that the service does not support; nothing was sent."""
 
 
 class CredentialsError(GenAIConfigError):
@@ -80,7 +80,7 @@ class RawConfigureError(GenAIConfigError, RuntimeError):
 
 
 class SecretPicklingError(GenAIConfigError, TypeError):
-    """A configuration that holds a literal secret was to be pickled."""
+    """A configuration that holds a literal secret cannot be pickled."""
 
 
 class GenAIConfigWarning(UserWarning):
@@ -95,7 +95,7 @@ class APIKeyWarning(GenAIConfigWarning):
 
 
 class ThoughtSignatureWarning(GenAIConfigWarning):
-    """A conversation goes on under another identity than its thought signatures were given to."""
+    """A conversation continues under another identity than that of its thought signatures."""
 
 
 class EnvironmentConflictWarning(GenAIConfigWarning):
@@ -103,11 +103,11 @@ class EnvironmentConflictWarning(GenAIConfigWarning):
 
 
 class EnvironmentValueWarning(GenAIConfigWarning):
-    """An environment variable holds a value that cannot be, and is left out."""
+    """An environment variable holds an invalid value, and is ignored."""
 
 
 class UnusedScopeWarning(GenAIConfigWarning):
-    """``override(…)`` or the like was called, and neither entered nor used as a decorator."""
+    """``override(…)`` or the like was called, but neither entered nor used as a decorator."""
 
 
 class RawConfigureWarning(GenAIConfigWarning):

@@ -57,6 +57,7 @@ RAISED_BY = {
         f"server.tokens.hang()\nwith override(credentials=WORKLOAD, auth_timeout=1):\n    {_TUNED}"
     ),
     "RawConfigureError": 'safe_configure(raw_configure="error")\ngenai.configure(api_key=KEY)',
+    "SecretReferenceError": f'with override(api_key=from_env("TEAM_KEY")):\n    {_BASE}',
     "SecretPicklingError": "pickle.dumps(safe_configure(api_key=KEY))",
     "APIKeyWarning": 'reset()\nsafe_configure(api_key="YOUR_API_KEY")',
     "ThoughtSignatureWarning": _SWITCHED,

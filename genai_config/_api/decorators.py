@@ -74,8 +74,8 @@ def _coroutine(
     return wrapper
 
 
-# A generator is suspended outside the scope, or the scope would leak into whoever iterates it:
-# it is entered anew for each step.
+# A generator is suspended outside the scope, or the scope would leak into the code that iterates
+# it; it is entered again for each step.
 
 
 def _generator(function: Callable[..., Any], prepare: Callable[[], Inside]) -> Callable[..., Any]:

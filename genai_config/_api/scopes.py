@@ -116,7 +116,7 @@ class Scope:
         return state.enter(self._prepare())
 
     def __exit__(self, *error: object) -> None:
-        self._used = True  # by hand, and perhaps where nobody has entered it
+        self._used = True  # called by hand, perhaps without having been entered
         state.leave(*self._layers())
 
     async def __aenter__(self) -> GenAIConfig:
@@ -189,7 +189,7 @@ class _TunedModels(_Checked):
             settings["tuned_transport"] = "grpc" if transport == "grpc_asyncio" else transport
         super().__init__({**settings, "auth": settings.get("auth") or "oauth"})
         if self._layer.patch.values["auth"] == "api_key":
-            self._used = True  # nobody will get it
+            self._used = True  # it is not returned
             raise ConfigurationError(
                 'tuned_models(auth="api_key"): tuned models take only OAuth credentials.',
                 'leave auth out, or base_models(auth="api_key") for base models.',

@@ -206,7 +206,7 @@ def _find(credentials: object, scopes: tuple[str, ...], origin: str) -> Found:
 
 
 def find_unasked(credentials: object, scopes: tuple[str, ...]) -> Found | None:
-    """As `find`, but nobody is asked: None for the metadata server, and for a reference."""
+    """As `find`, without a network call: None for the metadata server, and for a reference."""
     if isinstance(credentials, Reference):
         return None
     return _from_adc_file(scopes) if credentials is None else find(credentials, scopes)

@@ -46,7 +46,7 @@ class FunctionCredentials(Credentials):
 
 def _token(value: Any) -> str:
     if inspect.iscoroutine(value):
-        value.close()  # else Python warns that nobody has awaited it
+        value.close()  # else Python warns that it was never awaited
     if not isinstance(value, str):
         raise RefreshError(f"it gave {type(value).__name__}, not a str or (str, expiry)")
     token = value.strip()

@@ -113,7 +113,7 @@ def _access(config: GenAIConfig, reference: Reference) -> str:
 
 
 def known(config: GenAIConfig, scopes: tuple[str, ...]) -> Found | None:
-    """The credentials that requests with these scopes have found so far; nobody is asked."""
+    """The credentials that requests with these scopes have found so far; without a network call."""
     source = _POOL.peek(_key(config, scopes))
     return source.known if source is not None else None
 

@@ -33,7 +33,7 @@ class Token(NamedTuple):
         stale: The age in seconds at which another is fetched in the background.
         dead: The age at which it is no longer used.
         lifetime: The age at which it expires; None: unknown.
-        born: When its age was 0: the time of day, and the time of a clock that nobody sets.
+        born: When its age was 0: the time of day, and the time of a monotonic clock.
     """
 
     value: str

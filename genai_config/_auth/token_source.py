@@ -82,7 +82,7 @@ class TokenSource(Flights):
 
     @property
     def known(self) -> Found | None:
-        """The credentials, if they have been found; nobody waits and nobody is asked."""
+        """The credentials, if they have been found; without waiting or a network call."""
         return self._found
 
     def token(self, timeout: float | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The command line: each command is a function here, and says what others have found out."""
+"""The command line: the application, and the commands `demo` and `serve`."""
 
 from __future__ import annotations
 

@@ -15,19 +15,19 @@ WIDTH = 80
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where to print: with colour on a terminal alone, and no wider than one reads with ease."""
+    """Where to print: with colour only on a terminal, and never wider than 80 columns."""
     made = Console(highlight=False, stderr=stderr)
     made.width = min(made.width, WIDTH)
     return made
 
 
-def _use(context: typer.Context, name: str | None) -> str | None:
-    """Has the command run with a profile; what it starts gets the profile too."""
+def _use(context: typer.Context, name: str | None) -> None:
+    """Runs the command with a profile; a program that it starts gets the profile too."""
     if name:
         context.with_resource(environment({PROFILE_VARIABLE: name}))
-    return name
 
 
+# The command itself gets None: the profile is in force.
 Profile: TypeAlias = Annotated[
     str | None,
     typer.Option(

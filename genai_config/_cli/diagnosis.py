@@ -1,4 +1,4 @@
-"""The commands that say what is: `explain` and `doctor`."""
+"""The commands `explain` and `doctor`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def explain(
     as_json: _Json = False,
 ) -> None:
     """Prints an explanation of the environment's configuration, as wide as the terminal."""
-    del profile  # it is in force
+    del profile
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they would say, doctor says
@@ -96,7 +96,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
     as_json: _Json = False,
 ) -> None:
     """Runs the checks of `_doctor`, and prints what came of them."""
-    del profile  # it is in force
+    del profile
     with contextlib.ExitStack() as undo:
         if endpoint:
             try:

@@ -21,7 +21,7 @@ import typer
 
 from genai_config._auth import headers as _headers
 from genai_config._cli import shells
-from genai_config._cli.console import in_options
+from genai_config._cli.console import Profile, in_options
 from genai_config._clients.account import account, in_force_with
 from genai_config._clients.http import attached_to, http_options
 from genai_config._clients.target import GEMINI_ENDPOINT
@@ -87,6 +87,7 @@ _PLACE: dict[str, Any] = {
     ],
     "credentials": _Credentials,
     "quota_project": _Quota,
+    "profile": Profile,
 }
 """The options that say where requests go, and as whom."""
 
@@ -165,8 +166,10 @@ def token(
         typer.Option(help=f"OAuth scopes, separated by commas. Default: {CLOUD_PLATFORM}."),
     ] = None,
     credentials: _Credentials = None,
+    profile: Profile = None,
 ) -> None:
     """Prints a token of the credentials that are configured."""
+    del profile
     with _errors():
         config = in_force_with({"scopes": scopes, "credentials": credentials}).config
         source = _headers.source_for(config, config.scopes or (CLOUD_PLATFORM,))

@@ -66,7 +66,7 @@ def _runs(process: int) -> bool:
     try:
         os.kill(process, 0)
     except OSError as error:
-        return isinstance(error, PermissionError)  # it is somebody else's
+        return isinstance(error, PermissionError)  # it is another user's
     return True
 
 

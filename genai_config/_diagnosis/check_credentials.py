@@ -1,4 +1,4 @@
-"""What can be wrong with OAuth credentials, as far as files tell: nobody is asked."""
+"""What can be wrong with OAuth credentials, as far as files tell; no network calls."""
 
 from __future__ import annotations
 

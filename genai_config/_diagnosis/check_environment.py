@@ -1,4 +1,4 @@
-"""What can be wrong with the packages, the settings and the variables: nothing is asked."""
+"""What can be wrong with the packages, the settings and the variables; no network calls."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Case:
 
     @property
     def oauth_matters(self) -> bool:
-        """Whether the request goes by OAuth, or somebody has put OAuth credentials in place."""
+        """Whether the request uses OAuth, or OAuth credentials are configured."""
         decision = self.explanation.decision
         return (
             self.tuned

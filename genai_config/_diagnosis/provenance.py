@@ -71,7 +71,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Held:
-    """The credentials that a request would carry, as far as that is known without asking anybody.
+    """The credentials that a request would carry, as far as known without network calls.
 
     Attributes:
         kind: "API key", "API key (standard key)", "API key (auth key)", "service account", "end
@@ -79,11 +79,11 @@ class Held:
         origin: Where they came from.
         identity: The e-mail of a service account, the client id of an end user; None: unknown.
         scopes_needed: The scopes that the request asks for; empty with an API key.
-        scopes_held: The scopes that they have; None: only the service can tell.
+        scopes_held: The scopes that they have; None: only the service knows.
         quota_project: The project that requests are billed to; None: none of its own.
         quota_origin: Where the quota project came from; "" if there is none.
-        expires: When the token that is held ends, ISO 8601 in UTC; None: no token is held, or it
-            has no known end.
+        expires: When the token that is held expires, ISO 8601 in UTC; None: no token is held, or
+            its expiry is unknown.
         problem: What is wrong with them; "" if nothing is known to be.
         remedy: What to do about it.
     """

@@ -117,11 +117,11 @@ class ClientManager(client_lib._ClientManager):
             )
         state.replace(replaced)
         state.join(package)
-        # As the SDK does: whoever planted a mock may count on this to be rid of it.
+        # As the SDK does: tests that planted a mock may rely on this to remove it.
         self.clients = {}
 
     def get_default_client(self, name: str) -> Any:
-        """A service's client for whoever calls, unless one was planted."""
+        """A service's client for the caller, unless a mock was planted."""
         name = name.lower()
         if name == "operations":
             return self.get_default_operations_client()
@@ -244,7 +244,7 @@ def _adopted(manager: Any) -> Mapping[str, Any]:
 
 
 def _planted(manager: Any) -> dict[str, Any]:
-    """The clients that somebody put into the manager; those it made itself hold its options."""
+    """The clients that were put into the manager; those it made itself hold its options."""
     options = manager.client_config.get("client_options")
 
     def made_by_manager(client: Any) -> bool:

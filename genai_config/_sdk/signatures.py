@@ -33,7 +33,7 @@ _owners: OrderedDict[int, int] = OrderedDict()
 
 
 def check(request: Any, context: CallContext) -> None:
-    """Warns of a conversation with signatures that were given to somebody else."""
+    """Warns of a conversation with signatures that were given to another identity."""
     contents = getattr(getattr(request, "_pb", None), "contents", ())
     if len(contents) < 2 or UnknownFieldSet is None:  # noqa: PLR2004 -- nothing was said yet
         return

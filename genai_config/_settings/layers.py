@@ -97,7 +97,7 @@ class Snapshot:
     Attributes:
         config: The effective configuration.
         layers: The layers, lowest first, the environment's included.
-        memo: Decisions that follow from this snapshot alone, kept by whoever made them.
+        memo: Decisions that follow from this snapshot alone, kept for the next call.
     """
 
     __slots__ = ("config", "layers", "memo")
@@ -108,7 +108,7 @@ class Snapshot:
         self.memo: dict[Any, Any] = {}
 
     def with_layer(self, layer: Layer) -> Snapshot | None:
-        """This one with a layer on top, at the cost of a copy; None: it has to be made anew.
+        """This one with a layer on top, at the cost of a copy; None: it has to be rebuilt.
 
         A profile, a group of settings, a setting that is cleared, and credentials, which rule out
         a key of the environment, take all layers.
@@ -122,7 +122,7 @@ class Snapshot:
         return Snapshot(self.config.with_checked(values), (*self.layers, layer))
 
     def is_given(self, setting: str) -> bool:
-        """Whether somebody has set a setting, other than by the environment."""
+        """Whether a setting was set, other than by the environment."""
         return any(
             setting in layer.patch.values
             for layer in self.layers
@@ -205,7 +205,7 @@ def without_profile(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 def with_last_profile(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """The layers with one profile: another one takes its place, and does not merge with it."""
     named = [i for i, layer in enumerate(layers) if layer.profile is not None]
-    if len(named) < 2:  # noqa: PLR2004 -- one takes nobody's place
+    if len(named) < 2:  # noqa: PLR2004 -- one replaces no other
         return layers
     return (*without_profile(layers[: named[-1]]), *layers[named[-1] :])
 

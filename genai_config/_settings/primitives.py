@@ -1,4 +1,4 @@
-"""What every check of a setting begins with: is it text, and what to say where it is not."""
+"""What every check of a setting begins with: is it text, and the error if it is not."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _found(name: str) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _refuse_strangers(path: Path) -> None:
-    """Refuses a file that somebody else may have put in the way, as below /tmp.
+    """Refuses a file that another user may have put there, as below /tmp.
 
     Raises:
         ConfigurationError: It is another user's, in a folder that everybody may write to.

@@ -62,7 +62,7 @@ class Secret:
 
 
 class SecretText(str):  # noqa: SLOT000 -- with slots it could not be referred to weakly
-    """A header's value: a string to whoever sends it, asterisks in a repr.
+    """A header's value: a string when it is sent, asterisks in a repr.
 
     Error reports show the local variables of every frame by their repr.
     """
@@ -76,7 +76,7 @@ class SecretText(str):  # noqa: SLOT000 -- with slots it could not be referred t
 
 
 class SecretBytes(bytes):
-    """A binary header's value: bytes to whoever sends it, asterisks in a repr."""
+    """A binary header's value: bytes when it is sent, asterisks in a repr."""
 
     def __repr__(self) -> str:
         return f"b{MASK!r}"

@@ -99,7 +99,7 @@ class _Scopes:
     ) -> None:
         """Keeps what was made, for the next call."""
         if len(self.made) >= _MOST_IDENTITIES:
-            self.made = {}  # those that are still in use are made anew
+            self.made = {}  # those that are still in use are rebuilt
         self.made[identity] = (process, environ, snapshot)
 
 
@@ -120,7 +120,7 @@ class State:
         self._profile: tuple[tuple[str | None, ...], Layer | None] | None = None
 
     def renew_lock(self) -> None:
-        """Makes the lock anew: in a forked child, nobody may be left to release the old one."""
+        """Replaces the lock: in a forked child, the thread that holds the old one may not exist."""
         self.lock = threading.RLock()
 
     @property

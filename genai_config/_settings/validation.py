@@ -1,4 +1,4 @@
-"""What a setting may be: one function per kind, from the value given to the value kept.
+"""Checks of settings: one function per kind, from the value given to the value kept.
 
 Each returns an immutable value that shares nothing with what was given, or raises
 ConfigurationError with words for the person who gave it. Nothing here reads a file or the network.

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -33,7 +34,6 @@ from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from genai_config.testing import GeminiServer
 
@@ -264,6 +264,24 @@ def test_token_with_scopes(adc: Path) -> None:
     payload = result.stdout.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert claims["scope"] == "https://a.example/x https://a.example/y"
+
+
+def test_profiles(server: GeminiServer, url: str, tmp_path: Path) -> None:
+    """A token is that of the profile's account, and a command gets the profile's name too."""
+    pytest.importorskip("tomli" if sys.version_info < (3, 11) else "tomllib")
+    key_file = Path(server.service_account_file("of-the-profile")).as_posix()
+    path = tmp_path / "genai-config.toml"
+    path.write_text(f"[profiles.prod]\ncredentials = '{key_file}'\n", encoding="utf-8")
+    file = {"GENAI_CONFIG_FILE": str(path)}
+    payload = run("token", "--profile", "prod", **file).stdout.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert claims["iss"].startswith("of-the-profile@")
+    assert run("token", "--profile", "prdo", **file).exit_code == 2
+    code = "import os; print(os.environ['GENAI_CONFIG_PROFILE'])"
+    command = ["--profile", "prod", "--", sys.executable, "-c", code]
+    how = program(server, "exec", "--base-url", url, *command)
+    how["env"] |= file
+    assert subprocess.check_output(**how) == "prod\n"
 
 
 def test_token_in_vain() -> None:
