@@ -16,6 +16,8 @@ from genai_config import (
     GenAIConfig,
     base_models,
     explain,
+    from_env,
+    from_file,
     get_config,
     is_configured,
     override,
@@ -342,6 +344,14 @@ class TestWhatItHolds:
             credentials=folder / "keys" / "prod.json",
             tuned_endpoints={"tunedModels/mine": "1234567890"},
         )
+
+    def test_references_to_secrets(self, folder: Path) -> None:
+        """They say where a secret is kept; a file's path starts at the folder, too."""
+        table = 'api_key = {from_file = "key"}\ncredentials = {from_env = "ACCOUNT"}\n'
+        write(folder, f"[profiles.prod]\n{table}")
+        config = safe_configure(profile="prod")
+        assert config.api_key == from_file(folder / "key")
+        assert config.credentials == from_env("ACCOUNT")
 
     @pytest.mark.parametrize(
         ("table", "parts"),
