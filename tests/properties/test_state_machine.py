@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import google.generativeai as genai
@@ -18,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import genai_config
 from genai_config import UNSET, GenAIConfig, override
 from genai_config._sdk import manager
-from genai_config._settings import environment
+from genai_config._settings import environment, profile_files
 from genai_config._settings.patch import make_patch
 from genai_config._settings.secrets import Secret
 from genai_config._settings.state import Layer, Origin, state
@@ -63,6 +65,21 @@ VARIABLES = {
     "GOOGLE_CLOUD_LOCATION": st.sampled_from(["us", "asia-east1", "evil.com/"]),
 }
 BAD = ("b a d", "evil.com/")
+PROFILES: dict[str, dict[str, Any]] = {
+    "dev": {"transport": "rest", "timeout": 2.0, "default_metadata": [("x-a", "2")]},
+    "prod": {"location": "eu", "client_options": {"api_endpoint": "host-2"}},
+}
+FILE = """
+[profiles.dev]
+transport = "rest"
+timeout = 2
+default_metadata = { x-a = "2" }
+
+[profiles.prod]
+location = "eu"
+client_options = { api_endpoint = "host-2" }
+"""
+NAMED = st.sampled_from([None, None, "dev", "prod", UNSET])
 GROUPS = ("client_options", "default_metadata")
 
 
@@ -93,12 +110,34 @@ def say(held: dict[str, Any], call: dict[str, Any]) -> None:
         held[name] = value
 
 
+def without_the_sdks(call: Words) -> Words:
+    """What a raw genai.configure() leaves of an earlier call."""
+    left = type(call)({name: value for name, value in call.items() if not is_the_sdks(name)})
+    if call.profile is not None:
+        left.profile = {n: value for n, value in call.profile.items() if not is_the_sdks(n)}
+    return left
+
+
 def is_the_sdks(name: str) -> bool:
     """Whether a raw genai.configure() replaces a setting."""
     return name.partition(" ")[0] in SDK_SETTINGS
 
 
-class Raw(dict[str, Any]):
+class Words(dict[str, Any]):
+    """What a call said, and the profile that it named: what that says; None: it named none."""
+
+    profile: dict[str, Any] | None = None
+
+
+def words(call: dict[str, Any], profile: Any) -> Words:
+    """A call in the model's form."""
+    made = Words(said(call))
+    if profile is not None:
+        made.profile = {} if profile is UNSET else said(PROFILES[profile])
+    return made
+
+
+class Raw(Words):
     """What a raw genai.configure() said."""
 
 
@@ -107,15 +146,20 @@ class Model:
 
     def __init__(self) -> None:
         self.environ: dict[str, str] = {}
-        self.calls: list[dict[str, Any]] = []
-        self.scopes: list[tuple[Any, dict[str, Any]]] = []
+        self.profile: str | None = None
+        self.calls: list[Words] = []
+        self.scopes: list[tuple[Any, Words]] = []
 
-    def explicit(self, *, scopes: bool = True) -> dict[str, Any]:
-        """What was said in the program, merged."""
+    def explicit(self, *, scopes: bool = True, environment: bool = True) -> dict[str, Any]:
+        """What was said in the program, and by the profile of the environment, merged."""
         held: dict[str, Any] = {}
-        for call in self.calls:
-            say(held, call)
-        for _, call in self.scopes if scopes else ():
+        calls = [*self.calls, *(call for _, call in self.scopes if scopes)]
+        naming = [call for call in calls if call.profile is not None]
+        if not naming and self.profile and environment:
+            say(held, said(PROFILES[self.profile]))
+        for call in calls:
+            if naming and call is naming[-1]:
+                say(held, naming[-1].profile or {})
             say(held, call)
         return held
 
@@ -174,23 +218,29 @@ class Machine(RuleBasedStateMachine):
         """Nothing is set and nothing configured; our manager is in the SDK."""
         for variable in environment.VARIABLES:
             os.environ.pop(variable.name, None)
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "genai-config.toml"
+        path.write_text(FILE, encoding="utf-8")
+        os.environ[environment.FILE_VARIABLE] = str(path)
         genai_config.reset()
         manager.install()
 
     def teardown(self) -> None:
         """As it was before."""
+        self.folder.cleanup()
         state.exchange_scopes(())
         genai_config.reset()
         genai_config.uninstall()
         os.environ.clear()
         os.environ.update(self.outside)
 
-    @rule(call=CALLS, place=st.sampled_from(["a.py:1", "b.py:2", "c.py:3"]))
-    def configure(self, call: dict[str, Any], place: str) -> None:
+    @rule(call=CALLS, place=st.sampled_from(["a.py:1", "b.py:2", "c.py:3"]), profile=NAMED)
+    def configure(self, call: dict[str, Any], place: str, profile: Any) -> None:
         """Publishes, or is refused for a malformed variable and changes nothing."""
-        layer = Layer(make_patch(call), Origin("safe_configure", place))
+        origin, named = Origin("safe_configure", place), profile_files.layer(profile)
+        layer = Layer(make_patch(call), origin, named)
         before, published = self.model.calls, state.published
-        self.model.calls = [*before, said(call)]
+        self.model.calls = [*before, words(call, profile)]
         refused = self.model.effective() is None
         malformed = pytest.raises(ConfigurationError, match="environment variable")
         with malformed if refused else contextlib.nullcontext():
@@ -209,14 +259,11 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(ConfigurationError if effective is None else RawConfigureError):
                 genai.configure(**call)
             return
-        before, words = self.model.calls, Raw(said(call))
-        explicit = self.model.explicit(scopes=False)
+        before, raw_words = self.model.calls, Raw(said(call))
+        explicit = self.model.explicit(scopes=False, environment=False)
         if policy == "warn":
-            self.model.calls = [
-                type(one)({name: value for name, value in one.items() if not is_the_sdks(name)})
-                for one in before
-            ]
-        self.model.calls = [*self.model.calls, words]
+            self.model.calls = [without_the_sdks(one) for one in before]
+        self.model.calls = [*self.model.calls, raw_words]
         # What it would drop may have hidden a malformed variable: then it is refused.
         refused = self.model.effective() is None
         malformed = pytest.raises(ConfigurationError, match="environment variable")
@@ -225,24 +272,32 @@ class Machine(RuleBasedStateMachine):
             with malformed if refused else contextlib.nullcontext():
                 genai.configure(**call)
         self.model.calls = before if refused else self.model.calls
-        raw = {name: isinstance(one, Raw) for one in before for name in one}
+        raw: dict[str, bool] = {}
+        naming = [one for one in before if one.profile is not None][-1:]
+        for one in before:
+            raw.update(
+                dict.fromkeys(
+                    one.profile or {} if any(one is last for last in naming) else {}, False
+                )
+            )
+            raw.update(dict.fromkeys(one, isinstance(one, Raw)))
         dropped = {
             n for n, v in explicit.items()
-            if is_the_sdks(n) and v is not UNSET and not raw[n] and words.get(n) != v
+            if is_the_sdks(n) and v is not UNSET and not raw[n] and raw_words.get(n) != v
         }  # fmt: skip
         warned = any(one.category is RawConfigureWarning for one in caught)
         lost = policy == "warn" and bool(dropped)
         assert warned == (lost and not refused)
 
     @precondition(lambda self: len(self.model.scopes) < 6)
-    @rule(call=CALLS)
-    def enter(self, call: dict[str, Any]) -> None:
+    @rule(call=CALLS, profile=NAMED)
+    def enter(self, call: dict[str, Any], profile: Any) -> None:
         """A scope more."""
-        self._enter(override(**call), said(call))
+        self._enter(override(**call, profile=profile), words(call, profile))
 
-    def _enter(self, scope: Any, words: dict[str, Any]) -> None:
+    def _enter(self, scope: Any, call: Words) -> None:
         """Enters a scope, or is refused for a malformed variable and changes nothing."""
-        self.model.scopes.append((scope, words))
+        self.model.scopes.append((scope, call))
         if self.model.effective() is None:
             self.model.scopes.pop()
             with pytest.raises(ConfigurationError, match="environment variable"):
@@ -254,8 +309,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 5))
     def enter_again(self, which: int) -> None:
         """The same object once more."""
-        scope, words = self.model.scopes[which % len(self.model.scopes)]
-        self._enter(scope, words)
+        self._enter(*self.model.scopes[which % len(self.model.scopes)])
 
     @precondition(lambda self: self.model.scopes)
     @rule(which=st.integers(0, 5), raising=st.booleans())
@@ -284,6 +338,12 @@ class Machine(RuleBasedStateMachine):
         """A variable goes."""
         os.environ.pop(variable, None)
         self.model.environ.pop(variable, None)
+
+    @rule(profile=st.sampled_from([None, "dev", "prod"]))
+    def name_a_profile(self, profile: str | None) -> None:
+        """The environment names one, or none."""
+        self.model.profile = profile
+        os.environ[environment.PROFILE_VARIABLE] = profile or ""
 
     @rule()
     def look_from_another_thread(self) -> None:
