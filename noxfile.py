@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -46,6 +47,21 @@ EXAMPLES = [
 PACKAGES = ["google-ai-haystack==5.4.0.post1", "llama-index-llms-gemini==0.6.2", "mem0ai==0.1.100"]
 # Asks the local server in tests/peers. Its later versions may do without vertexai's classes.
 PEER = "google-cloud-aiplatform>=1.71,<3"
+# What docs/with-other-tools.md is about, each in an environment of its own, from PyPI or npm.
+TOOLS = {
+    "langchain": ["langchain-openai==1.7.4"],
+    "openai-agents": ["openai-agents==0.24.0"],
+    "pydantic-ai": ["pydantic-ai-slim[openai]==2.68.0"],
+    "instructor": ["instructor==1.17.0"],
+    # Later releases of it have been malware: no other version without a look at it.
+    "litellm": ["litellm==1.82.6"],
+    "llama-index": ["llama-index-llms-openai-like==0.8.1"],
+    "aider": ["aider-chat==0.86.2"],
+    "openai-node": ["openai@6.49.0"],
+    "vercel-ai": ["ai@6.0.326", "@ai-sdk/openai-compatible@2.0.92", "zod@4.6.7"],
+    "curl": [],
+}
+BY_NPM = ("openai-node", "vercel-ai")
 SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 
 
@@ -90,6 +106,67 @@ def peers(session: nox.Session) -> None:
     session.install("-e", ".[testing]", *TEST_TOOLS)
     env = {"GENAI_CONFIG_PEER_PYTHON": python}
     session.run("pytest", "-q", "tests/peers", *session.posargs, env=env)
+
+
+@nox.parametrize("tool", list(TOOLS))
+def tools(session: nox.Session, tool: str) -> None:
+    """Runs docs/with-other-tools.md against the local server, and prints what works with what.
+
+    A tool that cannot be installed is skipped, and the table says so.
+    """
+    results = ROOT / ".nox" / "tools" / f"{tool}.json"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.unlink(missing_ok=True)
+    session.notify("table_of_tools")
+    place = Path(session.create_tmp()) / "place"
+    try:
+        _install_tool(session, tool, place)
+    except CommandFailed:
+        session.skip(f"{tool} cannot be installed here")
+    env = {
+        "GENAI_CONFIG_TOOL": tool,
+        "GENAI_CONFIG_TOOL_PLACE": str(place),
+        "GENAI_CONFIG_TOOL_RESULTS": str(results),
+    }
+    # The tools' own warnings are not ours to mend.
+    session.run("pytest", "-q", "-W", "ignore", "tests/tools", *session.posargs, env=env)
+
+
+def _install_tool(session: nox.Session, tool: str, place: Path) -> None:
+    """Installs a tool; what is a program of its own, beside this library and not with it."""
+    ours = ["-e", ".[all]", *TEST_TOOLS]
+    if tool in BY_NPM:
+        session.install(*ours)
+        place.mkdir(exist_ok=True)
+        packages = ["--no-audit", "--no-fund", "--save-exact", *TOOLS[tool]]
+        session.run("npm", "install", "--prefix", str(place), *packages, external=True)
+    elif tool == "aider":
+        session.install(*ours)
+        alone = place.parent / "alone"
+        session.run("python", "-m", "venv", str(alone))
+        python = str(alone / ("Scripts" if os.name == "nt" else "bin") / "python")
+        session.run(python, "-m", "pip", "install", "--quiet", *TOOLS[tool], external=True)
+        shutil.rmtree(place, ignore_errors=True)
+        place.symlink_to(Path(python).parent)
+    else:
+        session.install(*ours, *TOOLS[tool])
+
+
+@nox.session(default=False)
+def table_of_tools(session: nox.Session) -> None:
+    """Prints what `tools` has found."""
+    session.log("What works with what: docs/with-other-tools.md")
+    columns = ("text", "stream", "tool call", "three lifetimes")
+    rows = [("tool", "installed", *columns)]
+    for tool, packages in TOOLS.items():
+        path = ROOT / ".nox" / "tools" / f"{tool}.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        shown = packages[0] if packages and found else ("yes" if found else "no: skipped")
+        rows.append((tool, shown, *(found.get(column, "-") for column in columns)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())  # noqa: T201 -- the session's result
 
 
 @nox.session(python="3.10")

@@ -2,8 +2,9 @@
 
 Run as `nox -s bench`; `nox -s bench -- --long` also waits 100 seconds for the bare SDK on a dead
 token endpoint. `nox -s bench -- --openai` measures OpenAI's clients instead and writes
-docs/benchmarks-openai.md, `-- --google-genai` google-genai's client. Exit code 1 if a bound is
-missed by more than noise: if even the first quartile of the rounds lies above it.
+docs/benchmarks-openai.md, `-- --google-genai` google-genai's client, `-- --proxy` the proxy. Exit
+code 1 if a bound is missed by more than noise: if even the first quartile of the rounds lies above
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import googles, openais
+from benchmarks import googles, openais, proxies
 from benchmarks.calls import alternating, calls, cold_start, imports
 from benchmarks.dead import dead
 from benchmarks.growth import growth
@@ -63,6 +64,8 @@ def main() -> int:
     if "--google-genai" in sys.argv:
         name = "benchmarks-google-genai"
         return _written(name, googles.HEAD, googles.rows(), googles.settings())
+    if "--proxy" in sys.argv:
+        return _written("benchmarks-proxy", proxies.HEAD, proxies.rows(), proxies.settings())
     found = rows(patience=100.0 if "--long" in sys.argv else 5.0)
     return _written("benchmarks", HEAD, found, SETTINGS)
 
@@ -90,6 +93,7 @@ _TEMPLATES = {
     "benchmarks": "page.md",
     "benchmarks-openai": "page_openai.md",
     "benchmarks-google-genai": "page_google_genai.md",
+    "benchmarks-proxy": "page_proxy.md",
 }
 
 

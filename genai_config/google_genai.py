@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from google.auth.credentials import Credentials
 
 from genai_config._auth import headers
-from genai_config._clients.http import Link, http_options, linked
-from genai_config._clients.target import resolve
+from genai_config._clients.http import linked
+from genai_config._clients.link import Link, http_options
+from genai_config._clients.resolve import resolve
 from genai_config._routing.decision import RETRIEVER_SCOPES, TUNED_SCOPES
 from genai_config._settings.patch import UNSET
 from genai_config._settings.secrets import Secret
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from genai_config._settings.given import GivenKey
     from genai_config._settings.model import GenAIConfig
     from genai_config._transport.call_credentials import CallCredentials
-    from genai_config.exceptions import GenAIConfigError
 
 __all__ = ["client", "shared_client"]
 
@@ -191,10 +191,6 @@ def _link(config: GenAIConfig, target: Target, options: types.HttpOptions) -> No
         options.timeout = int(_TIMEOUT * 1000)
 
 
-def _as_it_is(error: GenAIConfigError) -> GenAIConfigError:
-    return error  # google-genai retries none of ours
-
-
 def _kinds() -> tuple[type, type]:
     """The classes of HTTP clients that this version of google-genai sends with."""
     chosen = os.environ.get("GOOGLE_GENAI_HTTP_CLIENT", "").strip().lower()
@@ -219,7 +215,6 @@ class _Link(Link):
 
     def __init__(self, config: GenAIConfig, target: Target, options: dict[str, Any]) -> None:
         super().__init__(target, lambda: _attached(config, target, ""), options)
-        self.raised = _as_it_is
         self._config = config
 
     def check(self, request: Any) -> None:

@@ -16,18 +16,16 @@ import inspect
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import urlsplit
 
 from genai_config._clients import errors
 from genai_config._clients.account import PLACE, SETTINGS, account
-from genai_config._clients.http import (
-    AsyncSending,
-    Link,
+from genai_config._clients.http import AsyncSending, SyncSending, linked
+from genai_config._clients.link import (
+    ForeignLink,
+    OpenAILink,
     Stop,
-    SyncSending,
     attached_to,
     http_options,
-    linked,
     package_of,
 )
 from genai_config._clients.target import is_model_name
@@ -199,8 +197,7 @@ def async_http_client(**place: Unpack[Place]) -> Any:
 
 def _http_client(kind: type, place: dict[str, Any]) -> Any:
     _check_names(place, frozenset())
-    link, timeout = _link(place)
-    link.completes_models = True
+    link, timeout = _link(place, ForeignLink)
     made = linked(link, None, kind)
     made.base_url = link.target.base_url
     if timeout is not None:
@@ -215,10 +212,12 @@ def _check_names(arguments: dict[str, Any], theirs: frozenset[str]) -> None:
         raise unknown("argument", name, sorted(one for one in known if not one.startswith("_")))
 
 
-def _link(arguments: dict[str, Any]) -> tuple[Link, float | None]:
+def _link(
+    arguments: dict[str, Any], kind: type[OpenAILink] = OpenAILink
+) -> tuple[OpenAILink, float | None]:
     """Takes what is ours out of the arguments; what requests are bound to, and the timeout."""
     config, target = account(arguments)
-    return Link(target, lambda: attached_to(config, target), http_options(config)), config.timeout
+    return kind(target, lambda: attached_to(config, target), http_options(config)), config.timeout
 
 
 class _Ours:
@@ -264,6 +263,17 @@ class _Ours:
         """None: those that are sent are made for each attempt."""
         return {}
 
+    @functools.cached_property
+    def realtime(self) -> Any:
+        """As OpenAI's; a connection is refused before it is dialled: neither service has it."""
+        made = super().realtime  # type: ignore[misc] # OpenAI's
+
+        def connect(*_: Any, **__: Any) -> Any:
+            raise _as_openais(errors.no_realtime(self._http.link.target))
+
+        made.connect = connect
+        return made
+
     def copy(self, *, http_client: Any = None, **changes: Any) -> Any:
         """As OpenAI's; where requests go, and with which key, stays as it is."""
         for name in ("api_key", "project"):
@@ -281,7 +291,7 @@ class _Ours:
 
     def _prepare(self, options: Any) -> None:
         """Gives the model of a request the form that the backend wants."""
-        if self._http.link.completes_models:
+        if isinstance(self._http.link, ForeignLink):
             return  # the HTTP client does
         for name in ("extra_json", "json_data"):  # the first goes before the second
             body = getattr(options, name)
@@ -309,18 +319,17 @@ class _Ours:
     def _explain(self, error: openai.APIStatusError | openai.APIConnectionError) -> None:
         """Puts cause and remedy into the message of an error of OpenAI's client; masks secrets."""
         target = self._http.link.target
-        if isinstance(error, openai.APIStatusError):
+        if not isinstance(error, openai.APIStatusError):
+            error.message += f" {errors.unreachable(target, error.__cause__)}"
+        elif not isinstance(self._http.link, ForeignLink):  # which has explained it
             found = errors.refusal(error.body)
             location = error.response.headers.get("location", "")
-            base = urlsplit(target.base_url).path
-            path = error.request.url.path.removeprefix(base)
+            path = target.below(error.request.url.path)
             sent = self._http.link.attach().kind
             said = errors.explanation(
                 target, error.status_code, found, location, path=path, credential=sent
             )
             error.message = f"Error code: {error.status_code} - {said}" if said else error.message
-        else:
-            error.message += f" {errors.unreachable(target, error.__cause__)}"
         error.args = (error.message,)
         mask_exception(error)
 

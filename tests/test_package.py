@@ -42,7 +42,7 @@ ROOMS = {
         "provenance", "layout", "models", "explain", "checks", "check_environment",
         "check_references", "check_credentials", "check_online", "doctor",
     ),
-    "_clients": ("target", "account", "errors", "http"),
+    "_clients": ("target", "resolve", "account", "errors", "signatures", "link", "http"),
     "openai": (),
     "google_genai": (),
     "_migrate": (
@@ -50,10 +50,11 @@ ROOMS = {
         "follow", "answers", "calls", "models", "functions", "errors", "moving", "files",
     ),
     "_compare": ("schemas", "meaning", "differences", "relay", "running"),
-    "_proxy": ("rules", "metrics", "signatures", "connection", "exchange", "server"),
+    "_proxy": ("rules", "metrics", "connection", "exchange", "server"),
     "pytest_plugin": (),
     "_cli": (
-        "console", "demo", "diagnosis", "shells", "openai", "trust", "migrate", "compare", "app",
+        "console", "demo", "diagnosis", "shells", "programs", "openai", "proxy", "trust", "migrate",
+        "compare", "app",
     ),
     "__main__": (),
 }  # fmt: skip
@@ -199,6 +200,7 @@ def test_only_the_sdks_side_imports_the_sdk(module: str) -> None:
         "_settings.keys",
         "_routing.decision",
         "_clients.target",
+        "_clients.resolve",
     ],
 )
 def test_the_pure_modules_import_no_io(module: str) -> None:

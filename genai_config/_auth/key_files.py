@@ -186,6 +186,13 @@ def load(info: dict[str, Any], origin: str, scopes: tuple[str, ...]) -> Any:
     try:
         return loaders[kind](info, scopes)
     except Exception as error:  # noqa: BLE001 -- each loader has errors of its own
+        if "\\n" in str(info.get("private_key")):
+            # What writes the JSON of a variable or a secret store anew doubles the backslash.
+            raise InvalidCredentialsError(
+                f"The private_key in {origin} has a backslash and an n where its lines should end.",
+                r"write \n where the JSON has \\n, or mend what was read before it is given: "
+                r"""info["private_key"] = info["private_key"].replace("\\n", "\n")""",
+            ) from None
         # The loaders' messages name fields, but a parser's may quote the key: the type is enough.
         reason = scrub(str(error)) if "missing" in str(error) else type(error).__name__
         raise InvalidCredentialsError(

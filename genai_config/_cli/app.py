@@ -15,7 +15,7 @@ from rich.text import Text
 
 import genai_config
 from genai_config import _models
-from genai_config._cli import compare, diagnosis, migrate, openai, trust
+from genai_config._cli import compare, diagnosis, migrate, openai, proxy, trust
 from genai_config._cli import console as _console
 from genai_config._cli import demo as _demo
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(diagnosis.app)
 app.add_typer(openai.commands)
+app.add_typer(proxy.commands)
 app.add_typer(migrate.commands)
 app.add_typer(compare.commands)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from genai_config._api.scopes import layer_of
 from genai_config._auth import headers
-from genai_config._clients.target import resolve
+from genai_config._clients.resolve import resolve
 from genai_config._settings import callables
 from genai_config._settings.state import Snapshot, state
 from genai_config.exceptions import ConfigurationError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from genai_config._clients import errors
+from genai_config._clients.link import CHAT
+from genai_config._clients.signatures import Reader, Signatures
 from genai_config._clients.target import with_model
 from genai_config._proxy.rules import (
     NOT_SENT_BACK,
@@ -19,10 +20,8 @@ from genai_config._proxy.rules import (
     Limits,
     Refusal,
     as_refusal,
-    google_error,
     passed_on,
 )
-from genai_config._proxy.signatures import Reader, Signatures
 from genai_config._transport.call_credentials import Attempts, Rejection
 from genai_config.exceptions import GenAIConfigError
 
@@ -149,6 +148,10 @@ class Exchange:
     ) -> httpx.Response:
         # What passes through is as long as it was.
         without = NOT_SENT_ON - (set() if isinstance(content, bytes) else {"content-length"})
+        if self._url.path.endswith(CHAT):
+            # What is compressed cannot be read as it passes.
+            without = without | {"accept-encoding"}
+            credentials = (*credentials, ("accept-encoding", "identity"))
         headers = [*passed_on(self._headers, without), *credentials]
         client = self._upstream.client
         request = httpx.Request(
@@ -180,15 +183,7 @@ class Exchange:
     def _completed(self, body: bytes) -> bytes:
         """A body with the model's whole name, and with the signatures that its sender dropped."""
         body = with_model(self._upstream.target, body)
-        if not len(self._upstream.signatures) or b"tool_calls" not in body:
-            return body
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):  # the service will say what is wrong
-            return body
-        return (
-            json.dumps(document).encode() if self._upstream.signatures.restored(document) else body
-        )
+        return self._upstream.signatures.completed(body)
 
     async def _pieces(self, kept: bytes) -> AsyncIterator[bytes]:
         yield kept
@@ -258,16 +253,10 @@ class Exchange:
     async def _tell(self, response: httpx.Response) -> None:
         """Hands an error of Google's on in OpenAI's form, with the remedy."""
         body = await _error_in(response) if self._error is None else self._error
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            document = None  # a page of HTML, say
-        target, status = self._upstream.target, response.status_code
-        found = errors.refusal(document)
-        path = self._url.path.removeprefix(httpx.URL(target.base_url).path)
-        sent = self._upstream.attach().kind
-        said = errors.explanation(target, status, found, path=path, credential=sent)
-        told = google_error(status, said or f"{target.title} answers {status}.", found.reason)
+        status = response.status_code
+        told = errors.googles_in_openais_form(
+            self._upstream.target, status, body, self._url.path, self._upstream.attach().kind
+        )
         response.headers.encoding = "latin-1"
         kept = passed_on(response.headers.multi_items(), NOT_SENT_BACK | _OF_THE_BODY)
         own = [("content-type", "application/json"), ("content-length", str(len(told)))]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from genai_config.exceptions import ConfigurationError, GenAIConfigError, TokenRefreshError
+from genai_config._clients import errors
+from genai_config.exceptions import GenAIConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,13 +94,11 @@ class Refusal(Exception):  # noqa: N818 -- an answer, more than an error
         super().__init__(status, problem)
         self.status = status
         self._message = str(GenAIConfigError(problem, remedy))
-        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._headers = headers
 
     def body(self) -> bytes:
         """The error in OpenAI's form."""
-        kind, code = _type_of(self.status)
-        error = {"message": self._message, "type": kind, "param": None, "code": code}
-        return json.dumps({"error": error}).encode()
+        return errors.in_openais_form(self.status, self._message)
 
     def headers(self, size: int) -> dict[str, str]:
         """The headers of the answer, for a body of this size."""
@@ -108,40 +106,10 @@ class Refusal(Exception):  # noqa: N818 -- an answer, more than an error
         return own | self._headers
 
 
-def _type_of(status: int) -> tuple[str, str | None]:
-    """What OpenAI calls an error with this status: its type and its code."""
-    is_servers = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return _TYPES.get(status, ("server_error" if is_servers else "invalid_request_error", None))
-
-
-def google_error(status: int, message: str, reason: str) -> bytes:
-    """An error of Google's in OpenAI's form.
-
-    Args:
-        status: The HTTP status.
-        message: What the service said, and the remedy.
-        reason: Google's reason; "" if there is none.
-    """
-    kind, code = _type_of(status)
-    error = {"message": message, "type": kind, "param": None, "code": reason or code}
-    return json.dumps({"error": error}).encode()
-
-
-_TYPES: dict[int, tuple[str, str | None]] = {
-    HTTPStatus.UNAUTHORIZED: ("authentication_error", "invalid_api_key"),
-    HTTPStatus.FORBIDDEN: ("permission_error", None),
-    HTTPStatus.TOO_MANY_REQUESTS: ("rate_limit_error", "too_many_requests"),
-}
-
-
 def as_refusal(error: GenAIConfigError) -> Refusal:
     """What a client hears of an error of ours."""
-    if isinstance(error, ConfigurationError):
-        return Refusal(HTTPStatus.BAD_REQUEST, error.problem, error.remedy)
-    if isinstance(error, TokenRefreshError):
-        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.problem, error.remedy)
-    # OpenAI's clients take the header for what it says: somebody has to log in first.
-    return Refusal(HTTPStatus.BAD_GATEWAY, error.problem, error.remedy, x_should_retry="false")
+    status, headers = errors.answer_to(error)
+    return Refusal(status, error.problem, error.remedy, **headers)
 
 
 def check_host(headers: list[tuple[str, str]], access: Access) -> str:

@@ -21,6 +21,7 @@ import httpx
 import uvicorn
 
 from genai_config._auth.events import watch_tokens
+from genai_config._clients.signatures import Signatures
 from genai_config._proxy.connection import BoundedProtocol
 from genai_config._proxy.exchange import Exchange, Upstream
 from genai_config._proxy.metrics import CONTENT_TYPE, Metrics
@@ -35,7 +36,6 @@ from genai_config._proxy.rules import (
     models_answer,
     path_below,
 )
-from genai_config._proxy.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,7 +245,7 @@ class _Gateway:
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"This proxy already has {self._limits.requests} requests in progress.",
                 "try again later, or start it with a larger --max-requests.",
-                retry_after="1",
+                **{"retry-after": "1"},
             ) from None
 
 

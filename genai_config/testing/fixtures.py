@@ -11,7 +11,7 @@ from unittest import mock
 from google.generativeai import client as client_lib
 
 from genai_config import safe_configure
-from genai_config._clients import target
+from genai_config._clients import resolve
 from genai_config.testing.isolation import environment, isolated
 from genai_config.testing.server import GeminiServer
 
@@ -104,14 +104,14 @@ def vertex_project(server: GeminiServer) -> VertexProject:
 @contextlib.contextmanager
 def _openai_clients_at(server: GeminiServer) -> Iterator[None]:
     """Sends OpenAI's clients, which speak REST alone, to REST where gRPC is configured."""
-    configured = target.service_origin
+    configured = resolve.service_origin
 
     def service_origin(*args: Any) -> str:
         found = configured(*args)
         grpc = found == f"https://{server.grpc_endpoint}"
         return f"https://{server.rest_endpoint}" if grpc else found
 
-    with mock.patch.object(target, "service_origin", service_origin):
+    with mock.patch.object(resolve, "service_origin", service_origin):
         yield
 
 

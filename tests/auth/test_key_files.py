@@ -271,3 +271,19 @@ def test_what_was_found_shows_no_object() -> None:
     """Credentials of a user's own may show what they hold."""
     found = credentials.Found("ya29.secret", "these", None, None)
     assert repr(found) == "Found(these)"
+
+
+def test_line_ends_that_were_escaped_twice(server: GeminiServer, tmp_path: Path) -> None:
+    """The error says what is wrong and how to mend it, and shows nothing of the key."""
+    info = json.loads(Path(server.service_account_file()).read_text(encoding="utf-8"))
+    key = info["private_key"]
+    info["private_key"] = key.replace("\n", "\\n")
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(info), encoding="utf-8")
+    with pytest.raises(InvalidCredentialsError) as caught:
+        key_files.load(key_files.read(path), f"{path}", TUNED_SCOPES)
+    assert str(path) in caught.value.problem
+    assert r'.replace("\\n", "\n")' in caught.value.remedy
+    assert key.split("\n")[1] not in str(caught.value)
+    info["private_key"] = info["private_key"].replace("\\n", "\n")
+    assert key_files.load(info, "the mended mapping", TUNED_SCOPES).service_account_email

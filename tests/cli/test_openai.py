@@ -27,7 +27,7 @@ from genai_config import safe_configure
 from genai_config._auth import headers
 from genai_config._cli import app, shells
 from genai_config._cli import openai as _openai
-from genai_config._clients import http
+from genai_config._clients import link
 from genai_config._proxy import server as _server
 from genai_config._settings import environment
 from genai_config.testing import FakeClock
@@ -525,7 +525,7 @@ def test_ports_that_are_none(command: str, port: str) -> None:
 def test_http_options(server: GeminiServer) -> None:
     """Trust and proxy are those of the configuration."""
     config = safe_configure(ca_certs=server.ca_file, proxy="http://me:pw@proxy.example:3128")
-    options = http.http_options(config)
+    options = link.http_options(config)
     assert options["proxy"] == "http://me:pw@proxy.example:3128"
     assert options["verify"].get_ca_certs()
 

@@ -73,6 +73,7 @@ BY_OTHERS = {
     "diagnosis",  # test_documents.py
     "any-language",  # test_any_language.py
     "with-other-libraries",  # test_identity.py
+    "with-other-tools",  # tests/tools
     "tuned-on-vertex",  # below
     "profiles",  # below
     "secrets",  # below

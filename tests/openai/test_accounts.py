@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+from google.ai import generativelanguage_v1beta as glm
+from google.api_core.exceptions import NotFound
 
 from genai_config import get_config, safe_configure
 from genai_config import openai as ours
@@ -284,3 +286,83 @@ class TestTheHttpClient:
             pytest.raises(ConfigurationError, match="gpt-4o"),
         ):
             client.chat.completions.create(model="gpt-4o", messages=PROMPT)
+
+    @pytest.mark.usefixtures("vertex")
+    def test_errors_come_in_openais_form(self, server: GeminiServer) -> None:
+        """A bare client shows what Google said and the remedy, and the status is kept."""
+        server.respond("*", NotFound("no such model"))
+        http = ours.http_client()
+        with (
+            openai.OpenAI(api_key="x", base_url=str(http.base_url), http_client=http) as client,
+            pytest.raises(openai.NotFoundError, match="gcloud ai endpoints list") as caught,
+        ):
+            client.chat.completions.create(model="gemini-test", messages=PROMPT)
+        assert "no such model" in caught.value.message
+        with pytest.raises(openai.NotFoundError) as twice:
+            ask(ours.OpenAI(http_client=ours.http_client()))
+        assert str(twice.value).count("Meaning:") == 1
+
+    async def test_without_credentials_it_answers(
+        self, server: GeminiServer, place: dict[str, Any]
+    ) -> None:
+        """A bare client hears the remedy in an answer, and does not try again."""
+        http = ours.async_http_client(project="my-project", **place)
+        async with openai.AsyncOpenAI(
+            api_key="x", base_url=str(http.base_url), http_client=http
+        ) as client:
+            with pytest.raises(openai.InternalServerError, match="application-default login"):
+                await client.chat.completions.create(model="gemini-test", messages=PROMPT)
+        assert server.requests == []
+
+
+CALL = glm.FunctionCall(name="get_weather", args={"city": "Paris"})
+TOOL: Any = {
+    "type": "function",
+    "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}},
+}
+
+
+class TestSignedToolCalls:
+    """Gemini 3 wants its tool calls back signed; the libraries above OpenAI's drop that."""
+
+    @staticmethod
+    def answered(call: Any) -> list[Any]:
+        """A conversation with the call as such libraries repeat it, and its result."""
+        function = {"name": call.function.name, "arguments": call.function.arguments}
+        bare = {"id": call.id, "type": "function", "function": function}
+        return [
+            *PROMPT,
+            {"role": "assistant", "content": None, "tool_calls": [bare]},
+            {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
+        ]
+
+    @pytest.mark.usefixtures("vertex")
+    @pytest.mark.parametrize("streams", [False, True])
+    def test_they_are_signed_again(self, server: GeminiServer, *, streams: bool) -> None:
+        """Whether the call came in a stream or as a whole."""
+        server.respond("*", [CALL])
+        chats = ours.client().chat.completions
+        ask: Any = {"model": "gemini-3.6-flash", "tools": [TOOL]}
+        if streams:
+            chunks: Any = chats.create(**ask, messages=PROMPT, stream=True)
+            (call,) = [one for c in chunks for one in c.choices[0].delta.tool_calls or []]
+        else:
+            (call,) = chats.create(**ask, messages=PROMPT).choices[0].message.tool_calls or []
+        server.respond("*", "It is sunny.")
+        done = chats.create(**ask, messages=self.answered(call))
+        assert done.choices[0].message.content == "It is sunny."
+
+    @pytest.mark.usefixtures("vertex")
+    async def test_those_of_an_async_http_client(self, server: GeminiServer) -> None:
+        """Likewise, from a stream that a library reads."""
+        server.respond("*", [CALL])
+        http = ours.async_http_client()
+        base = str(http.base_url)
+        ask: Any = {"model": "gemini-3.6-flash", "tools": [TOOL]}
+        async with openai.AsyncOpenAI(api_key="x", base_url=base, http_client=http) as client:
+            chats = client.chat.completions
+            chunks: Any = await chats.create(**ask, messages=PROMPT, stream=True)
+            (call,) = [one async for c in chunks for one in c.choices[0].delta.tool_calls or []]
+            server.respond("*", "It is sunny.")
+            done = await chats.create(**ask, messages=self.answered(call))
+        assert done.choices[0].message.content == "It is sunny."

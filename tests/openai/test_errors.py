@@ -9,7 +9,8 @@ import pytest
 from genai_config import GenAIConfig, exceptions, override, safe_configure
 from genai_config import openai as ours
 from genai_config._clients.errors import Refusal, explanation, refusal, unreachable
-from genai_config._clients.target import Target, resolve
+from genai_config._clients.resolve import resolve
+from genai_config._clients.target import Target
 
 if TYPE_CHECKING:
     from genai_config._auth.refusals import Credential
@@ -134,12 +135,49 @@ def test_a_part_of_openais_api_that_is_not_there() -> None:
     with ours.client() as client, pytest.raises(openai.NotFoundError) as caught:
         client.responses.create(model="gemini-3.6-flash", input="hi")
     remedy = str(caught.value).partition("Remedy: ")[2]
-    assert remedy == (
-        "use Chat Completions, Embeddings or Models: "
-        "Vertex AI does not have /responses of OpenAI's API."
-    )
+    assert "Chat Completions" in remedy
+    assert "/responses" in remedy
     served = explanation(GEMINI, 404, Refusal("", ""), path="/models/gemini-x")
     assert "client.models.list()" in served
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        ("/models", "--model"),
+        ("/models/gemini-x", "--model"),
+        ("/files/file-1", "gs://"),
+        ("/batches", "client().batches"),
+        ("/realtime/client_secrets", "client().aio.live.connect"),
+        ("/images/generations", "Chat Completions"),
+    ],
+)
+def test_what_takes_the_place_of_the_rest_on_vertex(path: str, remedy: str) -> None:
+    """What Vertex AI does not have is no matter of the location or the endpoint."""
+    said = explanation(VERTEX, 404, Refusal("", ""), path=path)
+    assert remedy in said
+    assert "location=" not in said
+
+
+@pytest.mark.usefixtures("vertex")
+@pytest.mark.parametrize("list_them", ["models", "files", "batches"])
+def test_lists_that_vertex_does_not_have(list_them: str) -> None:
+    """The error of the real call says so."""
+    with ours.client() as client, pytest.raises(openai.NotFoundError) as caught:
+        getattr(client, list_them).list()
+    assert f"does not have /{list_them} " in str(caught.value)
+
+
+@pytest.mark.usefixtures("vertex")
+async def test_realtime_connections() -> None:
+    """They are refused before anything is dialled, with what Google has in their place."""
+    client = ours.client()
+    assert client.realtime is client.realtime
+    with pytest.raises(openai.OpenAIError, match=r"live\.connect") as caught:
+        client.realtime.connect(model="gpt-realtime")
+    assert isinstance(caught.value, exceptions.ConfigurationError)
+    with pytest.raises(exceptions.ConfigurationError):
+        ours.async_client().realtime.connect(model="gpt-realtime")
 
 
 @pytest.mark.usefixtures("vertex")
@@ -168,8 +206,11 @@ def test_a_service_that_takes_too_long(server: GeminiServer) -> None:
     """A timeout stays what it is."""
     with ours.client(max_retries=0) as client:
         server.hang()
-        with pytest.raises(openai.APITimeoutError, match="timed out"):
+        with pytest.raises(openai.APITimeoutError, match="timed out") as caught:
             client.with_options(timeout=0.05).chat.completions.create(**CHAT)
+        # It was reached: the address is right.
+        assert "timeout=" in str(caught.value)
+        assert "proxy=" not in str(caught.value)
         server.release()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from genai_config import openai, override
-from genai_config._clients import target
+from genai_config._clients import resolve
 from genai_config.testing import isolated, serving
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def test_vertex_with_the_fixtures(gemini_server: GeminiServer) -> None:
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_another_endpoint_is_left_alone(transport: Literal["grpc", "rest"]) -> None:
     """Only the server's own address is completed; afterwards all is as before."""
-    before = target.service_origin
+    before = resolve.service_origin
     with isolated(), serving(transport=transport) as server:
         key = server.api_key()
         client = openai.client(backend="gemini", api_key=key)
@@ -42,4 +42,4 @@ def test_another_endpoint_is_left_alone(transport: Literal["grpc", "rest"]) -> N
         with override(client_options={"api_endpoint": "localhost:1"}):
             client = openai.client(backend="gemini", api_key=key)
         assert str(client.base_url) == "https://localhost:1/v1beta/openai/"
-    assert target.service_origin is before
+    assert resolve.service_origin is before

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genai_config import GenAIConfig
-from genai_config._clients.target import Target, origin, resolve
+from genai_config._clients.resolve import resolve
+from genai_config._clients.target import Target, origin
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
 from genai_config.exceptions import APIKeyRequiredError, ConfigurationError, OAuthRequiredError
 

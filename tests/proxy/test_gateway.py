@@ -17,11 +17,11 @@ import pytest
 from google.api_core.exceptions import NotFound, ResourceExhausted
 
 from genai_config import get_config, safe_configure
-from genai_config._clients.http import attached_to, http_options
-from genai_config._clients.target import resolve
+from genai_config._clients.link import attached_to, http_options
+from genai_config._clients.resolve import resolve
+from genai_config._clients.signatures import Reader, Signatures
 from genai_config._proxy import connection
 from genai_config._proxy.server import Proxy
-from genai_config._proxy.signatures import Reader, Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -278,7 +278,7 @@ class TestSignatures:
 
     def test_a_line_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is not kept; the next line is read again."""
-        monkeypatch.setattr("genai_config._proxy.signatures._LONGEST", 10)
+        monkeypatch.setattr("genai_config._clients.signatures._LONGEST", 10)
         kept = Signatures()
         line = json.dumps({"choices": [{"message": {"tool_calls": [CALL]}}]}).encode()
         reader = Reader(kept)

@@ -20,8 +20,8 @@ from genai_config import openai as ours
 from genai_config import override, safe_configure
 from genai_config._auth import refusals
 from genai_config._auth.refusals import Answer, Credential, Meaning, Sent
-from genai_config._clients.http import attached_to, http_options
-from genai_config._clients.target import resolve
+from genai_config._clients.link import attached_to, http_options
+from genai_config._clients.resolve import resolve
 from genai_config._diagnosis import check_online, doctor
 from genai_config._models import MODEL
 from genai_config._proxy.server import Proxy

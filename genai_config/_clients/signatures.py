@@ -8,11 +8,12 @@ https://ai.google.dev/gemini-api/docs/thought-signatures.
 from __future__ import annotations
 
 import json
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 _SIGN = b"thought_signature"
 # A line of a stream, or a whole answer, that is longer is handed on unread.
@@ -20,7 +21,7 @@ _LONGEST = 4 << 20
 
 
 class Signatures:
-    """The signatures seen last, by the ids of their tool calls.
+    """The signatures seen last, by the ids of their tool calls; for any number of threads.
 
     Args:
         most: Bytes to keep; the oldest are forgotten.
@@ -30,21 +31,33 @@ class Signatures:
         self._most = most
         self._size = 0
         self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def keep(self, identifier: str, extra: Any) -> None:
         """Keeps what the service attached to a tool call."""
-        self._forget(identifier)
-        self._kept[identifier] = extra
-        self._size += _size(identifier, extra)
-        while self._size > self._most:
-            self._forget(next(iter(self._kept)))
+        with self._lock:
+            self._forget(identifier)
+            self._kept[identifier] = extra
+            self._size += _size(identifier, extra)
+            while self._size > self._most:
+                self._forget(next(iter(self._kept)))
 
     def _forget(self, identifier: str) -> None:
         if identifier in self._kept:
             self._size -= _size(identifier, self._kept.pop(identifier))
+
+    def completed(self, body: bytes) -> bytes:
+        """The body of a request with the signatures that its sender dropped."""
+        if not self._kept or b"tool_calls" not in body:
+            return body
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):  # the service will say what is wrong
+            return body
+        return json.dumps(document).encode() if self.restored(document) else body
 
     def restored(self, document: Any) -> bool:
         """Puts signatures back into a request's messages; returns whether any was missing."""
@@ -86,6 +99,30 @@ class Reader:
         """The answer is whole."""
         if not self._skips:
             self._read(bytes(self._rest))
+
+    def noting(self, read: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+        """A function that gives the pieces of an answer, each looked at."""
+
+        def pieces(*args: Any) -> Iterator[bytes]:
+            for piece in read(*args):
+                self.feed(piece)
+                yield piece
+            self.close()
+
+        return pieces
+
+    def noting_async(
+        self, read: Callable[..., AsyncIterator[bytes]]
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        """The same for an event loop."""
+
+        async def pieces(*args: Any) -> AsyncIterator[bytes]:
+            async for piece in read(*args):
+                self.feed(piece)
+                yield piece
+            self.close()
+
+        return pieces
 
     def _read(self, line: bytes) -> None:
         if _SIGN not in line:

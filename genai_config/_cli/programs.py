@@ -1,0 +1,116 @@
+"""What the commands for OpenAI's programs share: their options and their errors."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+from genai_config._cli.console import Profile, in_options
+from genai_config._clients.target import GEMINI_ENDPOINT
+from genai_config._models import MODEL
+from genai_config.exceptions import ConfigurationError, GenAIConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from genai_config._clients.target import Target
+
+REFUSED, USAGE = 1, 2
+"""Exit codes."""
+
+Credentials: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Path of a key file. Default: Application Default Credentials."),
+]
+Quota: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="The project that requests are billed to. Default: the credentials' own."),
+]
+_PLACE: dict[str, Any] = {
+    "backend": Annotated[
+        Literal["vertex", "gemini"] | None,
+        typer.Option(help="The service. Default: the one that is configured."),
+    ],
+    "project": Annotated[
+        str | None,
+        typer.Option(
+            help="The project ID. Default: GOOGLE_CLOUD_PROJECT, else the credentials' project."
+        ),
+    ],
+    "location": Annotated[
+        str | None,
+        typer.Option(help="A region, global, us or eu. Default: GOOGLE_CLOUD_LOCATION."),
+    ],
+    "endpoint": Annotated[
+        str | None,
+        typer.Option(help="The ID of an endpoint with your own model. Default: openapi."),
+    ],
+    "api_version": Annotated[
+        Literal["v1", "v1beta1"] | None,
+        typer.Option(help="The version of Vertex AI's API. Default: v1."),
+    ],
+    "base_url": Annotated[
+        str | None,
+        typer.Option(help="The whole URL, instead of the options above."),
+    ],
+    "credentials": Credentials,
+    "quota_project": Quota,
+    "profile": Profile,
+}
+"""The options that say where requests go, and as whom."""
+
+
+def with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `_PLACE`, which it gets as one argument, `place`."""
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        place = {name: options.pop(name) for name in _PLACE}
+        command(**options, place=place)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.name != "place"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in _PLACE.items()
+    ]
+    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined] # what typer reads
+    run.__annotations__ = {one.name: one.annotation for one in [*own, *shared]}
+    return run
+
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What MODEL_ID becomes, in the form the service wants. Default: what it is, else "
+        f"{MODEL}."
+    ),
+]
+Shell: TypeAlias = Annotated[
+    Literal["bash", "fish", "powershell", "dotenv"] | None,
+    typer.Option(help="The syntax to print. Default: that of $SHELL."),
+]
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Says what is wrong, and how to go on, in place of a traceback."""
+    try:
+        yield
+    except GenAIConfigError as error:
+        typer.echo(in_options(f"{error}"), err=True)
+        is_setting = isinstance(error, ConfigurationError)
+        raise typer.Exit(USAGE if is_setting else REFUSED) from None
+
+
+def model_name(target: Target, given: str | None) -> str:
+    """What to call the model; that of an endpoint of one's own has any name."""
+    # Not typer's `envvar`: version 0.26 does not look at it.
+    given = given or os.environ.get("MODEL_ID")
+    is_own = target.endpoint not in ("", GEMINI_ENDPOINT)
+    return target.model(given or (target.endpoint if is_own else MODEL))
