@@ -185,7 +185,7 @@ async def _loaded(service: Process, proxy: Process) -> list[tuple[Any, ...]]:
     middle, late = samples[third : 2 * third], samples[2 * third : 3 * third]
 
     def median(part: list[Any], what: str) -> float:
-        return statistics.median(one[what] for one in part)
+        return float(statistics.median(one[what] for one in part))
 
     def flat(what: str, name: str, unit: float, form: str, most: float) -> tuple[Any, ...]:
         shown = [median(part, what) / unit for part in (middle, late)]

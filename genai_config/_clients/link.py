@@ -93,7 +93,7 @@ class Link:
         raise error
 
     def received(self, request: Any, response: Any) -> Any:
-        """The answer to a request, read or not."""
+        """The answer to a request; an error has been read."""
         del request
         return response
 
@@ -168,7 +168,7 @@ class ForeignLink(OpenAILink):
 
     def received(self, request: Any, response: Any) -> Any:
         """An answer in OpenAI's form: Google's errors have one of their own, which clients lose."""
-        if not (response.is_error and response.is_stream_consumed):
+        if not response.is_error:
             return super().received(request, response)
         status = response.status_code
         body = errors.googles_in_openais_form(

@@ -142,6 +142,9 @@ class Proxy:
                 self._target, self._attach, self._limits, self._metrics, self._signatures, client
             )
             await self._server.serve(sockets=[self._listening])
+            # What was cut ends before its event loop does, which would cut it once more.
+            if tasks := self._server.server_state.tasks:
+                await asyncio.wait(tasks, timeout=1)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -117,6 +117,7 @@ def a_client_that_leaves(proxy: Watched, upstream: Upstream) -> None:
     service.socket.sendall(HEAD + EVENT)
     begun(client)
     client.close()
+    service.body(len(BODY))
     assert service.is_cut()
     service.close()
 

@@ -144,7 +144,8 @@ class LiteLLM:
             said = answer.choices[0].message
             if not said.tool_calls:
                 return str(said.content)
-            messages.append(said)
+            # A field of its own, which Google refuses.
+            messages.append(said.model_dump(exclude={"provider_specific_fields"}))
             for call in said.tool_calls:
                 result = get_weather(**json.loads(call.function.arguments))
                 messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
