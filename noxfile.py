@@ -108,6 +108,7 @@ def peers(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/peers", *session.posargs, env=env)
 
 
+@nox.session
 @nox.parametrize("tool", list(TOOLS))
 def tools(session: nox.Session, tool: str) -> None:
     """Runs docs/with-other-tools.md against the local server, and prints what works with what.

@@ -366,3 +366,14 @@ class TestSignedToolCalls:
             server.respond("*", "It is sunny.")
             done = await chats.create(**ask, messages=self.answered(call))
         assert done.choices[0].message.content == "It is sunny."
+
+    @pytest.mark.usefixtures("vertex")
+    async def test_what_is_read_to_its_end(self, server: GeminiServer) -> None:
+        """Pieces arrive as they were, whoever reads them."""
+        server.respond("*", "It is sunny.")
+        body = {"model": "gemini-3.6-flash", "messages": PROMPT, "stream": True}
+        async with ours.async_http_client() as http:
+            url = f"{http.base_url}chat/completions"
+            async with http.stream("POST", url, json=body) as answer:
+                text = "".join([piece async for piece in answer.aiter_text()])
+        assert text.endswith("data: [DONE]\n\n")

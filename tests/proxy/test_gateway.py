@@ -83,6 +83,14 @@ class TestModels:
             with pytest.raises(openai.NotFoundError, match="--model google/three"):
                 client.models.retrieve("google/three")
 
+    def test_other_lists_are_the_services(
+        self, start: Callable[..., Proxy], server: GeminiServer
+    ) -> None:
+        """What it does not have, it says."""
+        status, _, text = ask(start(models=("one",)), "GET", "/v1/files")
+        assert (status, "does not have /files" in text) == (404, True)
+        assert server.requests
+
     def test_the_service_is_asked_without_any(
         self, start: Callable[..., Proxy], server: GeminiServer
     ) -> None:

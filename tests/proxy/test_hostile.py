@@ -107,8 +107,7 @@ def test_hostile_requests(server: GeminiServer, proxy: Proxy, name: str) -> None
     """None reaches the service, none gets the token, and the proxy goes on serving."""
     request, statuses = HOSTILE[name]
     answer = sent(proxy, request)
-    if answer:
-        assert answer.split(b" ", 2)[1].decode() in statuses.split()
+    assert answer.split(b" ", 2)[1].decode() in statuses.split()
     assert KEY.encode() not in answer
     if "200" not in statuses:
         assert server.requests == []
@@ -125,6 +124,21 @@ def test_the_case_of_names(server: GeminiServer, proxy: Proxy, names: Any) -> No
     assert seen.auth == "oauth"
     assert "cookie" not in seen.headers
     assert seen.headers["x-goog-user-project"] == "quota-project"
+
+
+def test_an_error_without_end(upstream: Upstream, oauth: None, start: Callable[..., Proxy]) -> None:
+    """So much of it is read; the client hears the status."""
+    del oauth
+    proxy = start(upstream.url)
+    port = int(proxy.url.rpartition(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+        connection.sendall(head("GET /v1/models/x HTTP/1.1", *OWN))
+        service = upstream.accept()
+        service.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * (2 << 20))
+        with connection.makefile("rb") as file:
+            answer = file.read()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert len(answer) < 1000
 
 
 def test_a_service_that_quotes_the_token(
