@@ -135,7 +135,10 @@ async def _bare(given: dict[str, Any], ready: Callable[..., None]) -> None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    # The protocol is named, or asyncio leaves Nagle's algorithm on: 40 ms a request.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1024)
     config = uvicorn.Config(application, http="h11", lifespan="off", log_config=None)
     ready(listening.getsockname()[1], dict)
     await uvicorn.Server(config).serve(sockets=[listening])

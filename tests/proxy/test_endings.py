@@ -47,7 +47,7 @@ class Watched(Proxy):
         """Those that there are."""
 
         async def now() -> set[asyncio.Task[Any]]:
-            return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type] # there is one
+            return asyncio.all_tasks() - {asyncio.current_task()}
 
         return asyncio.run_coroutine_threadsafe(now(), self.loop).result(SECONDS)
 
@@ -55,7 +55,7 @@ class Watched(Proxy):
         """Waits for the tasks that have come since; those that do not end."""
 
         async def ended() -> set[asyncio.Task[Any]]:
-            new = asyncio.all_tasks() - before - {asyncio.current_task()}  # type: ignore[operator] # likewise
+            new = asyncio.all_tasks() - before - {asyncio.current_task()}
             return (await asyncio.wait(new, timeout=SECONDS))[1] if new else set()
 
         return asyncio.run_coroutine_threadsafe(ended(), self.loop).result(2 * SECONDS)

@@ -105,7 +105,7 @@ def snippet() -> Callable[[str], str]:
         page = PAGE.read_text(encoding="utf-8")
         section = re.split(r"^##+ ", page, flags=re.MULTILINE)
         (found,) = [one for one in section if one.startswith(f"{heading}\n")]
-        return re.findall(r"```\w+\n(.*?)```", found, re.DOTALL)[-1]
+        return str(re.findall(r"```\w+\n(.*?)```", found, re.DOTALL)[-1])
 
     return last_block
 
