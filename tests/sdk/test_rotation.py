@@ -22,8 +22,8 @@ import genai_config.openai as ours
 from genai_config import from_command, from_file, get_config, safe_configure
 from genai_config._auth import secret_readers
 from genai_config._auth.secret_readers import Read
-from genai_config._clients.http import attached_to, http_options
-from genai_config._clients.target import resolve
+from genai_config._clients.link import attached_to, http_options
+from genai_config._clients.resolve import resolve
 from genai_config._proxy.server import Proxy
 
 if TYPE_CHECKING:
