@@ -36,7 +36,7 @@ class BoundedProtocol(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
-        elif self.conn.trailing_data[0]:
+        else:
             self._wait_for_a_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

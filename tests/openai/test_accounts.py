@@ -68,7 +68,7 @@ def test_a_profile_of_its_own(
     assert get_config().project is None
 
 
-def test_two_accounts_beside_a_key_of_the_environment(
+async def test_two_accounts_beside_a_key_of_the_environment(
     server: GeminiServer, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each request carries its own account, from sync clients, async ones and copies."""
@@ -88,7 +88,7 @@ def test_two_accounts_beside_a_key_of_the_environment(
     for client, async_client in made:
         ask(client)
         ask(client.with_options(timeout=9))
-        asyncio.run(ask_async(async_client))
+        await ask_async(async_client)
         client.close()
     assert [request.headers["x-goog-user-project"] for request in server.requests] == [
         *["project-one"] * 3,

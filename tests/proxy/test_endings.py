@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -91,9 +92,12 @@ def asked(url: str, key: str = KEY) -> socket.socket:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """All that comes until the end."""
-    with connection, connection.makefile("rb") as file:
-        return file.read()
+    """All that comes until the end, or until the connection is cut."""
+    came = b""
+    with connection, contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            came += piece
+    return came
 
 
 def begun(connection: socket.socket) -> None:
