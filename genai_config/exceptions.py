@@ -76,7 +76,7 @@ class CredentialsTimeoutError(TokenRefreshError, TimeoutError):
 
 
 class RawConfigureError(GenAIConfigError, RuntimeError):
-    """``genai.configure()`` was called although ``raw_configure="error"``."""
+    """``raw_configure="error"`` forbids a call, or under "isolate" it is unclear who makes one."""
 
 
 class SecretPicklingError(GenAIConfigError, TypeError):

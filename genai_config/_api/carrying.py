@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from genai_config._api.decorators import decorated
 from genai_config._api.scopes import Inside
+from genai_config._settings import callers
 from genai_config._settings.layers import (
     Apart,
     Layer,
@@ -102,6 +103,27 @@ def _install() -> None:
         manager.install()
 
 
+class _OnBehalf(Inside):
+    """Runs a function's code in other scopes, and on behalf of a package.
+
+    Args:
+        layers: The scopes, in place of the caller's.
+        package: The package that counts where nothing on the stack names one.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], package: str) -> None:
+        super().__init__(*layers, alone=True)
+        self._package = package
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._token = callers.ON_BEHALF_OF.set(self._package)
+
+    def __exit__(self, *error: object) -> None:
+        callers.ON_BEHALF_OF.reset(self._token)
+        super().__exit__(*error)
+
+
 class Bound(functools.partial):  # type: ignore[type-arg] # it is its function, whatever that gives
     """A function that runs in a configuration, wherever it runs; made by `bind`.
 
@@ -110,19 +132,22 @@ class Bound(functools.partial):  # type: ignore[type-arg] # it is its function, 
 
     _layers: tuple[Layer, ...]
 
-    def __new__(cls, function: Callable[..., Any], layers: tuple[Layer, ...]) -> Self:
+    def __new__(
+        cls, function: Callable[..., Any], layers: tuple[Layer, ...], package: str = ""
+    ) -> Self:
         """Wraps a function.
 
         Args:
             function: The function.
             layers: The scopes that it runs in, and no others.
+            package: The package that it runs on behalf of.
         """
         has_arrived = any(isinstance(layer, Apart) for layer in layers)
 
         def prepare() -> Inside:
             if has_arrived:
                 _install()
-            return Inside(*layers, alone=True)
+            return _OnBehalf(layers, package)
 
         async def prepare_async() -> Inside:
             return prepare()
@@ -149,7 +174,8 @@ def _bound(version: int, function: Callable[..., Any], carried: _Carried) -> Bou
 def bind(function: F) -> F:
     """Carries the configuration in force here into wherever the function will run.
 
-    In threads and executors of this process, the function runs in the scopes in force here.
+    In threads and executors of this process, the function runs in the scopes in force here, and
+    under ``raw_configure="isolate"`` on behalf of the package that calls `bind`.
     Pickled, it carries the whole configuration to another process, by reference, and that is in
     force there for each call alone: what that process has configured for itself does not count,
     its environment and its Application Default Credentials do.
@@ -160,7 +186,7 @@ def bind(function: F) -> F:
     Raises:
         SecretPicklingError: When it is pickled, and a literal secret is set.
     """
-    return cast("F", Bound(function, state.scopes()))
+    return cast("F", Bound(function, state.scopes(), callers.calling_package()))
 
 
 class Carried:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genai_config._auth.token_source import TokenSource
     from genai_config._routing.decision import Route
     from genai_config._settings.model import GenAIConfig
+    from genai_config._transport.call_credentials import CallCredentials
     from genai_config._transport.pool import Pool
 
 # What the SDK itself and its users look at in a client.
@@ -154,7 +155,8 @@ class RoutingClient:
 
     def __reduce__(self) -> tuple[Any, ...]:
         config = self._pinned and self._pinned.config
-        return _unpickled, (self._service, self._asynchronous, config)
+        package = self.identity.package if self.identity else ""
+        return _unpickled, (self._service, self._asynchronous, config, package)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") and name not in _PRIVATE:
@@ -176,10 +178,26 @@ class RoutingClient:
     def _of_real_client(self, name: str) -> Any:
         try:
             asked = self._asked(name, None, {})
-            return getattr(self._client(asked.config, asked.plan), name)
+            plan, config = asked.plan, asked.config
+            if name not in _PRIVATE and name != "transport":
+                return getattr(self._client(config, plan), name)
+            # Who calls a method of its transport goes past this client: there it is one of its
+            # own, on the same connections, and asks as this client does.
+            own = plan.clients().get(
+                (plan.key, self),
+                lambda: make_client(
+                    self._service, config, plan.route.transport, fallback=self._credentials
+                ),
+            )
+            return getattr(own, name)
         except (RuntimeError, GenAIConfigError) as error:
             # No event loop, no credentials: whoever merely looks is told that there is nothing.
             raise AttributeError(f"{self!r} has no {name!r} here and now: {error}") from error
+
+    def _credentials(self) -> CallCredentials:
+        """The credentials of a call that somebody makes past this client, on its transport."""
+        config = self.snapshot().config
+        return headers.for_route(config, decision.route(config, "generative", ""))
 
     def _asked(self, name: str, request: Any, arguments: dict[str, Any]) -> _Asked:
         """How a call goes, under what is in force."""
@@ -220,7 +238,11 @@ class RoutingClient:
         return plan.clients().get(
             plan.key,
             lambda: make_client(
-                self._service, config, plan.route.transport, plan.vertex_url, certificate
+                self._service,
+                config,
+                plan.route.transport,
+                plan.vertex_url,
+                certificate=certificate,
             ),
         )
 
@@ -268,12 +290,17 @@ class RoutingClient:
         return call
 
 
-def _unpickled(service: str, asynchronous: bool, config: GenAIConfig | None) -> RoutingClient:  # noqa: FBT001 -- for pickle
-    """A client like the one that was pickled, handed out here, by what is set in this process."""
+def _unpickled(
+    service: str,
+    asynchronous: bool,  # noqa: FBT001 -- for pickle
+    config: GenAIConfig | None,
+    package: str = "",
+) -> RoutingClient:
+    """A client like the one that was pickled, for the same package, by what is set here."""
     if config is not None:
         pinned = Snapshot(config, ())
         return RoutingClient(service, asynchronous=asynchronous, pinned=pinned)
-    return RoutingClient(service, asynchronous=asynchronous, identity=state.hand_out())
+    return RoutingClient(service, asynchronous=asynchronous, identity=state.hand_out(package))
 
 
 def _plain(request: Any) -> Any:

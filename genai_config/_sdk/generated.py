@@ -15,12 +15,9 @@ from google.api_core.gapic_v1.client_info import ClientInfo
 from google.generativeai import client as client_lib
 from grpc import aio
 
-from genai_config._auth import headers
-from genai_config._routing import decision
 from genai_config._sdk.methods import with_cheap_retries
-from genai_config._settings.state import state
 from genai_config._transport import channels
-from genai_config._transport.call_credentials import METADATA_KEY
+from genai_config._transport.call_credentials import METADATA_KEY, NoCredentials
 from genai_config._transport.grpc_sync import SharedChannel
 from genai_config._transport.pool import Key
 from genai_config.exceptions import ConfigurationError
@@ -111,7 +108,11 @@ def _transport_class(base: Any) -> Any:
 
 
 def _transport_factory(
-    config: GenAIConfig, transport: str, base: Any, vertex_url: str
+    config: GenAIConfig,
+    transport: str,
+    base: Any,
+    vertex_url: str,
+    fallback: Callable[[], CallCredentials],
 ) -> Callable[..., Any]:
     """What a generated client calls to make its transport: the SDK's own, on our connections."""
 
@@ -126,7 +127,7 @@ def _transport_factory(
             host = host if ":" in host else f"{host}:443"
         address = channels.Address(host, config.ca_certs, config.proxy, source and source())
         if transport == "grpc":
-            channel: Any = SharedChannel(channels.connections().channels(address), _in_force)
+            channel: Any = SharedChannel(channels.connections().channels(address), fallback)
             return _transport_class(base)(
                 channel=channel, host=address.target(), client_info=client_info
             )
@@ -134,9 +135,9 @@ def _transport_factory(
             from genai_config._transport.grpc_async import AsyncSharedChannel
 
             pool = channels.loop_connections().async_channels(address)
-            channel = AsyncSharedChannel(pool, _in_force)
+            channel = AsyncSharedChannel(pool, fallback)
             return base(channel=channel, host=address.target(), client_info=client_info)
-        channel = _json_channel(address, vertex_url)
+        channel = _json_channel(address, vertex_url, fallback)
         return _transport_class(base)(
             channel=channel, host=address.target(), client_info=client_info
         )
@@ -144,13 +145,15 @@ def _transport_factory(
     return make
 
 
-def _json_channel(address: channels.Address, vertex_url: str) -> JsonChannel:
+def _json_channel(
+    address: channels.Address, vertex_url: str, fallback: Callable[[], CallCredentials]
+) -> JsonChannel:
     """JSON over HTTP to the Gemini API, or to Vertex AI at a URL."""
     from genai_config._transport import http_rules
     from genai_config._transport.json_rest import JsonChannel
 
     if not vertex_url:
-        return JsonChannel(address, http_rules.exchange, _in_force)
+        return JsonChannel(address, http_rules.exchange, fallback)
     return JsonChannel(
         # Routing headers name resources as the Gemini API does, whose key opens nothing here.
         address._replace(host=vertex_url),
@@ -170,12 +173,6 @@ def _to_vertex(method: str, message: Any, context: CallContext | None) -> Exchan
     return vertex.exchange(method.partition(".")[2], message, context.resolve)
 
 
-def _in_force() -> CallCredentials:
-    """The credentials of a call that somebody makes past the client, on its transport."""
-    config = state.current().config
-    return headers.for_route(config, decision.route(config, "generative", ""))
-
-
 def sent_client_info(config: GenAIConfig) -> ClientInfo:
     """What requests say of their sender: the configured, and the SDK as it names itself."""
     info = ClientInfo(**(config.client_info._asdict() if config.client_info else {}))
@@ -183,12 +180,14 @@ def sent_client_info(config: GenAIConfig) -> ClientInfo:
     return info
 
 
-def make_client(
+def make_client(  # noqa: PLR0913 -- what a client is made of
     service: str,
     config: GenAIConfig,
     transport: str,
     vertex_url: str = "",
+    *,
     certificate: Callable[[], Any] | None = None,
+    fallback: Callable[[], CallCredentials] = NoCredentials,
 ) -> Any:
     """A real SDK client, for whoever goes the same way.
 
@@ -198,9 +197,10 @@ def make_client(
         transport: "grpc", "grpc_asyncio" or "rest".
         vertex_url: Where Vertex AI is; "": the calls go to the Gemini API.
         certificate: What gives the client certificate; None: what is configured.
+        fallback: The credentials of a call that brings none.
     """
     if service == "operations":
-        made = make_client("model", config, transport, certificate=certificate)
+        made = make_client("model", config, transport, certificate=certificate, fallback=fallback)
         return made._transport.operations_client
     asynchronous = transport == "grpc_asyncio"
     cls = client_class(service, asynchronous=asynchronous)
@@ -217,6 +217,7 @@ def make_client(
             transport,
             cls.get_transport_class("grpc" if transport == "rest" else transport),
             vertex_url,
+            fallback,
         ),
         client_options=options,
         client_info=sent_client_info(config),

@@ -20,6 +20,7 @@ from genai_config._sdk.clients import RoutingClient
 from genai_config._sdk.generated import USER_AGENT, sent_client_info
 from genai_config._settings import environment
 from genai_config._settings import state as _state
+from genai_config._settings.callers import noting_who_makes
 from genai_config._settings.layers import (
     Identity,
     Layer,
@@ -91,6 +92,13 @@ class ClientManager(client_lib._ClientManager):
         layer = Layer(patch, Origin("genai.configure", place))
         package = _state.calling_package()
         if policy == "isolate":
+            if not package:
+                raise RawConfigureError(
+                    'raw_configure="isolate" keeps genai.configure() to the package that calls '
+                    f"it, and at {place} none does.",
+                    "call it in a function of the package, or call safe_configure().",
+                )
+            note_makers()
             state.isolate(package, layer)
             return
         if policy == "merge":
@@ -107,7 +115,8 @@ class ClientManager(client_lib._ClientManager):
         lost = _lost(state.published, replaced(state.published), place)
         if lost:
             _state.warn(
-                f"genai.configure(), called by {package}, replaces what was configured: {lost}. "
+                f"genai.configure(), called by {package or 'nobody in sight'}, replaces what was "
+                f"configured: {lost}. "
                 "Models and clients that are in use keep their key, credentials and endpoint. "
                 "Where the call is yours, call safe_configure() instead, which merges. Where it "
                 'is in a library: safe_configure(raw_configure="isolate") keeps it to the clients '
@@ -188,12 +197,16 @@ def install(layer: Layer | None = None, *, alone: bool = False) -> None:
                 state.replace(lambda _: (layer,))
             elif layer is not None:
                 state.publish(layer)
+            if state.current().config.raw_configure == "isolate":
+                note_makers()
             return
         ours = ClientManager(current)
         ours.clients.update(_planted(current))
         below = (lambda _: ()) if alone else with_adopted
         state.replace(lambda layers: (*below(layers), *([layer] if layer else [])))
         client_lib._client_manager = ours
+        if state.current().config.raw_configure == "isolate":
+            note_makers()
 
 
 def with_adopted(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
@@ -212,12 +225,31 @@ def with_adopted(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return (adopted, *(old for old in layers if old.origin != adopted.origin))
 
 
+_NOTES = "_genai_config_notes"
+"""The attribute of a model's ``__init__`` that is ours; who wraps it takes it along."""
+
+
+def note_makers() -> None:
+    """Has models know which package makes them, until `uninstall`.
+
+    That is what "isolate" needs: a model takes its client when it is first used, and by then
+    another package may use it, or a thread.
+    """
+    if not hasattr(GenerativeModel.__init__, _NOTES):
+        noting = noting_who_makes(GenerativeModel.__init__)
+        setattr(noting, _NOTES, noting)
+        GenerativeModel.__init__ = noting  # type: ignore[method-assign] # on purpose
+
+
 def uninstall() -> None:
     """Puts the SDK's own manager back, as it was."""
     with state.lock:
         current = client_lib._client_manager
         if isinstance(current, ClientManager):
             client_lib._client_manager = current.replaced or client_lib._ClientManager()
+        make: Any = GenerativeModel.__init__
+        if getattr(make, _NOTES, None) is make:  # else somebody has wrapped it since
+            GenerativeModel.__init__ = make.__wrapped__  # type: ignore[method-assign] # likewise
 
 
 def _adopted(manager: Any) -> Mapping[str, Any]:

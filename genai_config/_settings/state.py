@@ -49,6 +49,7 @@ from genai_config.exceptions import (
     ConfigurationError,
     EnvironmentConflictWarning,
     EnvironmentValueWarning,
+    RawConfigureError,
 )
 
 if TYPE_CHECKING:
@@ -171,16 +172,38 @@ class State:
             isolated = {n: layer for n, layer in self._process.isolated.items() if n != package}
             self._process = Process(self.published, isolated)
 
-    def hand_out(self) -> Identity:
+    def hand_out(self, package: str | None = None) -> Identity:
         """The identity of a client that is handed out here and now.
 
         It is the same object for as long as nothing of it is set to another value.
+
+        Args:
+            package: Whose client it is, "": the process's; None: the calling package's.
+
+        Raises:
+            RawConfigureError: Packages have settings of their own, and it is unclear who calls.
         """
         process = self._process
-        package = calling_package() if process.isolated else ""
+        if package is None:
+            package = self._owner(process) if process.isolated else ""
         if package not in process.isolated:
             package = ""
         return self._identity(process, package)
+
+    @staticmethod
+    def _owner(process: Process) -> str:
+        package = calling_package()
+        if not package:
+            raise RawConfigureError(
+                "It is unclear whose API key and credentials to send: "
+                f"{', '.join(sorted(process.isolated))} called genai.configure() for itself "
+                '(raw_configure="isolate"), and this call comes out of a thread, an executor or a '
+                "task that runs the SDK's function with nothing in between.",
+                "run a function of your own that makes the call, or "
+                "genai_config.bind(model.generate_content); models that are made after "
+                'safe_configure(raw_configure="isolate") need neither.',
+            )
+        return package
 
     def _identity(self, process: Process, package: str) -> Identity:
         made, identity = self._present.get(package, (None, None))

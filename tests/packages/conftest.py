@@ -25,6 +25,7 @@ COLUMNS = (
     "tuned by OAuth",
     "scope obeyed",
     "threads",
+    "first used elsewhere",
 )
 RESULTS: dict[str, dict[str, str]] = {}
 

@@ -6,6 +6,7 @@ They are real and published; the session that installs them runs these tests.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import google.generativeai as genai
@@ -170,3 +171,29 @@ def test_threads(package: Package, server: GeminiServer) -> None:
     assert not errors
     found = identities(server)
     assert (found.count("theirs"), found.count("ours")) == (21, 20)
+
+
+@pytest.mark.column("first used elsewhere")
+def test_a_model_that_is_first_used_elsewhere(package: Package, server: GeminiServer) -> None:
+    """Its model keeps its key when a thread pool, or this program, is the first to use it."""
+    for first in ("pool", "program"):
+        server.clear()
+        model = model_of(package.make(server.api_key("theirs"), BASE))
+        if first == "pool":
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(model.generate_content, "hi").result()
+        else:
+            model.generate_content("hi")
+        ask()
+        assert identities(server) == ["theirs", "ours"]
+
+
+def model_of(asks: Any) -> Any:
+    """The SDK's model that a package's object holds, wherever it has it."""
+    held = [cell.cell_contents for cell in asks.__closure__]
+    for one in held:
+        private = getattr(one, "__pydantic_private__", None) or {}
+        for value in [*vars(one).values(), *private.values()]:
+            if isinstance(value, genai.GenerativeModel):
+                return value
+    raise AssertionError(held)

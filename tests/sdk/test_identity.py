@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import pickle
 import re
 import threading
@@ -263,6 +264,130 @@ class TestIsolate:
         with override(api_key=served.api_key("tenant")):
             first.ask()
         assert served.requests[-1].identity == "tenant"
+
+    @pytest.fixture
+    def theirs(self, served: GeminiServer) -> Any:
+        """An object of a package that has a key of its own; so has the program."""
+        safe_configure(api_key=served.api_key("ours"), raw_configure="isolate")
+        endpoint = {"client_options": {"api_endpoint": served.grpc_endpoint}}
+        code = THEIRS.replace("api_key=key,", "api_key=key, **endpoint,")
+        return package("one_llm", code, endpoint=endpoint).Llm(served.api_key("theirs"))
+
+    @pytest.mark.parametrize("way", ["app", "executor", "thread", "to_thread", "task", "exec"])
+    def test_a_model_belongs_to_who_made_it(
+        self, served: GeminiServer, theirs: Any, way: str
+    ) -> None:
+        """Wherever it is used first, and by whom."""
+        models = {"theirs": theirs.model, "ours": genai.GenerativeModel(BASE)}
+        for model in models.values():
+            if way == "app":
+                model.generate_content("hi")
+            elif way == "executor":
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(model.generate_content, "hi").result()
+            elif way == "thread":
+                thread = threading.Thread(target=model.generate_content, args=("hi",))
+                thread.start()
+                thread.join()
+            elif way == "exec":
+                exec("model.generate_content('hi')", {"model": model})  # noqa: S102 -- our own
+            elif way == "to_thread":
+                asyncio.run(asyncio.to_thread(model.generate_content, "hi"))
+            else:
+                asyncio.run(model.generate_content_async("hi"))
+        assert [request.identity for request in served.requests] == list(models)
+
+    def test_a_model_in_a_chat_and_its_copies(self, served: GeminiServer, theirs: Any) -> None:
+        chat = theirs.model.start_chat()
+        loaded = pickle.loads(pickle.dumps(theirs.model))  # noqa: S301 -- our own
+        chat.send_message("hi")
+        asked(served, loaded)
+        asked(served, copy.deepcopy(theirs.model))
+        asked(served, pickle.loads(pickle.dumps(theirs.model)))  # noqa: S301 -- our own
+        assert {request.identity for request in served.requests} == {"theirs"}
+        assert len(served.requests) == 4
+
+    def test_nothing_is_sent_where_nobody_is_known(self, served: GeminiServer, theirs: Any) -> None:
+        """Not this program's key for a package's call, nor the other way round."""
+        del theirs
+        embed: Any = genai.embed_content
+        what = {"model": "models/gemini-embedding-2", "content": "hi"}
+        with ThreadPoolExecutor(1) as pool:
+            with pytest.raises(exceptions.RawConfigureError, match="one_llm") as caught:
+                pool.submit(embed, **what).result()
+            assert "bind(" in caught.value.remedy
+            with pytest.raises(exceptions.RawConfigureError, match="isolate"):
+                pool.submit(genai.configure, api_key="k").result()
+            assert served.requests == []
+            pool.submit(lambda: embed(**what)).result()
+            pool.submit(genai_config.bind(embed), **what).result()
+        assert [request.identity for request in served.requests] == ["ours", "ours"]
+
+    def test_bound_functions_run_for_the_package_that_binds(
+        self, served: GeminiServer, theirs: Any
+    ) -> None:
+        module = package("one_llm", "def bound(f):\n    return bind(f)", bind=genai_config.bind)
+        bound = module.bound(theirs.model.__class__.count_tokens)
+        embed = module.bound(genai.embed_content)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(embed, model="models/gemini-embedding-2", content="hi").result()
+            pool.submit(bound, theirs.model, "hi").result()
+        assert [request.identity for request in served.requests] == ["theirs", "theirs"]
+
+    def test_a_model_from_before_is_its_first_callers(self, served: GeminiServer) -> None:
+        """Nobody has noted who made it."""
+        model, other = genai.GenerativeModel(BASE), genai.GenerativeModel(BASE)
+        safe_configure(api_key=served.api_key("ours"), raw_configure="isolate")
+        endpoint = {"client_options": {"api_endpoint": served.grpc_endpoint}}
+        code = THEIRS.replace("api_key=key,", "api_key=key, **endpoint,")
+        llm = package("one_llm", code, endpoint=endpoint).Llm(served.api_key("theirs"))
+        llm.model = model
+        llm.ask()
+        assert served.requests[-1].identity == "theirs"
+        with ThreadPoolExecutor(1) as pool, pytest.raises(exceptions.RawConfigureError):
+            pool.submit(other.generate_content, "hi").result()
+        assert len(served.requests) == 1
+
+    def test_those_who_call_for_others_do_not_count(
+        self, served: GeminiServer, theirs: Any
+    ) -> None:
+        """A tracer, a retrying decorator, pydantic."""
+        module = package("one_llm", "def through(f):\n    return f(genai.list_models)")
+        tracer = package("ddtrace.contrib", "def call(f):\n    return list(f())")
+        del theirs
+        module.through(tracer.call)
+        assert served.requests[-1].identity == "theirs"
+        tracer.call(genai.list_models)
+        assert served.requests[-1].identity == "ours"
+
+    def test_uninstall_leaves_the_models_class_as_it_was(self) -> None:
+        """But for what somebody has put around it since."""
+        model: Any = genai.GenerativeModel
+        before = model.__init__
+        safe_configure(raw_configure="isolate")
+        safe_configure(raw_configure="isolate")
+        assert model.__init__.__wrapped__ is before
+        genai_config.uninstall()
+        assert model.__init__ is before
+        with override(raw_configure="isolate"):
+            genai.configure(api_key="made-up")
+        assert model.__init__.__wrapped__ is before
+        ours = model.__init__
+
+        @functools.wraps(ours)
+        def traced(self: Any) -> None:
+            ours(self)
+
+        try:
+            model.__init__ = traced
+            theirs = model.__init__
+            genai_config.uninstall()
+            assert model.__init__ is theirs
+            safe_configure(raw_configure="isolate")
+            assert model.__init__ is theirs
+            assert model().model_name
+        finally:
+            model.__init__ = before
 
     def test_bad_input_changes_nothing(self, served: GeminiServer) -> None:
         """It is refused where it is given, as elsewhere."""
