@@ -8,16 +8,18 @@ Nobody keeps a list of values: those that own a secret are asked for it when a t
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+F = TypeVar("F", bound="Callable[..., Any]")
 E = TypeVar("E", bound=BaseException)
 
 MASK = "**********"
@@ -98,16 +100,20 @@ def looks_secret(text: str) -> bool:
 
 def without_secrets(text: str) -> str:
     """A text without secrets, by value and by shape, and without control characters."""
+    text = _without_values_and_shapes(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def _without_values_and_shapes(text: str) -> str:
     for value in _values():
         text = text.replace(value, MASK)
     text = re.sub(_PEM, MASK, text)
     text = re.sub(_BEARER, MASK, text)
     text = re.sub(_TOLD, _told, text)
     text = re.sub(_SHAPES, MASK, text)
-    text = re.sub(_USER_OF_URL, rf"\1{MASK}", text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    return re.sub(_USER_OF_URL, rf"\1{MASK}", text)
 
 
 def scrub(text: str) -> str:
@@ -218,6 +224,36 @@ def copied(error: E) -> E:
     return copy
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """The same error without the frames it came through, which hold keys, tokens and headers."""
+    chain: list[BaseException] = [error]
+    for link in chain:
+        link.__traceback__ = None
+        chain += [
+            cause for cause in (link.__cause__, link.__context__) if cause and cause not in chain
+        ]
+    return error
+
+
+def forgets_arguments(function: F) -> F:
+    """A function whose errors carry no frame that holds its arguments, or anything made of them.
+
+    An argument may be a key, and error trackers show the local variables of every frame. The error
+    is raised anew here, as if it had come no further.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 -- raised below
+            raised = without_frames(error)
+        del args, kwargs
+        raise raised
+
+    return cast("F", call)
+
+
 def mask_exception(error: BaseException) -> None:
     """Masks the texts of an exception in place: arguments, message, notes, causes and contexts.
 
@@ -232,6 +268,8 @@ def mask_exception(error: BaseException) -> None:
             continue
         seen.add(id(one))
         waiting += [one.__cause__, one.__context__]
+        # The error of gRPC or of an HTTP library that an error was made of.
+        waiting += [value for value in vars(one).values() if isinstance(value, BaseException)]
         one.args = _masked(one.args)
         for name, value in list(vars(one).items()):
             vars(one)[name] = _masked(value)
@@ -241,20 +279,52 @@ def _masked(value: Any) -> Any:
     """What an exception holds, with its texts masked; messages of protobuf in place."""
     if isinstance(value, str):
         return without_secrets(value)
+    if isinstance(value, bytes):
+        return _masked_bytes(value)
     if type(value) in (list, tuple):
         return type(value)(map(_masked, value))
     if type(value) is dict:
         return {key: _masked(item) for key, item in value.items()}
+    if _is_metadata(value):
+        return type(value)(*map(_masked, value))
+    if not isinstance(value, BaseException):
+        _mask_attributes(value)
+    return value
+
+
+def _mask_attributes(value: Any) -> None:
+    """Masks, in place, a message of protobuf, gRPC's state of a call, or an HTTP answer's body."""
     if hasattr(value, "ListFields"):
         for field, item in value.ListFields():
             _mask_field(value, field.name, item)
-    elif hasattr(value, "debug_error_string") and not isinstance(value, BaseException):
-        # The state of a call that failed, which gRPC makes the text of its error of.
-        for name in ("details", "debug_error_string"):
-            text = getattr(value, name)
-            if isinstance(text, str):
-                setattr(value, name, without_secrets(text))
-    return value
+    elif hasattr(value, "debug_error_string"):
+        # gRPC makes the text of its error of it.
+        for name in ("details", "debug_error_string", "initial_metadata", "trailing_metadata"):
+            if hasattr(value, name):
+                setattr(value, name, _masked(getattr(value, name)))
+    elif isinstance(getattr(value, "_content", None), bytes):
+        value._content = _masked_bytes(value._content)  # noqa: SLF001 -- requests and httpx alike
+        vars(value).pop("_text", None)  # what httpx has made of it
+
+
+def _is_metadata(value: Any) -> bool:
+    """Whether something is gRPC's metadata, or one entry of it."""
+    kind = type(value)
+    named = isinstance(value, tuple) and getattr(kind, "_fields", None) == ("key", "value")
+    return named or (kind.__name__ == "Metadata" and kind.__module__.startswith("grpc."))
+
+
+def _masked_bytes(value: bytes) -> bytes:
+    """The body of an answer without secrets; of what is no text, nothing is left."""
+    try:
+        text, is_text = value.decode(), True
+    except UnicodeDecodeError:
+        text, is_text = value.decode("latin-1"), False
+    masked = _without_values_and_shapes(text)
+    if masked == text:
+        return value
+    # In a serialized message the lengths would be wrong.
+    return masked.encode() if is_text and "\0" not in text and "\x12" not in text else b""
 
 
 def _mask_field(message: Any, name: str, item: Any) -> None:

@@ -23,6 +23,7 @@ from genai_config._auth import headers
 from genai_config._clients.http import linked
 from genai_config._clients.link import Link, http_options
 from genai_config._clients.resolve import resolve
+from genai_config._masking import forgets_arguments
 from genai_config._routing.decision import RETRIEVER_SCOPES, TUNED_SCOPES
 from genai_config._settings.patch import UNSET
 from genai_config._settings.secrets import Secret
@@ -59,6 +60,7 @@ _ON_HTTPX2 = 3
 _SHARED: Pool[genai.Client] = Pool(64)
 
 
+@forgets_arguments
 def client(  # noqa: PLR0913 -- what decides where requests go, spelt out
     *,
     backend: str | None = None,

@@ -29,7 +29,7 @@ from genai_config._clients.link import (
     package_of,
 )
 from genai_config._clients.target import is_model_name
-from genai_config._masking import mask_exception
+from genai_config._masking import forgets_arguments, mask_exception
 from genai_config._settings.validation import unknown
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
@@ -135,6 +135,7 @@ class Arguments(Place, total=False):
     websocket_base_url: Any
 
 
+@forgets_arguments
 def client(**arguments: Unpack[Arguments]) -> OpenAI:
     """An `openai.OpenAI` for Vertex AI or the Gemini API.
 
@@ -152,6 +153,7 @@ def client(**arguments: Unpack[Arguments]) -> OpenAI:
     return OpenAI(**arguments)
 
 
+@forgets_arguments
 def async_client(**arguments: Unpack[Arguments]) -> AsyncOpenAI:
     """An `openai.AsyncOpenAI` for Vertex AI or the Gemini API, for any number of event loops.
 
@@ -165,6 +167,7 @@ def async_client(**arguments: Unpack[Arguments]) -> AsyncOpenAI:
     return AsyncOpenAI(**arguments)
 
 
+@forgets_arguments
 def http_client(**place: Unpack[Place]) -> Any:
     """The HTTP client under `client`, for libraries that take one, such as LangChain.
 
@@ -182,6 +185,7 @@ def http_client(**place: Unpack[Place]) -> Any:
     return _http_client(openai.DefaultHttpxClient, dict(place))
 
 
+@forgets_arguments
 def async_http_client(**place: Unpack[Place]) -> Any:
     """The HTTP client under `async_client`; see `http_client`.
 
@@ -228,6 +232,7 @@ class _Ours:
     organization: str | None
     project: str | None
 
+    @forgets_arguments
     def __init__(self, **arguments: Any) -> None:
         http = arguments.pop("http_client", None)
         if isinstance(http, (SyncSending, AsyncSending)):
@@ -274,6 +279,7 @@ class _Ours:
         made.connect = connect
         return made
 
+    @forgets_arguments
     def copy(self, *, http_client: Any = None, **changes: Any) -> Any:
         """As OpenAI's; where requests go, and with which key, stays as it is."""
         for name in ("api_key", "project"):

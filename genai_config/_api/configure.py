@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from genai_config._api.scopes import check_files, profile_layer
+from genai_config._masking import forgets_arguments
 from genai_config._settings import state as _state
 from genai_config._settings.patch import combine, make_patch
 from genai_config._settings.state import Layer, Origin, state
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from genai_config._settings.secrets import Secret
 
 
+@forgets_arguments
 def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spelt out
     config: GenAIConfig | Mapping[str, Any] | None = None,
     /,

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genai_config._api.decorators import decorated
+from genai_config._masking import forgets_arguments
 from genai_config._routing.decision import BASE_SCOPES, route, tuned_scopes
 from genai_config._settings import environment
 from genai_config._settings import state as _state
@@ -276,6 +277,7 @@ def _config_with(layer: Layer) -> GenAIConfig:
     return state.preview(manager.with_adopted, layer).config
 
 
+@forgets_arguments
 def override(**settings: Unpack[ScopedSettings]) -> Scope:
     """Changes settings for this thread or task alone, for a ``with`` block or a function.
 
@@ -292,6 +294,7 @@ def override(**settings: Unpack[ScopedSettings]) -> Scope:
     return Scope(settings)
 
 
+@forgets_arguments
 def tuned_models(**settings: Unpack[ScopedSettings]) -> Scope:
     """As `override`, for tuned models: every request inside goes by OAuth.
 
@@ -306,6 +309,7 @@ def tuned_models(**settings: Unpack[ScopedSettings]) -> Scope:
     return _TunedModels({**settings})
 
 
+@forgets_arguments
 def base_models(**settings: Unpack[ScopedSettings]) -> Scope:
     """As `override`, for base models: every request inside goes by the API key, if there is one.
 

@@ -16,6 +16,7 @@ from google.generativeai.generative_models import ChatSession, GenerativeModel
 from google.generativeai.types import Model, TunedModel
 
 from genai_config._auth import headers
+from genai_config._masking import forgets_arguments
 from genai_config._sdk.clients import RoutingClient
 from genai_config._sdk.generated import USER_AGENT, sent_client_info
 from genai_config._settings import environment
@@ -73,6 +74,7 @@ class ClientManager(client_lib._ClientManager):
     def __repr__(self) -> str:
         return "<genai_config client manager>"
 
+    @forgets_arguments
     def configure(self, **settings: Any) -> None:
         """What `genai.configure()` calls.
 
@@ -248,7 +250,8 @@ def uninstall() -> None:
         if isinstance(current, ClientManager):
             client_lib._client_manager = current.replaced or client_lib._ClientManager()
         make: Any = GenerativeModel.__init__
-        if getattr(make, _NOTES, None) is make:  # else somebody has wrapped it since
+        is_ours = getattr(make, _NOTES, None) is make  # else somebody has wrapped it since
+        if is_ours:
             GenerativeModel.__init__ = make.__wrapped__  # type: ignore[method-assign] # likewise
 
 

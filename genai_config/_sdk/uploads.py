@@ -22,6 +22,7 @@ from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 from googleapiclient.http import DEFAULT_HTTP_TIMEOUT_SEC, HttpRequest
 
+from genai_config._masking import mask_exception
 from genai_config._transport.call_credentials import (
     METADATA_KEY,
     CallContext,
@@ -142,6 +143,9 @@ class FileClient(client_lib.FileServiceClient):
         token = _UPLOAD.set(upload)
         try:
             return super().create_file(*args, **kwargs)
+        except HttpError as error:
+            mask_exception(error)
+            raise
         except requests.Timeout as error:
             bound = upload.timeout or DEFAULT_HTTP_TIMEOUT_SEC
             raise DeadlineExceeded(f"The upload was not complete within {bound:g} s.") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from genai_config._masking import MASK
+from genai_config._masking import MASK, forgets_arguments
 from genai_config._settings import validation
 from genai_config._settings.given import UNSET
 from genai_config.exceptions import ConfigurationError
@@ -55,14 +55,13 @@ def _in_our_words(error: ValidationError) -> ConfigurationError:
 def _refusing(validate: Any) -> Any:
     """One of pydantic's ways to make a model, whose errors are those of this library."""
 
+    @forgets_arguments
     @functools.wraps(validate)
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             return validate(*args, **kwargs)
         except ValidationError as error:
-            refused = _in_our_words(error)
-        del args, kwargs  # a report with the locals of each frame would show them
-        raise refused
+            raise _in_our_words(error) from None
 
     return checked
 

@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from genai_config._masking import MASK
+from genai_config._masking import MASK, forgets_arguments
 from genai_config._settings import environment, validation
 from genai_config._settings.callables import name_of
 from genai_config._settings.frozen_model import FrozenModel
@@ -191,6 +191,7 @@ class GenAIConfig(FrozenModel, frozen=True):
         def __init__(self, **settings: Unpack[Settings]) -> None: ...
 
     @classmethod
+    @forgets_arguments
     def from_env(cls, environ: Mapping[str, str] | None = None) -> GenAIConfig:
         """The configuration that the environment alone makes.
 
@@ -205,6 +206,7 @@ class GenAIConfig(FrozenModel, frozen=True):
             Patch({name: environment_value(name, *values[0]) for name, values in found.items()})
         )
 
+    @forgets_arguments
     def merge(self, **settings: Unpack[Settings]) -> GenAIConfig:
         """This configuration with settings changed: a new object, both stay as they are.
 
@@ -228,6 +230,7 @@ class GenAIConfig(FrozenModel, frozen=True):
         """The settings as plain data fit for JSON, every secret as asterisks."""
         return self.model_dump(mode="json")
 
+    @forgets_arguments
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
     ) -> GenAIConfig:

@@ -215,14 +215,3 @@ class Opened:
         """The metadata to send: the credentials' headers replace the call's own of that name."""
         names = {name for name, _ in headers}
         return [*(entry for entry in self.own if entry[0].lower() not in names), *headers]
-
-
-def without_frames(error: BaseException) -> BaseException:
-    """The same error without the frames it came through, which hold the headers that were sent."""
-    chain: list[BaseException] = [error]
-    for link in chain:
-        link.__traceback__ = None
-        chain += [
-            cause for cause in (link.__cause__, link.__context__) if cause and cause not in chain
-        ]
-    return error

@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from genai_config._transport.call_credentials import (
-    Attempts,
-    NoCredentials,
-    Opened,
-    without_frames,
-)
+from genai_config._masking import without_frames
+from genai_config._transport.call_credentials import Attempts, NoCredentials, Opened
 from genai_config._transport.grpc_sync import rejection_of
 
 if TYPE_CHECKING:

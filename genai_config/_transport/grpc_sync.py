@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from genai_config._transport.call_credentials import (
-    Attempts,
-    NoCredentials,
-    Opened,
-    Rejection,
-    without_frames,
-)
+from genai_config._masking import without_frames
+from genai_config._transport.call_credentials import Attempts, NoCredentials, Opened, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from genai_config._masking import without_frames
 from genai_config._transport import deadlines
-from genai_config._transport.call_credentials import Attempts, Rejection, without_frames
+from genai_config._transport.call_credentials import Attempts, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import google.generativeai as genai
+import grpc
 import openai as original
 import pytest
 from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
@@ -32,6 +33,11 @@ def shown(error: BaseException) -> str:
         texts += [str(one), repr(one), *getattr(one, "__notes__", ())]
         texts += [f"{getattr(one, name, '')}" for name in ("message", "errors", "_details")]
         texts += [repr(vars(vars(one).get("_state", one)).get("details"))]
+        if isinstance(one, grpc.RpcError):
+            call: Any = one
+            texts += [repr(call.trailing_metadata()), repr(call.initial_metadata())]
+        for response in (getattr(one, "response", None), getattr(one, "content", None)):
+            texts += [repr(getattr(response, "content", response))]
         waiting += [e for e in (one.__cause__, one.__context__) if e and e not in waiting]
     return "\n".join(texts)
 
@@ -117,6 +123,8 @@ def test_over_openais_clients(server: GeminiServer) -> None:
     with client, pytest.raises(original.APIStatusError) as caught:
         client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hi"}])
     assert secret not in f"{caught.value} {caught.value!r} {caught.value.body}"
+    assert secret not in shown(caught.value)
+    assert MASK in caught.value.response.text
 
 
 def test_the_details_of_an_error() -> None:
@@ -140,6 +148,15 @@ def test_the_details_of_an_error() -> None:
     assert secret not in shown(error)
     assert str(error).count(MASK) == 10
     assert "fine" in str(error)
+
+
+def test_a_body_that_is_no_text() -> None:
+    """Nothing of it is kept that could hold the key; what holds none stays as it is."""
+    secret = "AIzaSyMadeUpAndLongEnough0123456789"
+    kept = (b"\xff\x00fine", b"plain fine")
+    error = ValueError(f"\xff {secret}".encode("latin-1"), f"plain {secret}".encode(), *kept)
+    mask_exception(error)
+    assert error.args == (b"", f"plain {MASK}".encode(), *kept)
 
 
 def test_a_call_that_says_nothing() -> None:

@@ -92,6 +92,16 @@ def test_a_refused_key(server: GeminiServer, file: Path) -> None:
     assert len(server.requests) == 1
 
 
+def test_an_answer_that_quotes_the_key(server: GeminiServer, file: Path) -> None:
+    """Its text and its body are masked."""
+    key = server.api_key("quoted")
+    server.fail(9, status="PERMISSION_DENIED", message=f"api_key:{key} has been suspended")
+    with override(api_key=key), pytest.raises(HttpError, match="suspended") as caught:
+        genai.upload_file(file)
+    assert key not in str(caught.value) + str(vars(caught.value))
+    assert b"suspended" in caught.value.content
+
+
 class _Elsewhere(BaseHTTPRequestHandler):
     """Sends everybody to another place of this machine, and remembers who came there."""
 
