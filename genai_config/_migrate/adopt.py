@@ -35,8 +35,6 @@ def adopt(text: str) -> tuple[str, list[Site]]:
     for node in source.nodes(cst.Name, cst.Attribute):
         if source.old(node) != "configure" or source.above(node, cst.Import, cst.ImportFrom):
             continue
-        if isinstance(source.parent(node), cst.Attribute) and source.old(source.parent(node)):
-            continue
         call = source.parent(node)
         if not isinstance(call, cst.Call) or call.func is not node:
             sites.append(Site(

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 
 from genai_config._migrate.follow import Follower, Thing
+from genai_config._migrate.parts import (
+    Content,
+    Feedback,
+    Sequence,
+    candidates,
+    check_handlers,
+    parts,
+)
 from genai_config._migrate.source import expression, string
 from genai_config._migrate.unit import BlockedError, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ANSWER = frozenset(("text", "candidates", "parts", "prompt_feedback", "usage_metadata"))
 _FILE = frozenset(("name", "uri", "mime_type", "display_name", "size_bytes", "state",
                    "create_time", "update_time", "expiration_time"))  # fmt: skip
 _CACHE = frozenset(("name", "model", "display_name", "create_time", "update_time", "expire_time",
@@ -45,32 +52,82 @@ class Awaitable(Thing):
 
 
 class Answer(Thing):
-    """An answer, or a chunk of one."""
+    """An answer, or a chunk of one.
+
+    Args:
+        unit: What it moves with.
+        in_stream: Whether it is a chunk.
+    """
 
     kind = "answer"
+    names = frozenset(("text", "candidates", "parts", "prompt_feedback", "usage_metadata"))
+
+    def __init__(self, unit: Unit, *, in_stream: bool = False) -> None:
+        super().__init__(unit)
+        self._in_stream = in_stream
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
         """Most of an answer is called the same."""
-        name = node.attr.value
-        if name not in _ANSWER:
-            return super().attribute(mover, node)
-        if name == "text":
-            _check_text(mover, node)
-        elif name == "candidates":
-            _check_reason(mover, node)
-        return None
+        match node.attr.value:
+            case "text":
+                check_handlers(mover, node, "ValueError")
+                return None
+            case "parts":
+                check_handlers(mover, node, "ValueError")
+                return parts(self.unit)
+            case "candidates":
+                return candidates(self.unit, in_stream=self._in_stream)
+            case "prompt_feedback":
+                return Feedback(self.unit)
+            case "usage_metadata":
+                return None
+        return super().attribute(mover, node)
+
+    def element(self, node: Any, *, is_async: bool) -> Thing:
+        """The answer itself, if it is whole: it is an answer in one chunk."""
+        if is_async or self._in_stream:
+            return super().element(node, is_async=is_async)
+        self.unit.edit(node, lambda updated: cst.List([cst.Element(updated)]))
+        return Answer(self.unit)
 
 
 class Stream(Thing):
-    """An answer in chunks."""
+    """An answer in chunks, which may be waited for as a whole."""
 
     kind = "stream"
 
-    def element(self, *, is_async: bool) -> Thing:
+    def __init__(self, unit: Unit) -> None:
+        super().__init__(unit)
+        self._whole: list[tuple[int, int]] = []
+
+    def element(self, node: Any, *, is_async: bool) -> Thing:
         """A chunk."""
+        del node
         if is_async:
             raise BlockedError("a stream is iterated over by async for", _BY_HAND)
-        return Answer(self.unit)
+        return Answer(self.unit, in_stream=True)
+
+    def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
+        """``resolve()`` waits for all chunks: they become a list."""
+        statement = mover.source.parent(node)
+        if method.attr.value != "resolve" or not isinstance(statement, cst.Expr):
+            return super().call(mover, node, method)
+        self._whole.append(mover.source.end(node))
+        self.unit.edit(statement, lambda updated: cst.Assign(
+            [cst.AssignTarget(updated.value.func.value)],
+            expression("list(stream)", stream=updated.value.func.value)))  # fmt: skip
+        return None
+
+    def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
+        """The text, once all chunks are there."""
+        if node.attr.value != "text" or not any(
+            end <= mover.source.start(node) for end in self._whole
+        ):
+            return super().attribute(mover, node)
+        check_handlers(mover, node, "ValueError")
+        self.unit.edit(node, lambda updated: expression(
+            '"".join(chunk.text or "" for chunk in stream)', stream=updated.value))  # fmt: skip
+        return None
 
 
 class AsyncStream(Thing):
@@ -78,11 +135,29 @@ class AsyncStream(Thing):
 
     kind = "stream"
 
-    def element(self, *, is_async: bool) -> Thing:
+    def element(self, node: Any, *, is_async: bool) -> Thing:
         """A chunk."""
+        del node
         if not is_async:
             raise BlockedError("an asynchronous stream is iterated over by for", _BY_HAND)
-        return Answer(self.unit)
+        return Answer(self.unit, in_stream=True)
+
+
+class History(Sequence):
+    """The contents of a chat."""
+
+    is_content = True
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__(unit, "history", lambda: Content(unit))
+
+    def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
+        """To what shows, counts or copies it."""
+        del node
+        return mover.source.text(call.func) in ("len", "print", "list")
+
+    def or_empty(self, node: Any) -> None:
+        """It is never None."""
 
 
 class Tokens(Thing):
@@ -104,9 +179,9 @@ class Embedding(Thing):
         super().__init__(unit)
         self.many = many
 
-    def merge(self, other: Thing) -> None:
+    def merge(self, other: Any) -> None:
         """One and several are read in different ways."""
-        if isinstance(other, Embedding) and other.many != self.many:
+        if other.many != self.many:
             raise BlockedError("a variable holds one vector here, several there", "use two names.")
 
     def item(self, mover: Follower, node: cst.Subscript) -> Thing | None:
@@ -132,9 +207,9 @@ class Infos(Thing):
 
     kind = "list of models"
 
-    def element(self, *, is_async: bool) -> Thing:
+    def element(self, node: Any, *, is_async: bool) -> Thing:
         """One of them."""
-        del is_async
+        del node, is_async
         return Info(self.unit)
 
 
@@ -157,9 +232,9 @@ class Files(Thing):
 
     kind = "list of files"
 
-    def element(self, *, is_async: bool) -> Thing:
+    def element(self, node: Any, *, is_async: bool) -> Thing:
         """One of them."""
-        del is_async
+        del node, is_async
         return File(self.unit)
 
 
@@ -167,6 +242,17 @@ class File(Thing):
     """A file of the service's."""
 
     kind = "file"
+    is_content = True
+
+    def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
+        """It is deleted by its name."""
+        if method.attr.value != "delete" or node.args:
+            return super().call(mover, node, method)
+        self.unit.site(mover.source.line(node), "File.delete")
+        client = f"{mover.aliases['google_genai']}.shared_client()"
+        self.unit.edit(node, lambda updated: expression(
+            f"{client}.files.delete(name=file.name)", file=updated.func.value))  # fmt: skip
+        return None
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
         """All are called the same; the state is an enum as well."""
@@ -174,11 +260,9 @@ class File(Thing):
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
         """To what deletes it, by its name."""
-        if mover.source.old(call.func) in ("delete_file", "get_file"):
-            if mover.source.old(call.func) == "delete_file":
-                self.unit.edit(node, lambda updated: expression("file.name", file=updated))
-                return True
-            return False
+        if mover.source.old(call.func) == "delete_file":
+            self.unit.edit(node, lambda updated: expression("file.name", file=updated))
+            return True
         return super().may_be_given(mover, node, call)
 
 
@@ -187,25 +271,16 @@ class Caches(Thing):
 
     kind = "list of caches"
 
-    def element(self, *, is_async: bool) -> Thing:
+    def element(self, node: Any, *, is_async: bool) -> Thing:
         """One of them."""
-        del is_async
-        return Cache(self.unit, "")
+        del node, is_async
+        return Cache(self.unit)
 
 
 class Cache(Thing):
-    """A cached content.
-
-    Args:
-        unit: What it moves with.
-        client: The expression of the client; "": it is known where the cache is used.
-    """
+    """A cached content."""
 
     kind = "cache"
-
-    def __init__(self, unit: Unit, client: str) -> None:
-        super().__init__(unit)
-        self.client = client
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
         """All are called the same."""
@@ -213,11 +288,10 @@ class Cache(Thing):
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
         """It is deleted by its name."""
-        if method.attr.value != "delete" or node.args or not self.client:
+        if method.attr.value != "delete" or node.args:
             raise BlockedError(f".{method.attr.value}() of a cache", "client.caches has it.")
-        mover.source.line(node)
         self.unit.site(mover.source.line(node), "CachedContent.delete")
-        client = self.client
+        client = f"{mover.aliases['google_genai']}.shared_client()"
         self.unit.edit(node, lambda updated: expression(
             f"{client}.caches.delete(name=cache.name)", cache=updated.func.value))  # fmt: skip
         return None
@@ -227,42 +301,4 @@ class Cache(Thing):
         name = mover.source.old(call.func)
         return name == "GenerativeModel.from_cached_content" or super().may_be_given(
             mover, node, call
-        )
-
-
-def _check_text(mover: Follower, node: cst.Attribute) -> None:
-    """The old SDK raises ValueError for an answer without text; google-genai gives None.
-
-    Raises:
-        BlockedError: The program goes by that error.
-    """
-    inner: Any = node
-    while (handled := mover.source.above(inner, cst.Try)) is not None:
-        in_body = any(one is node for one in mover.source.within(handled.body, cst.Attribute))
-        for handler in handled.handlers if in_body else ():
-            if handler.type is not None and "ValueError" in mover.source.text(handler.type):
-                raise BlockedError(
-                    "except ValueError around .text: google-genai's is None where there is none",
-                    "test for None, and run this again.",
-                )
-        inner = handled
-
-
-def _check_reason(mover: Follower, node: cst.Attribute) -> None:
-    """Reasons are numbers in the old SDK.
-
-    Raises:
-        BlockedError: One is compared to a number.
-    """
-    at: Any = node
-    while isinstance(above := mover.source.parent(at), cst.Attribute | cst.Subscript):
-        at = above
-    names = {one.attr.value for one in mover.source.within(at, cst.Attribute)}
-    for name in names & {"to_dict", "citation_metadata", "grounding_metadata"}:
-        raise BlockedError(f".{name} is another in google-genai", _BY_HAND)
-    comparison = mover.source.above(at, cst.Comparison)
-    if isinstance(at, cst.Attribute) and at.attr.value == "finish_reason" and comparison:
-        raise BlockedError(
-            "finish_reason is compared, and is a number in the old SDK alone",
-            "compare with types.FinishReason, or finish_reason.name.",
         )

@@ -11,7 +11,6 @@ from genai_config._migrate.source import expression, keyword
 from genai_config._migrate.unit import BlockedError, Unit
 
 if TYPE_CHECKING:
-    from genai_config._migrate.follow import Follower
     from genai_config._migrate.settings import Recipe
     from genai_config._migrate.values import Values
 
@@ -122,7 +121,7 @@ def is_true(call: cst.Call, at: dict[str, int], name: str = "stream") -> bool:
     raise BlockedError(f"{name}= is decided when the program runs", "write both calls.")
 
 
-def contents(mover: Follower, tools: Tools, call: cst.Call, index: int, unit: Unit) -> None:
+def contents(tools: Tools, call: cst.Call, index: int, unit: Unit) -> None:
     """Changes the contents that are given to a call, and notes where they are given."""
-    mover.contents[call.args[index]] = unit
+    tools.values.given[call.args[index]] = unit
     tools.values.contents(call.args[index].value, unit)

@@ -26,6 +26,7 @@ _NARROW = {
     "InternalServerError": ("ServerError", "INTERNAL"),
     "ServiceUnavailable": ("ServerError", "UNAVAILABLE"),
 }
+_SHARED = ("message", "code")
 _OTHERS = "catch google.genai.errors, and compare .status, by hand."
 
 
@@ -36,22 +37,71 @@ def move_errors(mover: Follower, alias: str) -> None:
         mover: Has followed everything.
         alias: What google.genai.errors is called here.
     """
+    sending = _Sending(mover)
     for handled in mover.source.nodes(cst.Try):
         theirs = [h for h in handled.handlers if _names(mover, h)]
-        inside = set(mover.source.within(handled.body, cst.Call))
-        units = [unit for call, unit in mover.sent if call in inside]
-        if not theirs or not units:
-            continue
-        unit = units[0]
+        units = sending.within(handled.body) if theirs else []
         for other in units[1:]:
-            unit.join(other)
-        for handler in theirs:
+            units[0].join(other)
+        for handler in theirs if units else ():
             line = mover.source.line(handler)
-            unit.site(line, "except")
+            units[0].site(line, "except")
             try:
-                _move(mover, handled, handler, unit, alias)
+                _move(mover, handled, handler, units[0], alias)
             except BlockedError as error:
-                unit.block(line, "except", error)
+                units[0].block(line, "except", error)
+    for node in mover.source.nodes(cst.Name, cst.Attribute):
+        if mover.source.name(node).startswith(_PACKAGE) and not _is_caught(mover, node):
+            _block_named(mover, node, sending)
+
+
+def _block_named(mover: Follower, node: Any, sending: _Sending) -> None:
+    """Blocks what sends, where an error is named that it would no longer raise."""
+    owner = mover.source.above(node, cst.Decorator)
+    function = mover.source.parent(owner) if owner else None
+    line = mover.source.line(node)
+    for unit in sending.within(function or mover.source.module):
+        unit.block(line, mover.source.text(node), BlockedError(
+            "the error is named outside of a handler, and google-genai raises others", _OTHERS
+        ))  # fmt: skip
+
+
+def _is_caught(mover: Follower, node: cst.CSTNode) -> bool:
+    """Whether an error is named by a handler."""
+    handler = mover.source.above(node, cst.ExceptHandler)
+    return handler is not None and any(
+        node is one for kind in _types(handler) for one in mover.source.within(kind, type(node))
+    )
+
+
+class _Sending:
+    """Which parts of a module send what moves, by themselves or by functions that they call.
+
+    Args:
+        mover: Has followed everything.
+    """
+
+    def __init__(self, mover: Follower) -> None:
+        self._source = mover.source
+        self._sent = dict(mover.sent)
+        self._functions: dict[str, list[cst.FunctionDef]] = {}
+        for function in mover.source.nodes(cst.FunctionDef):
+            self._functions.setdefault(function.name.value, []).append(function)
+
+    def within(self, node: cst.CSTNode) -> list[Unit]:
+        """The units of all that a part sends."""
+        found: list[Unit] = []
+        waiting, seen = [node], set[cst.CSTNode]()
+        while waiting:
+            part = waiting.pop()
+            seen.add(part)
+            for call in self._source.within(part, cst.Call):
+                if call in self._sent:
+                    found.append(self._sent[call])
+                name = getattr(call.func, "attr", call.func)
+                called = self._functions.get(getattr(name, "value", ""), [])
+                waiting += [one for one in called if one not in seen]
+        return found
 
 
 def _types(handler: cst.ExceptHandler) -> list[Any]:
@@ -66,6 +116,19 @@ def _names(mover: Follower, handler: cst.ExceptHandler) -> list[str]:
     return [one for one in full if one.startswith((_PACKAGE, "google.generativeai."))]
 
 
+def _check_uses(mover: Follower, handler: cst.ExceptHandler) -> None:
+    """Whether a handler reads of its error what google-genai's has as well.
+
+    Raises:
+        BlockedError: It reads something else.
+    """
+    name = handler.name.name.value if handler.name else ""  # type: ignore[union-attr] # a name is what grammar allows
+    for node in mover.source.within(handler.body, cst.Attribute):
+        value = node.value
+        if isinstance(value, cst.Name) and value.value == name and node.attr.value not in _SHARED:
+            raise BlockedError(f".{node.attr.value} of an error is none of google-genai's", _OTHERS)
+
+
 def _move(
     mover: Follower, handled: cst.Try, handler: cst.ExceptHandler, unit: Unit, alias: str
 ) -> None:
@@ -75,6 +138,7 @@ def _move(
         raise BlockedError("a handler also catches what is not Google's", _OTHERS)
     unit.need("errors")
     if all(name in _WIDE for name in names):
+        _check_uses(mover, handler)
         for node, name in zip(types, names, strict=True):
             unit.edit(node, always(expression(f"{alias}.{_WIDE[name]}")))
         return
@@ -85,6 +149,7 @@ def _move(
             f"{', '.join(names)} is a part of an error of google-genai, and other handlers follow",
             _OTHERS,
         )
+    _check_uses(mover, handler)
     kinds = {_NARROW[name][0] for name in names}
     statuses = [_NARROW[name][1] for name in names]
     kind = kinds.pop() if len(kinds) == 1 else "APIError"

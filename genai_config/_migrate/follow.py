@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
+from genai_config._migrate.source import string
 from genai_config._migrate.unit import BlockedError, Unit
 from genai_config._migrate.variables import Variable, is_target, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from genai_config._migrate.source import Source
 
@@ -23,14 +24,18 @@ class Thing:
     Attributes:
         kind: Which of these, for messages.
         unit: What it moves with.
+        is_content: Whether it may be among the contents of a call.
+        names: Attributes that it always has, in both SDKs.
     """
 
     kind = "object"
+    is_content = False
+    names: frozenset[str] = frozenset()
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
 
-    def merge(self, other: Thing) -> None:
+    def merge(self, other: Any) -> None:
         """Takes over what another says that is assigned to the same variable."""
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
@@ -56,9 +61,9 @@ class Thing:
         """What awaiting it gives."""
         raise BlockedError(f"a {self.kind} is awaited", _FOLLOWED)
 
-    def element(self, *, is_async: bool) -> Thing | None:
-        """What iterating over it gives."""
-        del is_async
+    def element(self, node: Any, *, is_async: bool) -> Thing:
+        """What iterating over it, as the expression `node`, gives."""
+        del node, is_async
         raise BlockedError(f"a {self.kind} is iterated over", _FOLLOWED)
 
     def item(self, mover: Follower, node: cst.Subscript) -> Thing | None:
@@ -68,8 +73,22 @@ class Thing:
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
         """Whether it may be an argument, or part of one, of a call."""
-        del node
-        return mover.source.text(call.func) == "print"
+        match mover.source.text(call.func), call.args:
+            case "print", _:
+                return True
+            case "hasattr", [cst.Arg(value=first), cst.Arg(value=second)]:
+                return first is node and string(second) in self.names
+        return False
+
+    def compared(self, mover: Follower, node: cst.CSTNode, comparison: cst.Comparison) -> None:
+        """Whether it may be compared: with None, by ``is``."""
+        del mover, node
+        if not all(isinstance(one.operator, cst.Is | cst.IsNot) for one in comparison.comparisons):
+            raise BlockedError(f"a {self.kind} is compared", _FOLLOWED)
+
+    def formatted(self) -> None:
+        """Whether it may be shown in a text."""
+        raise BlockedError(f"a {self.kind} is formatted", _FOLLOWED)
 
     def assigned(self, mover: Follower, found: Variable) -> None:
         """Is told of a variable that it is assigned to."""
@@ -80,22 +99,23 @@ class Follower:
 
     Args:
         source: The module.
+        aliases: What "types" and the others are called in it.
 
     Attributes:
         units: What moves together.
         models: The models that are made.
-        contents: Where contents are given to what moves, by node, with the unit.
         sent: The calls that send requests, each with its unit.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, aliases: dict[str, str]) -> None:
         self.source = source
+        self.aliases = aliases
         self.units: list[Unit] = []
         self.models: list[Any] = []
-        self.contents: dict[cst.CSTNode, Unit] = {}
         self.sent: list[tuple[cst.CSTNode, Unit]] = []
         self._variables: dict[Hashable, tuple[Variable, Thing, list[cst.BaseExpression]]] = {}
         self._reads: list[tuple[cst.CSTNode, Thing]] = []
+        self._given_later: list[tuple[cst.CSTNode, Thing]] = []
 
     def start(self, line: int, what: str) -> Unit:
         """A new unit, for something that is made in a line."""
@@ -127,29 +147,37 @@ class Follower:
                     raise BlockedError(f".{parent.attr.value} is assigned", _FOLLOWED)
                 else:
                     self._on(parent, thing.attribute(self, parent))
-            case cst.AssignTarget() | cst.AnnAssign() if getattr(parent, "value", None) is not node:
-                return
             case cst.Assign():
                 self._assigned(node, parent, thing)
+            case cst.AnnAssign() if not any(map(
+                self.source.old, self.source.within(parent.annotation, cst.Name, cst.Attribute)
+            )):  # fmt: skip
+                self._bound(parent.target, node, thing)
             case cst.For() | cst.CompFor() if parent.iter is node:
-                inner = thing.element(is_async=parent.asynchronous is not None)
+                inner = thing.element(node, is_async=parent.asynchronous is not None)
                 self._bound(parent.target, node, inner)
             case cst.Index():
                 raise BlockedError(f"a {thing.kind} is an index", _FOLLOWED)
             case cst.Subscript() if parent.value is node:
                 self._on(parent, thing.item(self, parent))
-            case cst.ComparisonTarget() | cst.Comparison():
-                self._compared(parent, thing)
-            case cst.UnaryOperation(operator=cst.Not()) | cst.BooleanOperation():
-                self._tested(parent, thing)
-            case cst.If() | cst.While() | cst.IfExp() | cst.Assert() if parent.test is node:
+            case cst.NamedExpr() if parent.value is node:
+                self._bound(parent.target, node, thing)
+                self._follow(parent, thing)
+            case cst.Comparison():
+                thing.compared(self, node, parent)
+            case cst.ComparisonTarget():
+                thing.compared(self, node, cst.ensure_type(
+                    self.source.parent(parent), cst.Comparison))  # fmt: skip
+            case _ if self.source.is_tested(node):
                 return
+            case cst.BooleanOperation():
+                raise BlockedError(f"a {thing.kind} is handed on by a condition", _FOLLOWED)
             case cst.Arg() | cst.Element():
                 self._given(node, parent, thing)
             case cst.FormattedStringExpression():
-                self._given(node, parent, thing)
-            case cst.Global() | cst.NameItem() | cst.Nonlocal():
-                return
+                call = self.source.parent(self.source.parent(self.source.parent(parent)))
+                if not (isinstance(call, cst.Call) and self.source.text(call.func) == "print"):
+                    thing.formatted()
             case _:
                 raise BlockedError(
                     f"the {thing.kind} goes where it is not followed: "
@@ -160,46 +188,40 @@ class Follower:
         if thing is not None:
             self.follow(node, thing)
 
-    def _compared(self, parent: Any, thing: Thing) -> None:
-        comparison: Any = (
-            parent if isinstance(parent, cst.Comparison) else self.source.parent(parent)
-        )
-        if not all(isinstance(one.operator, cst.Is | cst.IsNot) for one in comparison.comparisons):
-            raise BlockedError(f"a {thing.kind} is compared", _FOLLOWED)
-
-    def _tested(self, parent: Any, thing: Thing) -> None:
-        """Goes on only where a value is tested, and not handed on by ``or``."""
-        outer = self.source.parent(parent)
-        if not isinstance(outer, cst.If | cst.While | cst.IfExp | cst.UnaryOperation
-                          | cst.BooleanOperation | cst.Assert):  # fmt: skip
-            raise BlockedError(f"a {thing.kind} is handed on by a condition", _FOLLOWED)
-
     def _given(self, node: cst.CSTNode, parent: Any, thing: Thing) -> None:
-        at: Any = parent
-        while isinstance(at, cst.Element | cst.List | cst.Arg):
-            if at in self.contents:
-                break
-            above = self.source.parent(at)
-            if isinstance(at, cst.Arg):
-                if isinstance(above, cst.Call) and thing.may_be_given(self, node, above):
-                    return
-                break
-            at = above
-        if at in self.contents and thing.kind in ("file", "answer's content"):
-            thing.unit.join(self.contents[at])
+        call = self.source.parent(parent)
+        if isinstance(call, cst.Call) and thing.may_be_given(self, node, call):
             return
-        if isinstance(parent, cst.FormattedStringExpression):
-            raise BlockedError(f"a {thing.kind} is formatted", _FOLLOWED)
-        raise BlockedError(f"the {thing.kind} is passed on to what is not followed", _FOLLOWED)
+        if not thing.is_content:
+            raise BlockedError(f"the {thing.kind} is passed on to what is not followed", _FOLLOWED)
+        self._given_later.append((node, thing))
+
+    def is_followed(self, node: cst.CSTNode) -> bool:
+        """Whether an expression is known to give something of the old SDK's."""
+        return self.thing(node) is not None or any(node is one for one, _ in self._given_later)
+
+    def check_given(self, contents: Mapping[cst.CSTNode, Unit]) -> None:
+        """Blocks what has been passed on and is, now that all is followed, no content of a call.
+
+        Args:
+            contents: What holds contents of calls that move, each with its unit.
+        """
+        for node, thing in self._given_later:
+            at: Any = self.source.parent(node)
+            while isinstance(at, cst.Element | cst.List) and at not in contents:
+                at = self.source.parent(at)
+            if at in contents:
+                thing.unit.join(contents[at])
+                continue
+            thing.unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
+                f"the {thing.kind} is passed on to what is not followed", _FOLLOWED))  # fmt: skip
 
     def _assigned(self, node: cst.BaseExpression, assign: cst.Assign, thing: Thing) -> None:
         if len(assign.targets) != 1:
             raise BlockedError("several targets are assigned at once", _FOLLOWED)
         self._bound(assign.targets[0].target, node, thing)
 
-    def _bound(self, target: Any, value: cst.BaseExpression, thing: Thing | None) -> None:
-        if thing is None:
-            return
+    def _bound(self, target: Any, value: cst.BaseExpression, thing: Thing) -> None:
         found = variable(self.source, target)
         if found is None:
             raise BlockedError(

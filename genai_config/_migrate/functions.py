@@ -8,10 +8,11 @@ import libcst as cst
 
 from genai_config._migrate import answers
 from genai_config._migrate.calls import Tools, arguments, contents
+from genai_config._migrate.parts import is_pure
 from genai_config._migrate.settings import joined
 from genai_config._migrate.source import expression, keyword, string
 from genai_config._migrate.unit import BlockedError, Unit
-from genai_config._migrate.values import is_text_variable
+from genai_config._migrate.values import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,13 +116,13 @@ class Functions:
             raise BlockedError("the model or the content is not given", _BY_HAND)
         content = call.args[at["content"]].value
         many = isinstance(content, cst.List)
-        if not many and not self._is_text(content):
+        if not many and not is_text(source, content):
             raise BlockedError(
                 f"{source.text(content)} may be one text or several",
                 "annotate it as str, or write a list: result.embeddings[0].values is one vector.",
             )
         elements = content.elements if isinstance(content, cst.List) else []
-        if not all(self._is_text(element.value) for element in elements):
+        if not all(is_text(source, element.value) for element in elements):
             raise BlockedError("a list of what may be no texts", _BY_HAND)
         for element in elements:
             # A list of texts is one content to some models of google-genai.
@@ -143,11 +144,6 @@ class Functions:
             return answers.Awaitable(unit, lambda: answers.Embedding(unit, many=many))
         return answers.Embedding(unit, many=many)
 
-    def _is_text(self, node: Any) -> bool:
-        if isinstance(node, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString):
-            return True
-        return isinstance(node, cst.Name) and is_text_variable(self._mover.source, node)
-
     def _task(self, value: Any) -> Any:
         text = (string(value) or "").lower().removeprefix("task_type_")
         name = _SHORT_TASKS.get(text) or _SHORT_TASKS.get(text.removeprefix("retrieval_"))
@@ -165,6 +161,12 @@ class Functions:
         inner: dict[int, Any] = {at[name]: name for name in names if name in at}
         path = call.args[at["path"]].value
         if "display_name" not in at:
+            named = isinstance(path, cst.Name | cst.Attribute | cst.Subscript)
+            if "mime_type" in at and named and not is_text(self._mover.source, path):
+                raise BlockedError(
+                    f"{self._mover.source.text(path)} may be a path or an open file",
+                    "give display_name=, and run this again.",
+                )
             inner[at["path"]] = self._display_name(path, unit)
         self._becomes(call, unit, "files.upload", {at["path"]: "file"},
                       ("UploadFileConfig", inner))  # fmt: skip
@@ -172,8 +174,8 @@ class Functions:
 
     def _display_name(self, path: Any, unit: Unit) -> Any:
         """The old SDK names a file after its path; google-genai does not."""
-        text = string(path)
-        if text is None and not isinstance(path, cst.Name | cst.Attribute):
+        text = string(path.right if isinstance(path, cst.BinaryOperation) else path)
+        if text is None and not self._is_path(path):
             raise BlockedError(
                 "a file is named after its path by the old SDK alone",
                 "give display_name=, and run this again.",
@@ -185,6 +187,20 @@ class Functions:
                 f"{alias}.path.basename(value)", value=updated))  # fmt: skip
         name = text.replace("\\", "/").rpartition("/")[2]
         return lambda _: keyword("display_name", cst.SimpleString(repr(name).replace("'", '"')))
+
+    def _is_path(self, path: Any) -> bool:
+        """Whether an expression may be evaluated twice, and gives the same path."""
+        match path:
+            case cst.FormattedString():
+                inner = (p.expression for p in path.parts
+                         if isinstance(p, cst.FormattedStringExpression))  # fmt: skip
+                return all(map(is_pure, inner))
+            case cst.Call():
+                plain = self._mover.source.name(path.func) in ("os.path.join", "pathlib.Path")
+                return plain and all(map(self._is_path, (arg.value for arg in path.args)))
+            case cst.BinaryOperation(operator=cst.Divide() | cst.Add()):
+                return self._is_path(path.left) and self._is_path(path.right)
+        return is_pure(path)
 
     def _get_file(self, call: cst.Call, unit: Unit) -> Thing:
         at = arguments(call, "name")
@@ -235,12 +251,12 @@ class Functions:
             index = at[name]
             inner[index] = self._ttl(call.args[index].value) if name == "ttl" else name
             if name == "contents":
-                contents(self._mover, self._tools, call, index, unit)
+                contents(self._tools, call, index, unit)
             elif name == "system_instruction":
                 self._tools.values.contents(call.args[index].value, unit)
         self._becomes(call, unit, "caches.create", {at["model"]: "model"},
                       ("CreateCachedContentConfig", inner))  # fmt: skip
-        return answers.Cache(unit, self._tools.client)
+        return answers.Cache(unit)
 
     def _ttl(self, value: Any) -> Any:
         seconds = self._seconds(value)
@@ -266,7 +282,7 @@ class Functions:
     def _get_cache(self, call: cst.Call, unit: Unit) -> Thing:
         at = arguments(call, "name")
         self._becomes(call, unit, "caches.get", {at["name"]: "name"})
-        return answers.Cache(unit, self._tools.client)
+        return answers.Cache(unit)
 
     def _list_caches(self, call: cst.Call, unit: Unit) -> Thing:
         arguments(call)

@@ -44,6 +44,8 @@ def without_unused(text: str, before: str) -> str:
         if all(new is old for new, old in zip(kept, statement.body, strict=True)):
             continue
         left = [small for small in kept if small is not None]
+        if left:
+            left[-1] = left[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
         block: Any = source.parent(statement)
         if left:
             source.edits.add(statement, functools.partial(_with_body, left))

@@ -1,4 +1,4 @@
-"""Models and chats of the old SDK: they become a name, a config, and calls of a client."""
+"""Models of the old SDK: they become a name, a config, and calls of a client."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from genai_config._migrate.answers import (
     Tokens,
 )
 from genai_config._migrate.calls import Tools, arguments, contents, is_true, merged
+from genai_config._migrate.chats import Chat
 from genai_config._migrate.follow import Follower, Thing
 from genai_config._migrate.settings import NAMES, joined
 from genai_config._migrate.source import expression, keyword
@@ -60,9 +61,8 @@ class Model(Thing):
         """The name of the variable of its config."""
         return f"{self.name}_config"
 
-    def merge(self, other: Thing) -> None:
+    def merge(self, other: Any) -> None:
         """A variable that holds one of several models has a config if one of them has."""
-        assert isinstance(other, Model)  # noqa: S101 -- so it was compared
         other.main = self
         self.given |= other.given
 
@@ -167,9 +167,9 @@ class Model(Thing):
         self.unit.site(mover.source.line(node), name)
         self.unit.need("google_genai")
         mover.sent.append((node, self.unit))
-        return known(mover, node, name)
+        return known(node, name)
 
-    def _generate(self, mover: Follower, node: cst.Call, name: str) -> Thing:
+    def _generate(self, node: cst.Call, name: str) -> Thing:
         unit, tools = self.unit, self.tools
         at = arguments(node, "contents", known=(*NAMES[:4], "request_options", "stream"))
         if "contents" not in at:
@@ -182,7 +182,7 @@ class Model(Thing):
                 "put all of them into the config of the call.",
             )
         recipes = tools.recipes(node, at, unit)
-        contents(mover, tools, node, at["contents"], unit)
+        contents(tools, node, at["contents"], unit)
         is_async = name.endswith("_async")
         base = f"{tools.client}{'.aio' if is_async else ''}"
         method = "generate_content_stream" if streams else "generate_content"
@@ -191,7 +191,7 @@ class Model(Thing):
             return Awaitable(unit, lambda: AsyncStream(unit) if streams else Answer(unit))
         return Stream(unit) if streams else Answer(unit)
 
-    def _count(self, mover: Follower, node: cst.Call, name: str) -> Thing:
+    def _count(self, node: cst.Call, name: str) -> Thing:
         unit, tools = self.unit, self.tools
         at = arguments(node, "contents")
         if "contents" not in at:
@@ -202,13 +202,13 @@ class Model(Thing):
                 "client of google-genai cannot send them",
                 "read usage_metadata of an answer, or count the texts by themselves.",
             )
-        contents(mover, tools, node, at["contents"], unit)
+        contents(tools, node, at["contents"], unit)
         is_async = name.endswith("_async")
         base = f"{tools.client}{'.aio' if is_async else ''}"
         self.rewrite(node, f"{base}.models.count_tokens", None, "contents", at["contents"])
         return Awaitable(unit, lambda: Tokens(unit)) if is_async else Tokens(unit)
 
-    def _chat(self, mover: Follower, node: cst.Call, _name: str) -> Thing:
+    def _chat(self, node: cst.Call, _name: str) -> Thing:
         tools = self.tools
         at = arguments(node, known=("history", "enable_automatic_function_calling"))
         afc = is_true(node, at, "enable_automatic_function_calling")
@@ -217,7 +217,8 @@ class Model(Thing):
         else:
             self.plain_chats += 1
         if "history" in at:
-            contents(mover, tools, node, at["history"], self.unit)
+            tools.values.known_later(node.args[at["history"]].value, self.unit)
+            contents(tools, node, at["history"], self.unit)
         chat = Chat(self, self.unit)
 
         def change(updated: cst.Call) -> Any:
@@ -269,91 +270,3 @@ class Model(Thing):
             return joined(updated, args).with_changes(func=expression(func))
 
         self.unit.edit(node, change)
-
-
-class Chat(Thing):
-    """A ChatSession.
-
-    Attributes:
-        uses: Whether its messages are awaited: one of both, if it can be moved.
-        same: The chats that the same variable holds, of which the first counts.
-    """
-
-    kind = "chat"
-
-    def __init__(self, model: Model, unit: Unit) -> None:
-        super().__init__(unit)
-        self.model = model
-        self.uses: set[bool] = set()
-        self.same: list[Chat] = [self]
-
-    @property
-    def is_async(self) -> bool:
-        """Whether its messages are awaited."""
-        return True in self.same[0].uses
-
-    def merge(self, other: Thing) -> None:
-        """A variable that holds several chats uses all of them in the same way."""
-        assert isinstance(other, Chat)  # noqa: S101 -- so it was compared
-        other.same = self.same
-        if other.model is not self.model and other.model.name != self.model.name:
-            raise BlockedError("a variable holds chats of several models", "use two names.")
-
-    def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """Its history is asked for by a method."""
-        if node.attr.value != "history":
-            return super().attribute(mover, node)
-        outer = mover.source.parent(node)
-        call = mover.source.parent(outer)
-        iterated = isinstance(outer, cst.For | cst.CompFor) and outer.iter is node
-        counted = (
-            isinstance(outer, cst.Arg)
-            and isinstance(call, cst.Call)
-            and mover.source.text(call.func) in ("len", "print", "list")
-        )
-        if not (iterated or counted or isinstance(outer, cst.Subscript)):
-            raise BlockedError("the history goes where it is not followed", "chat.get_history().")
-        self.unit.edit(node, lambda updated: expression(
-            "chat.get_history()", chat=updated.value))  # fmt: skip
-        return None
-
-    def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """Messages are sent by methods of nearly the same name."""
-        name = method.attr.value
-        if name not in ("send_message", "send_message_async"):
-            return super().call(mover, node, method)
-        unit, tools = self.unit, self.model.tools
-        unit.site(mover.source.line(node), name)
-        mover.sent.append((node, unit))
-        at = arguments(node, "content", known=(*NAMES[:4], "request_options", "stream"))
-        if "content" not in at:
-            raise BlockedError("there is no content", _BY_HAND)
-        self.uses.add(name.endswith("_async"))
-        if len(self.uses) > 1:
-            raise BlockedError(
-                "a chat of google-genai is synchronous or asynchronous", "use two chats."
-            )
-        if "safety_settings" in at and "safety_settings" in self.model.given:
-            raise BlockedError("safety_settings are merged with those of the model", _BY_HAND)
-        if self.model.inline and at.keys() & set(NAMES):
-            raise BlockedError("the model has no name to take the settings from", _BY_HAND)
-        streams = is_true(node, at)
-        recipes = tools.recipes(node, at, unit)
-        contents(mover, tools, node, at["content"], unit)
-
-        def change(updated: Any) -> Any:
-            own = tools.config_call(updated, recipes)
-            base = None if own is None else self.model.config_of(updated.func)
-            value = updated.args[at["content"]]
-            value = value.with_changes(keyword=value.keyword and cst.Name("message"))
-            config = merged(own, base)
-            args = [value] if config is None else [value, keyword("config", config)]
-            func = expression(
-                f"chat.send_message{'_stream' if streams else ''}", chat=updated.func.value
-            )
-            return joined(updated, args).with_changes(func=func)
-
-        unit.edit(node, change)
-        if name.endswith("_async"):
-            return Awaitable(unit, lambda: AsyncStream(unit) if streams else Answer(unit))
-        return Stream(unit) if streams else Answer(unit)

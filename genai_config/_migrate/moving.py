@@ -37,7 +37,13 @@ _RETRIEVAL = (
     "corpora, permissions and semantic retrieval have no counterpart in google-genai",
     "keep this code on google-generativeai with genai_config, or use File Search.",
 )
+_PALM = (
+    "PaLM's functions are no part of the SDK any more",
+    "ask a Gemini model by GenerativeModel, and run this again.",
+)
 _LEFT = {
+    "chat": _PALM, "generate_text": _PALM, "generate_embeddings": _PALM,
+    "count_message_tokens": _PALM, "count_text_tokens": _PALM,
     "create_tuned_model": _TUNED, "get_tuned_model": _TUNED, "list_tuned_models": _TUNED,
     "update_tuned_model": _TUNED, "delete_tuned_model": _TUNED, "get_operation": _TUNED,
     "list_operations": _TUNED, "get_base_model": _TUNED,
@@ -70,7 +76,7 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
         return text, []
     source = Source(text, shared)
     aliases = {name: _alias(source, name) for name in _FROM}
-    mover = Follower(source)
+    mover = Follower(source, aliases)
     tools = Tools(Values(source, aliases))
     _models(mover, tools)
     functions = Functions(mover, tools)
@@ -79,10 +85,11 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
         if name in functions.known:
             functions.move(call, name)
     mover.drain()
+    mover.check_given(tools.values.given)
     _construct(mover)
     mover.check_variables()
-    for _ in tools.values.check_variables():
-        pass
+    tools.values.check_variables()
+    tools.values.check_unknown(mover)
     _check_keys(source, mover)
     move_errors(mover, aliases["errors"])
     sites: list[Site] = []
@@ -105,18 +112,35 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
 def _alias(source: Source, name: str) -> str:
     """What to call an import of ours: its own name, unless that means something else here."""
     package, own = _FROM[name]
-    if not own:
-        return name if {source.name(n) for n in source.nodes(cst.Name) if n.value == name} <= {
-            name} else f"_{name}"  # fmt: skip
+    full = f"{package}.{own}" if own else package
+    own = own or package
     meanings = {
         source.name(node)
         for node in source.nodes(cst.Name)
         if node.value == own
+        and not source.above(node, cst.Import, cst.ImportFrom)
         and not (isinstance(parent := source.parent(node), cst.Attribute) and parent.attr is node)
         and not (isinstance(parent, cst.Arg) and parent.keyword is node)
     }
-    meanings.discard(f"{package}.{own}")
-    return own if not meanings else f"genai_{own.removeprefix('google_')}"
+    meanings |= {imported for bound, imported in _imported(source) if bound == own}
+    if meanings <= {full}:
+        return own
+    return "_os" if name == "os" else f"genai_{own.removeprefix('google_')}"
+
+
+def _imported(source: Source) -> Iterator[tuple[str, str]]:
+    """What each import of the module binds: the name, and what it means."""
+    for node in source.nodes(cst.Import, cst.ImportFrom):
+        if isinstance(node.names, cst.ImportStar):
+            continue
+        package = ""
+        if isinstance(node, cst.ImportFrom):
+            package = f"{source.text(node.module)}." if node.module and not node.relative else "."
+        for alias in node.names:
+            name = alias.evaluated_name
+            bound = alias.evaluated_alias or (name if package else name.partition(".")[0])
+            whole = name if package or alias.asname else bound
+            yield bound, f"{package}{whole}"
 
 
 _CONFIGURES = ("genai_config.safe_configure", "google.generativeai.configure")

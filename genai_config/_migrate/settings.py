@@ -131,6 +131,10 @@ class Settings:
 
     def _safety_settings(self, value: Any, unit: Unit, _afc: bool) -> Recipe:  # noqa: FBT001
         literals = [value]
+        if isinstance(value, cst.SimpleString) or self._source.old(value).rpartition(".")[0] in (
+            "types.HarmBlockThreshold", "protos.SafetySetting.HarmBlockThreshold"
+        ):  # fmt: skip
+            return self._one_threshold(value, unit)
         if not isinstance(value, cst.Dict | cst.List):
             found = variable(self._source, value)
             if found is None or not all(isinstance(o, cst.Dict | cst.List) for o in found.values):
@@ -142,6 +146,19 @@ class Settings:
         for literal in literals:
             self._safety_literal(literal, unit)
         return lambda updated: [keyword("safety_settings", updated)]
+
+    def _one_threshold(self, value: Any, unit: Unit) -> Recipe:
+        """One threshold for the categories that the old SDK knows."""
+        threshold = self._member(value, unit, "HarmBlockThreshold")
+        categories = dict.fromkeys(_CATEGORIES.values())
+        settings = [
+            cst.Element(cst.Call(self._values.type_name("SafetySetting"), [
+                keyword("category", self._values.type_name(f"HarmCategory.HARM_CATEGORY_{name}")),
+                keyword("threshold", threshold),
+            ]))
+            for name in categories
+        ]  # fmt: skip
+        return lambda _: [keyword("safety_settings", cst.List(settings))]
 
     def _safety_literal(self, literal: Any, unit: Unit) -> None:
         unit.need("types")
@@ -250,6 +267,12 @@ class Settings:
                     raise BlockedError(f"the tool {text!r} is unknown", "give a types.Tool.")
                 alias = self._values.aliases["types"]
                 code = f"{alias}.{new.format(alias)}"
+                if text == "code_execution":
+                    unit.note(
+                        self._source.line(item), text,
+                        ".text leaves out the code that the service ran, and its output",
+                        "read .parts: executable_code and code_execution_result.",
+                    )  # fmt: skip
                 unit.edit(item, always(expression(code)))
             elif isinstance(item, cst.Call) and self._source.old(item.func).endswith(".Tool"):
                 self._values.types(item, unit)

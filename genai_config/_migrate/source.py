@@ -36,6 +36,10 @@ class Source:
         text: The text of the module.
         shared: Names that other modules import, perhaps from this one.
 
+    Attributes:
+        lifetimes: Of each name that was asked for, by its scope, what belongs together.
+        edits: The changes that it gets.
+
     Raises:
         libcst.ParserSyntaxError: It is no Python that LibCST understands.
     """
@@ -48,13 +52,13 @@ class Source:
         self._parents = self._wrapper.resolve(ParentNodeProvider)
         self._positions = self._wrapper.resolve(PositionProvider)
         self._scopes = self._wrapper.resolve(ScopeProvider)
+        self.lifetimes: dict[tuple[Any, str], Any] = {}
         self.edits = Edits()
 
     def nodes(self, *kinds: type[cst.CSTNode]) -> Iterator[Any]:
         """All nodes of these kinds, in the order of the text."""
         found = [node for node in self._positions if isinstance(node, kinds)]
-        found.sort(key=lambda node: (self._positions[node].start.line,
-                                     self._positions[node].start.column))  # fmt: skip
+        found.sort(key=self.start)
         return iter(found)
 
     def within(self, node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> Iterator[Any]:
@@ -67,6 +71,16 @@ class Source:
     def line(self, node: cst.CSTNode) -> int:
         """The line that a node starts in, from 1."""
         return int(self._positions[node].start.line)
+
+    def start(self, node: cst.CSTNode) -> tuple[int, int]:
+        """The line and the column where a node starts."""
+        found = self._positions[node].start
+        return found.line, found.column
+
+    def end(self, node: cst.CSTNode) -> tuple[int, int]:
+        """The line and the column behind a node."""
+        found = self._positions[node].end
+        return found.line, found.column
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode:
         """The node that a node is part of; for the module itself, the module."""
@@ -108,15 +122,33 @@ class Source:
         """The scope that a node belongs to; None: LibCST knows of none."""
         return self._scopes.get(node)
 
-    def accesses(self, target: cst.Name) -> tuple[list[cst.CSTNode], list[cst.CSTNode]]:
-        """Of a variable that is assigned here: the names that assign it, and those that read it."""
-        scope = self.scope(target)
-        assigned: list[cst.CSTNode] = []
-        read: list[cst.CSTNode] = []
-        for assignment in scope[target.value] if scope is not None else ():
-            assigned.append(getattr(assignment, "node", target))
-            read += [access.node for access in assignment.references]
-        return assigned, list(dict.fromkeys(read))
+    def before(self, node: cst.CSTNode) -> Iterator[Any]:
+        """The statements before the one that a node is in, in the same block, the nearest first."""
+        at = node
+        while not isinstance(self.parent(at), cst.IndentedBlock | cst.Module):
+            at = self.parent(at)
+        block: Any = self.parent(at)
+        yield from reversed(block.body[: list(block.body).index(at)])
+
+    def is_alone(self, statement: cst.CSTNode, call: cst.Call) -> bool:
+        """Whether a statement is a call, perhaps awaited, whose result nobody takes."""
+        outer = self.parent(call)
+        outer = self.parent(outer) if isinstance(outer, cst.Await) else outer
+        return isinstance(statement, cst.SimpleStatementLine) and (
+            [outer] == list(statement.body) and isinstance(outer, cst.Expr)
+        )
+
+    def is_tested(self, node: cst.CSTNode) -> bool:
+        """Whether it only matters whether an expression is true."""
+        above: Any = self.parent(node)
+        match above:
+            case cst.If() | cst.While() | cst.IfExp() | cst.Assert() | cst.CompIf():
+                return above.test is node
+            case cst.UnaryOperation(operator=cst.Not()):
+                return True
+            case cst.BooleanOperation() | cst.NamedExpr():
+                return self.is_tested(above)
+        return False
 
     def uses_name(self, name: str) -> bool:
         """Whether a name occurs anywhere in the module."""

@@ -89,11 +89,6 @@ class Unit:
         """Keeps the unit as it is, for a reason."""
         self.root.sites[line, what] = self.root.sites.get((line, what)) or error
 
-    @property
-    def blocked(self) -> bool:
-        """Whether it stays as it is."""
-        return any(self.root.sites.values())
-
     def commit(self, source: Source) -> tuple[list[Site], set[str]]:
         """Makes the edits, unless something blocks them; says what came of each site."""
         sites = self.sites

@@ -12,8 +12,7 @@ from genai_config._migrate.unit import BlockedError, Unit
 from genai_config._migrate.variables import Variable, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from genai_config._migrate.follow import Follower
 TYPES = {
     **{f"protos.{name}": name for name in (
         "Blob", "Content", "FileData", "FunctionCall", "FunctionCallingConfig",
@@ -48,12 +47,19 @@ class Values:
     Args:
         source: The module.
         aliases: What "types" and the others are called in it.
+
+    Attributes:
+        given: What holds contents of calls that move, each with its unit.
+        allowed: The variables that change, each with its unit and the uses that go well with that.
     """
 
     def __init__(self, source: Source, aliases: dict[str, str]) -> None:
         self.source = source
         self.aliases = aliases
-        self._done: set[cst.CSTNode] = set()
+        self._dicts: set[cst.CSTNode] = set()
+        self._histories: list[tuple[cst.CSTNode, Unit]] = []
+        self._unknown: list[tuple[cst.CSTNode, Unit]] = []
+        self.given: dict[cst.CSTNode, Unit] = {}
         self.allowed: dict[Any, tuple[Any, Unit, set[cst.CSTNode]]] = {}
 
     def type_name(self, name: str) -> Any:
@@ -83,22 +89,17 @@ class Values:
 
     def _type(self, node: cst.CSTNode, old: str, unit: Unit) -> None:
         if old in TYPES:
-            self._once(node, unit, lambda _: self.type_name(TYPES[old]))
+            unit.edit(node, lambda _: self.type_name(TYPES[old]))
         elif old.rpartition(".")[0] in TYPES and isinstance(node, cst.Attribute):
             # A member of an enum, or a constructor of another name.
             holder, _, member = old.rpartition(".")
             if member.startswith("from_"):
                 raise BlockedError(f"{old} has no counterpart", _BY_HAND)
-            self._once(node, unit, lambda _: expression(
+            unit.edit(node, lambda _: expression(
                 f"{self.aliases['types']}.{TYPES[holder]}.{member}"))  # fmt: skip
         else:
             raise BlockedError(f"{old} has no counterpart in google.genai.types", _BY_HAND)
         unit.need("types")
-
-    def _once(self, node: cst.CSTNode, unit: Unit, change: Any) -> None:
-        if node not in self._done:
-            self._done.add(node)
-            unit.edit(node, change)
 
     def _keywords(self, call: cst.Call, called: str, unit: Unit) -> None:
         for arg in call.args:
@@ -109,12 +110,12 @@ class Values:
                 )
             renamed = _RENAMED.get(arg.keyword.value)
             if renamed:
-                self._once(arg.keyword, unit, lambda _, renamed=renamed: cst.Name(renamed))
+                unit.edit(arg.keyword, lambda _, renamed=renamed: cst.Name(renamed))
 
     def _schema_key(self, element: cst.DictElement, unit: Unit) -> None:
         renamed = _RENAMED.get(string(element.key) or "")
         if renamed:
-            self._once(element.key, unit, lambda updated: updated.with_changes(
+            unit.edit(element.key, lambda updated: updated.with_changes(
                 value=updated.value.replace(f"{renamed}_", renamed)))  # fmt: skip
 
     def contents(self, node: Any, unit: Unit) -> None:
@@ -134,8 +135,44 @@ class Values:
             raise BlockedError("google-genai takes lists alone for contents", "make it a list.")
         elif isinstance(node, cst.Name | cst.Attribute) and self._is_literal(node):
             self._contents_variable(node, unit)
+        elif isinstance(node, cst.Subscript) and self._is_literal(node.value):
+            self._contents_variable(node.value, unit)
         else:
             self.types(node, unit)
+            if not is_text(self.source, node):
+                self._unknown.append((node, unit))
+
+    def known_later(self, history: Any, unit: Unit) -> None:
+        """Notes the history of a chat: it is written out, or that of another one, or cannot move.
+
+        Args:
+            history: The expression.
+            unit: What it moves with.
+        """
+        written = isinstance(history, cst.List) or self.source.text(history) == "None"
+        found = variable(self.source, history)
+        if not written and not (found and all(isinstance(v, cst.List) for v in found.values)):
+            self._histories.append((history, unit))
+
+    def check_unknown(self, mover: Follower) -> None:
+        """Blocks what is given contents that may be a dictionary in the old SDK's form."""
+        for node, unit in self._histories:
+            if not mover.is_followed(node):
+                unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
+                    "a history that is not written out may hold dictionaries in the old SDK's form",
+                    'make its parts {"text": …}, and run this again.',
+                ))  # fmt: skip
+        read = self._dicts
+        old = next((d for d in self.source.nodes(cst.Dict) if _is_old(d) and d not in read), None)
+        for node, unit in self._unknown if old is not None else ():
+            may_be = isinstance(node, cst.Name | cst.Subscript | cst.Attribute | cst.Call)
+            if may_be and not mover.is_followed(node):
+                line = self.source.line(node)
+                unit.block(line, self.source.text(node)[:40], BlockedError(
+                    f"it may hold the dictionary of line {self.source.line(old)}, whose form "
+                    "google-genai does not know",
+                    "make that a types.Part or types.Content, and run this again.",
+                ))  # fmt: skip
 
     def _is_literal(self, node: Any) -> bool:
         """Whether a variable holds a list or dictionary that is written out, and has to change.
@@ -143,7 +180,7 @@ class Values:
         A list of texts is the same to both; where there are files, what is added to it matters.
         """
         found = variable(self.source, node)
-        if found is None:
+        if found is None or node in found.values:
             return False
         written = [value for value in found.values if isinstance(value, cst.List | cst.Dict)]
         return any(
@@ -151,6 +188,7 @@ class Values:
             or any(self.source.within(value, cst.Dict))
             or any(map(self.source.old, self.source.within(value, cst.Attribute)))
             or self._is_extended(found)
+            or any(self._is_literal(one.value) for one in self.source.within(value, cst.Subscript))
             for value in written
         )
 
@@ -180,6 +218,7 @@ class Values:
         for value in found.values:
             if value is None:
                 raise BlockedError(f"{found.name} is not assigned in a simple way", _BY_HAND)
+            self.given[value] = unit
             self.contents(value, unit)
         for read in found.reads:
             if self._is_appended(read, unit) or self._is_counted(read):
@@ -195,6 +234,7 @@ class Values:
             and isinstance(call, cst.Call)
             and len(call.args) == 1
         ):
+            self.given[call.args[0]] = unit
             self.contents(call.args[0].value, unit)
             return True
         return False
@@ -210,6 +250,7 @@ class Values:
         }
         if len(keys) != len(node.elements) or None in keys:
             raise BlockedError("a dictionary whose keys are not written out", "write them out.")
+        self._dicts.add(node)
         if keys.keys() == {"mime_type", "data"}:
             names = {string(getattr(e, "key", None)): i for i, e in enumerate(node.elements)}
             self.types(keys["data"].value, unit)
@@ -220,8 +261,8 @@ class Values:
             elements = parts.elements if isinstance(parts, cst.List) else [None]
             for element in elements:
                 value = parts if element is None else element.value
-                if self._is_text(value):
-                    self._once(value, unit, lambda text: expression('{"text": value}', value=text))
+                if is_text(self.source, value):
+                    unit.edit(value, lambda text: expression('{"text": value}', value=text))
                 elif isinstance(value, cst.Name | cst.Attribute | cst.Subscript):
                     raise BlockedError(
                         "parts of a content that cannot be followed",
@@ -236,14 +277,6 @@ class Values:
             return
         else:
             raise BlockedError("a dictionary that is no content", _BY_HAND)
-
-    def _is_text(self, node: Any) -> bool:
-        """Whether an expression is a text, as far as can be seen."""
-        if isinstance(node, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString):
-            return True
-        if isinstance(node, cst.Name):
-            return is_text_variable(self.source, node)
-        return isinstance(node, cst.Call) and self.source.text(node.func) in ("str", "input")
 
     def _from_bytes(self, updated: cst.Dict, names: dict[Any, int]) -> cst.Call:
         data, mime = (updated.elements[names[key]].value for key in ("data", "mime_type"))
@@ -264,7 +297,7 @@ class Values:
         known[2].add(read)
         return False
 
-    def check_variables(self) -> Iterator[None]:
+    def check_variables(self) -> None:
         """Blocks the units whose variables are used in a way that was not foreseen."""
         for found, unit, allowed in self.allowed.values():
             for read in found.reads:
@@ -275,26 +308,31 @@ class Values:
                                      "give google-genai a copy of its own."),
                     )  # fmt: skip
                     break
-            yield
 
 
-def is_text_variable(source: Source, node: cst.Name) -> bool:
-    """Whether a name is a text: annotated as one, or assigned nothing but texts."""
-    scope = source.scope(node)
-    assignments = list(scope[node.value]) if scope is not None else []
-    for assignment in assignments:
-        target = getattr(assignment, "node", None)
-        if isinstance(target, cst.Param):
-            annotation = target.annotation
-            if annotation is None or source.text(annotation.annotation) != "str":
-                return False
-            continue
-        found = variable(source, node)
-        value = found.values if found else [None]
-        if not all(
-            isinstance(one, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString)
-            or (isinstance(one, cst.Call) and source.text(one.func) in ("input", "str"))
-            for one in value
-        ):
-            return False
-    return bool(assignments)
+def _is_old(node: cst.Dict) -> bool:
+    """Whether a dictionary looks like a content, or a part of one, of the old SDK."""
+    keys = {string(getattr(element, "key", None)) for element in node.elements}
+    return keys == {"mime_type", "data"} or ("parts" in keys and keys <= {"role", "parts"})
+
+
+def is_text(source: Source, node: Any) -> bool:
+    """Whether an expression is a text, as far as can be seen."""
+    match node:
+        case cst.SimpleString() | cst.FormattedString() | cst.ConcatenatedString():
+            return True
+        case cst.Call():
+            return source.text(node.func) in ("input", "str")
+        case cst.Name():
+            found = variable(source, node)
+            return found is not None and all(
+                _is_text_parameter(source, target) if isinstance(target, cst.Param)
+                else not isinstance(value, cst.Name) and is_text(source, value)
+                for target, value in zip(found.targets, found.values, strict=True)
+            )  # fmt: skip
+    return False
+
+
+def _is_text_parameter(source: Source, parameter: cst.Param) -> bool:
+    annotation = parameter.annotation
+    return annotation is not None and source.text(annotation.annotation) == "str"

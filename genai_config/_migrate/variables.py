@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import libcst as cst
 from libcst.metadata import GlobalScope
 
+from genai_config._migrate.lifetimes import lifetimes
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -21,6 +23,7 @@ class Variable(NamedTuple):
         name: What it is called, "model" or "self.model".
         values: What is assigned to it; None for what is no simple assignment.
         reads: Where it is read.
+        targets: Where it is assigned; None for what LibCST has no place of.
         problem: Why it cannot be followed; "" if it can.
     """
 
@@ -28,11 +31,8 @@ class Variable(NamedTuple):
     name: str
     values: list[cst.BaseExpression | None]
     reads: list[cst.CSTNode]
+    targets: list[Any]
     problem: str = ""
-
-    def beside(self, suffix: str) -> str:
-        """The name of a variable next to it."""
-        return f"{self.name}{suffix}"
 
 
 def variable(source: Source, node: cst.CSTNode) -> Variable | None:
@@ -53,18 +53,21 @@ def _name(source: Source, node: cst.Name) -> Variable | None:
     assignments = list(scope[node.value]) if scope is not None else []
     if not assignments:
         return None
-    values: list[cst.BaseExpression | None] = []
-    reads: list[cst.CSTNode] = []
-    for assignment in assignments:
-        values.append(value_of(source, getattr(assignment, "node", None)))
-        reads += [access.node for access in assignment.references]
     owner = assignments[0].scope
     exported = _exported(source)
     problem = f"{node.value} is in __all__" if node.value in exported else ""
     if node.value in source.shared and isinstance(owner, GlobalScope):
         problem = f"another file imports {node.value}"
-    unique = list(dict.fromkeys(reads))
-    return Variable((id(owner), node.value), node.value, values, unique, problem)
+    targets = [getattr(assignment, "node", None) for assignment in assignments]
+    reads = {access.node for assignment in assignments for access in assignment.references}
+    if (owner, node.value) not in source.lifetimes:
+        source.lifetimes[owner, node.value] = lifetimes(source, targets, reads)
+    lives = source.lifetimes[owner, node.value]
+    number = next((n for n, (ours, read) in enumerate(lives) if node in ours or node in read), 0)
+    ours, read = lives[number]
+    values = [value_of(source, target) for target in ours]
+    key = (id(owner), node.value, number)
+    return Variable(key, node.value, values, read, ours, problem)
 
 
 def _exported(source: Source) -> set[str]:
@@ -83,6 +86,7 @@ def _attribute(source: Source, node: cst.Attribute) -> Variable | None:
     name = node.attr.value
     values: list[cst.BaseExpression | None] = []
     reads: list[cst.CSTNode] = []
+    targets: list[Any] = []
     problem = ""
     for other in source.nodes(cst.Attribute):
         if other.attr.value != name or source.name(other):
@@ -94,9 +98,10 @@ def _attribute(source: Source, node: cst.Attribute) -> Variable | None:
             continue
         if is_target(source, other):
             values.append(value_of(source, other))
+            targets.append(other)
         else:
             reads.append(other)
-    return Variable((id(owner), f"self.{name}"), f"self.{name}", values, reads, problem)
+    return Variable((id(owner), f"self.{name}"), f"self.{name}", values, reads, targets, problem)
 
 
 def is_target(source: Source, node: cst.CSTNode) -> bool:
@@ -114,7 +119,7 @@ def value_of(source: Source, target: cst.CSTNode | None) -> Any:
     if isinstance(parent, cst.AssignTarget):
         assign = source.parent(parent)
         return assign.value if isinstance(assign, cst.Assign) else None
-    if isinstance(parent, cst.AnnAssign) and parent.target is target:
+    if isinstance(parent, cst.AnnAssign | cst.NamedExpr) and parent.target is target:
         return parent.value
     if isinstance(parent, cst.For | cst.CompFor) and parent.target is target:
         return parent.iter

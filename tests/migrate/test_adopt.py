@@ -40,6 +40,14 @@ MOVED = {
         "        print(genai.GenerativeModel('m').generate_content('a').text)\n",
         "        with override(api_key=key):\n            print(",
     ),
+    "a caller's key, and its answer read": (
+        OLD + FUNCTION + "    return json.loads(model.generate_content(prompt).text)\n",
+        "    with override(api_key=key):\n        return json.loads(",
+    ),
+    "inside of another call": (
+        OLD + "def ask(key):\n    run(genai.configure(api_key=key))\n",
+        "    run(safe_configure(api_key=key))\n",
+    ),
     "a caller's key, awaited": (
         OLD + "async def ask(key):\n    genai.configure(api_key=key)\n"
         "    return (await model.generate_content_async('a')).text\n",
@@ -89,6 +97,8 @@ ODD = {
     "    return model.generate_content('b').text\n",
     "a dictionary": "def ask(key):\n    genai.configure(api_key=key, **more)\n"
     "    return model.generate_content('b').text\n",
+    "an awaited stream": "async def ask(key):\n    genai.configure(api_key=key)\n"
+    "    return await model.generate_content_async('b', stream=True)\n",
     "nothing": "genai.configure()\n",
 }
 
@@ -105,11 +115,11 @@ def test_what_is_left() -> None:
     """The function itself, and texts that name it."""
     code = (
         OLD + "run(genai.configure)\nmock.patch('google.generativeai.configure')\n"
-        "import openai\nopenai.configure(api_key=1)\n"
+        "import openai\nopenai.configure(api_key=1)\nprint(genai.configure.__doc__)\n"
     )
     after, sites = adopt(code)
     assert after == code
-    assert [(site.line, site.outcome) for site in sites] == [(2, "left"), (3, "left")]
+    assert [(site.line, site.outcome) for site in sites] == [(2, "left"), (6, "left"), (3, "left")]
 
 
 def test_without_the_sdk() -> None:
