@@ -104,6 +104,7 @@ def environment(programs: Path) -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(programs), str(PROGRAMS), inherited])
     # The messages of the tests' own end in a pytest process, where a warning is an error.
     os.environ["PYTHONWARNINGS"] = "ignore"
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # else the first python3 of the PATH
     os.environ["C_FORCE_ROOT"] = "1"  # Celery takes no pickles as root, and containers are root
     yield
     sys.path.remove(str(programs))
