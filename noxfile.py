@@ -127,7 +127,7 @@ def tools(session: nox.Session, tool: str) -> None:
     results.parent.mkdir(parents=True, exist_ok=True)
     results.unlink(missing_ok=True)
     session.notify("table_of_tools")
-    place = Path(session.create_tmp()) / "place"
+    place = Path(session.create_tmp()).resolve() / "place"
     try:
         _install_tool(session, tool, place)
     except CommandFailed:
@@ -155,7 +155,7 @@ def _install_tool(session: nox.Session, tool: str, place: Path) -> None:
         session.run("python", "-m", "venv", str(alone))
         python = str(alone / ("Scripts" if os.name == "nt" else "bin") / "python")
         session.run(python, "-m", "pip", "install", "--quiet", *TOOLS[tool], external=True)
-        shutil.rmtree(place, ignore_errors=True)
+        place.unlink(missing_ok=True)
         place.symlink_to(Path(python).parent)
     else:
         session.install(*ours, *TOOLS[tool])

@@ -84,9 +84,9 @@ def test_the_configured_key_is_sent(server: GeminiServer) -> None:
 
 
 @pytest.mark.usefixtures("gemini")
-def test_tuned_models_take_oauth(server: GeminiServer, adc: object) -> None:
+@pytest.mark.usefixtures("adc")
+def test_tuned_models_take_oauth(server: GeminiServer) -> None:
     """As requests of the old SDK do with this library."""
-    del adc
     client = google_genai.client()
     assert client.models.generate_content(model="tunedModels/mine", contents="hi").text
     ((auth, _, status),) = seen(server)
