@@ -282,6 +282,22 @@ def recorder() -> Iterator[Recorder]:
     running.close()
 
 
+@pytest.fixture(params=["gemini", "vertex"])
+def backend(request: pytest.FixtureRequest, recorder: Recorder) -> str:
+    """Both services, at the recorder; the token is "token", the key "made-up"."""
+    safe_configure(
+        api_key="made-up",
+        credentials=lambda: "token",
+        backend=request.param,
+        transport="rest",
+        project="my-project",
+        location="us-central1",
+        vertex_endpoint=recorder.url,
+        client_options={"api_endpoint": recorder.url},
+    )
+    return str(request.param)
+
+
 @pytest.fixture
 def pointed(server: GeminiServer) -> GeminiServer:
     """Both services at the local server: the Gemini API by a key, Vertex AI by OAuth.

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import copy
-import os
-import pickle
 import signal
 import socket
 import threading
@@ -23,11 +20,10 @@ from google.rpc import error_details_pb2
 
 import genai_config
 from genai_config import safe_configure
-from genai_config._transport import channels, http_rules, json_call, json_events
+from genai_config._transport import channels, http_rules, json_events
 from genai_config._transport.http_errors import HttpCallError, from_answer
 from genai_config._transport.json_rest import JsonChannel
-from genai_config.exceptions import ConfigurationError, UnsupportedRequestError
-from genai_config.testing._service.methods import bindings, methods
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,22 +31,6 @@ if TYPE_CHECKING:
 MODEL = "models/gemini-x"
 ONCE: Any = {"retry": None, "timeout": 5}
 YES = {"candidates": [{"content": {"role": "model", "parts": [{"text": "yes"}]}}]}
-
-
-@pytest.fixture(params=["gemini", "vertex"])
-def backend(request: pytest.FixtureRequest, recorder: Any) -> str:
-    """Both services, at the recorder; the token is "token", the key "made-up"."""
-    safe_configure(
-        api_key="made-up",
-        credentials=lambda: "token",
-        backend=request.param,
-        transport="rest",
-        project="my-project",
-        location="us-central1",
-        vertex_endpoint=recorder.url,
-        client_options={"api_endpoint": recorder.url},
-    )
-    return str(request.param)
 
 
 def ask(**options: Any) -> str:
@@ -500,145 +480,3 @@ class TestHeaders:
         one, several = recorder.requests
         assert several.query == "alt=sse"
         assert one.query == ("%24alt=json;enum-encoding=int" if backend == "gemini" else "")
-
-
-def signed(signature: bytes) -> bytes:
-    """A function call with a thought signature, as the service sends it."""
-    part = {
-        "functionCall": {"name": "f", "args": {"a": 1}},
-        "thoughtSignature": base64.b64encode(signature).decode(),
-    }
-    thought = {"text": "hm", "thought": True}
-    content = {"role": "model", "parts": [thought, part]}
-    return json_call._json({"candidates": [{"content": content, "finishReason": "STOP"}]})
-
-
-class TestThoughtSignatures:
-    """Gemini 3 refuses a conversation in which they are missing."""
-
-    @pytest.fixture(autouse=True)
-    def unlike_others(self) -> None:
-        """A signature that was given to nobody else before."""
-        self.signature = os.urandom(12)
-
-    def sent_back(self, recorder: Any) -> Any:
-        """The model's turn, as the last request had it."""
-        turn = next(c for c in recorder.requests[-1].body["contents"] if c["role"] == "model")
-        thought, part = turn["parts"]
-        assert thought == {"text": "hm", "thought": True}
-        assert part["thoughtSignature"] == base64.b64encode(self.signature).decode()
-        return part["functionCall"]
-
-    def test_in_a_conversation(self, backend: str, recorder: Any) -> None:
-        """The history of a chat has them, and so have its copies."""
-        chat: Any = genai.GenerativeModel(MODEL).start_chat()
-        recorder.respond(signed(self.signature))
-        chat.send_message("hi")
-        chat.send_message("go on")
-        assert self.sent_back(recorder) == {"name": "f", "args": {"a": 1}}
-        chat.history[:] = copy.deepcopy(chat.history)
-        chat.send_message("go on")
-        self.sent_back(recorder)
-        chat.history[:] = pickle.loads(pickle.dumps(chat.history))  # noqa: S301 -- our own
-        chat.send_message("go on")
-        self.sent_back(recorder)
-        assert backend in ("gemini", "vertex")
-
-    def test_in_automatic_function_calling(self, backend: str, recorder: Any) -> None:
-        """The SDK calls the function and sends the turn back."""
-        called: list[float] = []
-
-        def f(a: float) -> str:
-            """Does something."""
-            called.append(a)
-            return "done"
-
-        chat: Any = genai.GenerativeModel(MODEL, tools=[f]).start_chat(
-            enable_automatic_function_calling=True
-        )
-        recorder.respond(signed(self.signature))
-        assert chat.send_message("hi").text == "yes"
-        assert called == [1]
-        self.sent_back(recorder)
-        assert backend in ("gemini", "vertex")
-
-    def test_in_a_stream(self, backend: str, recorder: Any) -> None:
-        """What is put together from it is in the history."""
-        chat: Any = genai.GenerativeModel(MODEL).start_chat()
-        recorder.respond(b"data: " + signed(self.signature) + b"\n\n")
-        for _ in chat.send_message("hi", stream=True):
-            pass
-        chat.send_message("go on")
-        self.sent_back(recorder)
-        assert backend in ("gemini", "vertex")
-
-
-class TestRules:
-    def test_they_are_the_sdks(self) -> None:
-        """Every URL that the installed SDK's own REST transports have, and where its body goes."""
-        ours = {
-            (verb, path, body): name
-            for name, (verb, paths, body) in http_rules.RULES.items()
-            for path in paths.split(" | ")
-        }
-        for binding in bindings():
-            if "Operations" in binding.method.name:
-                continue
-            fits = [
-                (verb, path, body)
-                for (verb, path, body), name in ours.items()
-                if name == binding.method.name
-                and verb == binding.verb
-                and body == binding.body
-                and binding.pattern.fullmatch(
-                    "/v1beta/" + http_rules._VARIABLE.sub(
-                        lambda m: m["shape"].replace("**", "a/b").replace("*", "a"), path))
-            ]  # fmt: skip
-            assert fits, binding
-
-    def test_every_method_has_a_rule(self) -> None:
-        """Whatever the SDK can send over gRPC; waiting for operations aside."""
-        named = {method.name for method in methods().values()}
-        assert named - http_rules.RULES.keys() <= {"Operations.WaitOperation"}
-
-    @pytest.mark.parametrize(
-        ("method", "request_"),
-        [
-            ("GenerativeService.CountTokens", glm.CountTokensRequest(model="tunedModels/mine")),
-            ("ModelService.GetModel", glm.GetModelRequest(name="models/../tunedModels/x")),
-            ("ModelService.GetModel", glm.GetModelRequest(name="models/..")),
-            ("ModelService.GetModel", glm.GetModelRequest(name="")),
-            ("Some.Method", glm.GetModelRequest()),
-        ],
-    )
-    def test_what_rest_does_not_have(self, method: str, request_: Any) -> None:
-        """The remedy is gRPC, where the method is."""
-        with pytest.raises(UnsupportedRequestError) as caught:
-            http_rules.exchange(method, type(request_).pb(request_))
-        assert "transport='grpc'" in caught.value.remedy
-
-    def test_a_name_is_not_more_than_a_name(self) -> None:
-        """What would start a query or a fragment is escaped."""
-        request = glm.GetModelRequest(name="models/a?key=b#c d%2e")
-        made = http_rules.exchange("ModelService.GetModel", type(request).pb(request))
-        assert made.path == "/v1beta/models/a%3Fkey%3Db%23c%20d%252e"
-
-    def test_what_goes_where(self) -> None:
-        """The name into the path, the field into the body, the rest into the query."""
-        request = glm.UpdateTunedModelRequest(
-            tuned_model=glm.TunedModel(name="tunedModels/t", display_name="d"),
-            update_mask={"paths": ["display_name", "description"]},
-        )
-        made = http_rules.exchange("ModelService.UpdateTunedModel", type(request).pb(request))
-        assert made[:2] == ("PATCH", "/v1beta/tunedModels/t")
-        assert made.body == {"displayName": "d"}
-        assert dict(made.query)["updateMask"] == "displayName,description"
-        listed = glm.ListTunedModelsRequest(page_size=3, filter="a b")
-        made = http_rules.exchange("ModelService.ListTunedModels", type(listed).pb(listed))
-        assert made.body is None
-        assert dict(made.query) == {
-            "$alt": "json;enum-encoding=int", "pageSize": "3", "filter": "a b",
-        }  # fmt: skip
-        deleted = glm.DeleteCorpusRequest(name="corpora/c", force=True)
-        made = http_rules.exchange("RetrieverService.DeleteCorpus", type(deleted).pb(deleted))
-        assert dict(made.query)["force"] == "true"
