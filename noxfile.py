@@ -36,11 +36,13 @@ EXAMPLES = [
     "libcst>=1.5",
     "hatchling>=1.18",
     "ipykernel>=6.29",
+    "keyring>=24",
     "nbclient>=0.10",
     "opentelemetry-api>=1.25",
     "pydantic-settings>=2",
     "requests-mock>=1.12",
     "responses>=0.25",
+    "trio>=0.25",
     "vcrpy>=6",
 ]
 # They call genai.configure() behind their users' backs. These are what tests/packages is about.

@@ -48,7 +48,6 @@ RAISED_BY = {
     ),
     "CredentialsNotFoundError": "with tuned_models():\n    ...",
     "InvalidCredentialsError": 'safe_configure(credentials="key.json")',
-    "SecretReferenceError": (f'with override(api_key=from_file("/run/secrets/key")):\n    {_BASE}'),
     "TokenRefreshError": (
         'server.tokens.fail(1, 400, {"error": "invalid_grant"})\n'
         f"with override(credentials=WORKLOAD):\n    {_TUNED}"

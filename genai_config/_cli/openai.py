@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genai_config._auth import headers as _headers
-from genai_config._cli import shells
-from genai_config._cli.console import Profile
+from genai_config._cli import console, shells
 from genai_config._cli.programs import (
     Credentials,
     Model,
@@ -86,7 +85,7 @@ def token(
         typer.Option(help=f"OAuth scopes, separated by commas. Default: {CLOUD_PLATFORM}."),
     ] = None,
     credentials: Credentials = None,
-    profile: Profile = None,
+    profile: console.Profile = None,
 ) -> None:
     """Prints a token of the credentials that are configured."""
     del profile

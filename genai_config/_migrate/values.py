@@ -12,6 +12,8 @@ from genai_config._migrate.unit import BlockedError, Unit
 from genai_config._migrate.variables import Variable, variable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from genai_config._migrate.follow import Follower
 TYPES = {
     **{f"protos.{name}": name for name in (
@@ -110,7 +112,7 @@ class Values:
                 )
             renamed = _RENAMED.get(arg.keyword.value)
             if renamed:
-                unit.edit(arg.keyword, lambda _, renamed=renamed: cst.Name(renamed))
+                unit.edit(arg.keyword, _name(renamed))
 
     def _schema_key(self, element: cst.DictElement, unit: Unit) -> None:
         renamed = _RENAMED.get(string(element.key) or "")
@@ -164,7 +166,9 @@ class Values:
                 ))  # fmt: skip
         read = self._dicts
         old = next((d for d in self.source.nodes(cst.Dict) if _is_old(d) and d not in read), None)
-        for node, unit in self._unknown if old is not None else ():
+        if old is None:
+            return
+        for node, unit in self._unknown:
             may_be = isinstance(node, cst.Name | cst.Subscript | cst.Attribute | cst.Call)
             if may_be and not mover.is_followed(node):
                 line = self.source.line(node)
@@ -336,3 +340,8 @@ def is_text(source: Source, node: Any) -> bool:
 def _is_text_parameter(source: Source, parameter: cst.Param) -> bool:
     annotation = parameter.annotation
     return annotation is not None and source.text(annotation.annotation) == "str"
+
+
+def _name(name: str) -> Callable[[Any], cst.Name]:
+    """A change into a name."""
+    return lambda _: cst.Name(name)
