@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import libcst as cst
 
@@ -13,9 +13,6 @@ from genai_config._migrate.settings import NAMES, joined
 from genai_config._migrate.source import expression, keyword
 from genai_config._migrate.unit import BlockedError, Unit
 
-if TYPE_CHECKING:
-    from genai_config._migrate.models import Model
-
 _BY_HAND = "move it by hand, with what uses it."
 
 
@@ -23,13 +20,14 @@ class Chat(Thing):
     """A ChatSession.
 
     Attributes:
+        model: The Model that it is a chat of.
         uses: Whether its messages are awaited: one of both, if it can be moved.
         same: The chats that the same variable holds, of which the first counts.
     """
 
     kind = "chat"
 
-    def __init__(self, model: Model, unit: Unit) -> None:
+    def __init__(self, model: Any, unit: Unit) -> None:
         super().__init__(unit)
         self.model = model
         self.uses: set[bool] = set()

@@ -89,7 +89,7 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
     _construct(mover)
     mover.check_variables()
     tools.values.check_variables()
-    tools.values.check_unknown(mover)
+    tools.values.check_unknown(mover.is_followed)
     _check_keys(source, mover)
     move_errors(mover, aliases["errors"])
     sites: list[Site] = []

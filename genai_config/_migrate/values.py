@@ -9,12 +9,11 @@ import libcst as cst
 
 from genai_config._migrate.source import Source, expression, keyword, string
 from genai_config._migrate.unit import BlockedError, Unit
-from genai_config._migrate.variables import Variable, variable
+from genai_config._migrate.variables import Variable, is_target, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from genai_config._migrate.follow import Follower
 TYPES = {
     **{f"protos.{name}": name for name in (
         "Blob", "Content", "FileData", "FunctionCall", "FunctionCallingConfig",
@@ -138,7 +137,8 @@ class Values:
         elif isinstance(node, cst.Name | cst.Attribute) and self._is_literal(node):
             self._contents_variable(node, unit)
         elif isinstance(node, cst.Subscript) and self._is_literal(node.value):
-            self._contents_variable(node.value, unit)
+            if not self._holds_texts(node.value):
+                self._contents_variable(node.value, unit)
         else:
             self.types(node, unit)
             if not is_text(self.source, node):
@@ -156,10 +156,14 @@ class Values:
         if not written and not (found and all(isinstance(v, cst.List) for v in found.values)):
             self._histories.append((history, unit))
 
-    def check_unknown(self, mover: Follower) -> None:
-        """Blocks what is given contents that may be a dictionary in the old SDK's form."""
+    def check_unknown(self, is_followed: Callable[[cst.CSTNode], bool]) -> None:
+        """Blocks what is given contents that may be a dictionary in the old SDK's form.
+
+        Args:
+            is_followed: Whether an expression is known to give something of the old SDK's.
+        """
         for node, unit in self._histories:
-            if not mover.is_followed(node):
+            if not is_followed(node):
                 unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
                     "a history that is not written out may hold dictionaries in the old SDK's form",
                     'make its parts {"text": …}, and run this again.',
@@ -170,7 +174,7 @@ class Values:
             return
         for node, unit in self._unknown:
             may_be = isinstance(node, cst.Name | cst.Subscript | cst.Attribute | cst.Call)
-            if may_be and not mover.is_followed(node):
+            if may_be and not is_followed(node):
                 line = self.source.line(node)
                 unit.block(line, self.source.text(node)[:40], BlockedError(
                     f"it may hold the dictionary of line {self.source.line(old)}, whose form "
@@ -195,6 +199,26 @@ class Values:
             or any(self._is_literal(one.value) for one in self.source.within(value, cst.Subscript))
             for value in written
         )
+
+    def _holds_texts(self, node: Any) -> bool:
+        """Whether a variable holds a dictionary of texts, written out, and nothing is put in."""
+        found = variable(self.source, node)
+        assert found is not None  # noqa: S101 -- so it was asked
+        written = [value for value in found.values if isinstance(value, cst.Dict)]
+        texts = (is_text(self.source, getattr(one, "value", None))
+                 for value in written for one in value.elements)  # fmt: skip
+        return (
+            not found.problem
+            and len(written) == len(found.values)
+            and all(texts)
+            and not any(map(self._is_put_into, found.reads))
+        )
+
+    def _is_put_into(self, read: cst.CSTNode) -> bool:
+        holder = self.source.parent(read)
+        if isinstance(holder, cst.Attribute):
+            return holder.attr.value in ("update", "setdefault")
+        return isinstance(holder, cst.Subscript) and is_target(self.source, holder)
 
     @functools.cached_property
     def _has_files(self) -> bool:

@@ -61,7 +61,8 @@ def _refusing(validate: Any) -> Any:
         try:
             return validate(*args, **kwargs)
         except ValidationError as error:
-            raise _in_our_words(error) from None
+            refused = _in_our_words(error)
+        raise refused  # here: it has no context, which would hold what was given
 
     return checked
 

@@ -163,9 +163,11 @@ def test_http_clients_of_the_users_own(server: GeminiServer) -> None:
     assert client.models.generate_content(**ASK).text
 
     async def ask() -> Any:
-        return (await client.aio.models.generate_content(**ASK)).text
+        async with others:
+            return (await client.aio.models.generate_content(**ASK)).text
 
     assert asyncio.run(ask())
+    mine.close()
     assert seen == ["POST", "async POST"]
     assert [one.identity for one in server.requests] == ["mine", "mine"]
     assert server.requests[0].headers["x-mine"] == "1"

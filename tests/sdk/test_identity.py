@@ -509,7 +509,7 @@ class TestExplain:
         key = {s.name: s for s in explain(model).settings}["api_key"]
         assert key.source.place in here
         assert explain(BASE).identity is None
-        assert "where the model was made" in str(explain(generative_model(BASE)).identity)
+        assert "where the model was created" in str(explain(generative_model(BASE)).identity)
 
     def test_what_the_environment_gives_is_told(
         self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch

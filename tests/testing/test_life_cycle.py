@@ -55,7 +55,7 @@ async def test_async_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await entering
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         _ = server.rest_endpoint
 
 

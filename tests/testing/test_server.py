@@ -47,7 +47,7 @@ def test_nothing_is_left() -> None:
 def test_life_cycle() -> None:
     """A server starts once, stops as often as one likes, and has addresses in between."""
     server = GeminiServer()
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         _ = server.grpc_endpoint
     server.stop()
     server.start()

@@ -159,7 +159,7 @@ class TestApi:
         """The API has none: what answers so is something else."""
         point(here, api_key="k")
         here.location = "/login"
-        with pytest.raises(ConfigurationError, match="a proxy want a login"):
+        with pytest.raises(ConfigurationError, match="a proxy require a login"):
             generate()
         assert len(here.seen) == 1
 

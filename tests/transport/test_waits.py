@@ -516,5 +516,5 @@ def test_a_tls_handshake_that_nobody_answers_over_rest(
     monkeypatch.setattr(unreachable, "PATIENCE", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         configure(server, f"localhost:{mute.getsockname()[1]}", "rest")
-        with pytest.raises(core.ServiceUnavailable, match="no answer comes back"):
+        with pytest.raises(core.ServiceUnavailable, match="no answer arrives"):
             ask()
