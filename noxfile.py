@@ -31,6 +31,7 @@ IN_PARALLEL = ["-n", "auto", "--dist", "worksteal"]
 # session: FastAPI and our own oldest dependencies do not go together. The tests that need one are
 # skipped without it.
 EXAMPLES = [
+    "cloudpickle>=3",
     "fastapi>=0.115",
     "google-genai",
     "libcst>=1.5",

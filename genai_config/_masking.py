@@ -58,6 +58,7 @@ _SHAPES = (
     r"|auth_tokens/[\w-]{6,}"  # tokens of the Live API
     r"|ya29\.[\w.-]+"  # access tokens
     r"|(?<!\d)1//[\w-]{10,}"  # refresh tokens
+    r"|(?<![\w/.-])1/[\w-]{16,}"  # older ones, and those that somebody made a path of
     r"|GOCSPX-[\w-]+"  # secrets of OAuth clients
     r"|(?<![\w-])sk-[\w-]{16,}"  # keys of OpenAI and others
     r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"  # keys of AWS, for external accounts

@@ -47,6 +47,7 @@ SHAPES = {
     "ephemeral token": ("auth_tokens/made-up-1234", "made-up-1234"),
     "access token": ("ya29.a0Made-Up_token.rest", "a0Made-Up_token"),
     "refresh token": ("1//0made-up-refresh", "0made-up-refresh"),
+    "refresh token in a path": ("1/0made-up-refresh/x.json", "0made-up-refresh"),
     "client secret": ("GOCSPX-made_up", "made_up"),
     "another vendor's key": ("sk-proj-made-up-1234567890", "made-up-1234567890"),
     "AWS key": ("AKIAABCDEFGHIJKLMNOP", "ABCDEFGHIJKLMNOP"),

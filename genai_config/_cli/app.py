@@ -125,7 +125,7 @@ def serve(
     stop = threading.Event()
     # First of all: importing the server takes long enough for a Ctrl-C.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        if hasattr(signal, name):  # pragma: no branch -- Windows has no SIGHUP
             signal.signal(getattr(signal, name), lambda *_: stop.set())
     from genai_config.testing import GeminiServer
 

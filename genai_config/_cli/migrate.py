@@ -97,8 +97,7 @@ def _show(console: Console, report: FileReport, *, diff: bool) -> None:
             style = "yellow" if site.outcome == "left" else "dim"
             head = Text(f"{report.path}:{site.line}: {site.what} ", style)
             console.print(head.append(f"{site.outcome}: {site.reason}", "default"), soft_wrap=True)
-            if site.todo:
-                console.print(Text(f"    By hand: {site.todo}"), soft_wrap=True)
+            console.print(Text(f"    By hand: {site.todo}"), soft_wrap=True)
 
 
 def _diff(report: FileReport) -> Iterator[str]:

@@ -106,8 +106,6 @@ class _Names:
 def _as_dict(message: Any) -> dict[str, Any]:
     from google.protobuf import json_format
 
-    if message is None:
-        return {}
     found: dict[str, Any] = json_format.MessageToDict(getattr(message, "_pb", message))
     return found
 

@@ -205,9 +205,8 @@ def _asked(config: GenAIConfig, call: str, request: dict[str, Any]) -> Finding |
         return Finding(error.problem, error.remedy)
     except (GoogleAPIError, OSError) as error:  # the latter: those of requests
         said = f"{method}: {type(error).__name__}: {scrub(str(error))}"
-        answer = refusals.Answer(0)
-        if isinstance(error, GoogleAPICallError):
-            answer = answer_of(error)
+        has_code = isinstance(error, GoogleAPICallError)
+        answer = answer_of(error) if has_code else refusals.Answer(0)
         means = refusals.meaning(_sent(bounded, call, resource), answer)
         if means is None:
             return Finding(said, "see the message, and the check named endpoint.")

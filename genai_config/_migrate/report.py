@@ -20,7 +20,7 @@ class Site:
         what: What is used there, such as "GenerativeModel".
         outcome: "moved", "left" as it was, or "note": moved, and worth a look.
         reason: Why it was left, or what differs; "" if it was moved.
-        todo: What to do by hand; "" if nothing.
+        todo: What to do by hand; "" if it was moved.
     """
 
     line: int

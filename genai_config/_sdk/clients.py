@@ -255,7 +255,7 @@ class RoutingClient:
             project = asked.source().found().project if asked.needs_project else None
             plan, context = self._placed(asked, project)
             method = getattr(self._client(config, plan), name)
-            result = method(*args, **_carrying(context, config, method, kwargs))
+            result = method(*args, **_carrying(context, config, kwargs))
             return _following(result, context)
 
         return call
@@ -277,7 +277,7 @@ class RoutingClient:
                 found = await asyncio.to_thread(source)
                 certificate = lambda: found  # noqa: E731 -- what is known already
             method = getattr(self._client(config, plan, certificate), name)
-            kwargs = _carrying(context, config, method, kwargs)
+            kwargs = _carrying(context, config, kwargs)
             if plan.route.transport == "rest":
                 from genai_config._transport.threads import OffTheLoop
 
@@ -308,14 +308,10 @@ def _plain(request: Any) -> Any:
     return request._pb if isinstance(request, proto.Message) else request
 
 
-def _carrying(
-    context: CallContext, config: GenAIConfig, method: Any, kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _carrying(context: CallContext, config: GenAIConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
     """A call's arguments with what it carries, and with the configured metadata."""
-    if "metadata" in _parameters(getattr(method, "__func__", method)):
-        given = kwargs.get("metadata") or ()
-        kwargs["metadata"] = [*given, *config.default_metadata, context.entry]
-    return kwargs
+    given = kwargs.get("metadata") or ()
+    return {**kwargs, "metadata": [*given, *config.default_metadata, context.entry]}
 
 
 def _following(result: Any, context: CallContext) -> Any:
@@ -336,11 +332,6 @@ def _is_request(service: str, name: str, method: Any) -> bool:
     if decision.find_rule(service, name) is not None:
         return callable(method)
     return callable(method) and "metadata" in inspect.signature(method).parameters
-
-
-@functools.cache
-def _parameters(function: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters)
 
 
 _log = logging.getLogger("genai_config.requests")

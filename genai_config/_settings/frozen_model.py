@@ -112,7 +112,7 @@ class FrozenModel(
             refused = _without_input(error)
         raise refused
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
         __init__ = _refusing(BaseModel.__init__)
         # Pydantic calls an __init__ of one's own for a model inside another one, too: the other
         # one's error is to have a line for each setting.

@@ -612,10 +612,10 @@ class TestModelTypes:
         missing = from_file(tmp_path / "key")
         setting = "api_key" if scope is base_models else "credentials"
         with pytest.raises(SecretReferenceError, match="key"), scope(**{setting: missing}):
-            raise AssertionError
+            pytest.fail("it was entered")
         with pytest.raises(SecretReferenceError, match="key"):
             async with scope(**{setting: missing}):
-                raise AssertionError
+                pytest.fail("it was entered")
         (tmp_path / "key").write_text("made-up-key")
         if scope is base_models:
             with base_models(api_key=missing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import logging
 import os
 import re
 import shlex
@@ -417,8 +418,16 @@ def test_proxy(server: GeminiServer, monkeypatch: pytest.MonkeyPatch, url: str) 
         serving.join()
 
     monkeypatch.setattr(_server.Proxy, "run", running)
-    result = run("proxy", "--base-url", url, "--timeout", "30", "--shell", "bash")
+    log = logging.getLogger("genai_config.proxy.access")
+    before = list(log.handlers)
+    try:
+        options = ("--timeout", "30", "--shell", "bash", "--access-log")
+        result = run("proxy", "--base-url", url, *options)
+    finally:
+        log.handlers[:] = before
+        log.setLevel(logging.NOTSET)
     assert result.exit_code == 0
+    assert 'POST "/v1/chat/completions" 200' in result.stderr
     assert answers == [f"Hello from models/{MODEL}"]
     assert printed[-1].startswith("# ")
     assert f" {url}." in printed[-1]

@@ -39,6 +39,7 @@ def test_roles_and_chunks() -> None:
         glm.Part(text="b"), glm.Part(text="b")])], system_instruction=TEXT)  # fmt: skip
     other = generate(contents=[USER, MODEL, MODEL], system_instruction=USER)
     assert said("GenerateContent", one) == said("GenerateContent", other)
+    assert said("GenerateContent", generate()) == {}
     twice = generate(contents=[USER, USER])
     assert said("GenerateContent", twice) != said("GenerateContent", generate(contents=[USER]))
 
@@ -111,3 +112,12 @@ def test_differences_are_found_by_path() -> None:
     assert new.differences[0].before == "(nothing)"
     (moved,) = compare([first], [second])
     assert moved.differences == (Difference("resource", '"models/a"', '"models/b"'),)
+
+
+def test_functions_without_arguments() -> None:
+    """One SDK writes an empty description, the other none."""
+    one = {"name": "f"}
+    request = glm.GenerateContentRequest
+    functions = [request(tools=[{"function_declarations": [one | more]}])
+                 for more in ({}, {"description": " "})]  # fmt: skip
+    assert said("GenerateContent", functions[0]) == said("GenerateContent", functions[1])

@@ -184,8 +184,7 @@ def test_profiles_are_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file of the page with the program of the page; `explain` names the file."""
-    if sys.version_info < (3, 11):
-        pytest.importorskip("tomli")
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     (tmp_path / "genai-config.toml").write_text(blocks("profiles", "toml")[0], encoding="utf-8")
     (tmp_path / "keys").mkdir()
     with isolated(), serving() as server:

@@ -100,17 +100,13 @@ def redirecting() -> Iterator[Redirecting]:
 
 
 @pytest.mark.usefixtures("gemini")
-def test_a_redirect_is_not_followed(redirecting: Redirecting) -> None:
+async def test_a_redirect_is_not_followed(redirecting: Redirecting) -> None:
     """Neither the key nor the prompt goes where a service points to, awaited or not."""
     client = google_genai.client(http_options={"base_url": redirecting.url})
     with pytest.raises((genai.errors.APIError, GenAIConfigError)):
         client.models.generate_content(**ASK)
-
-    async def ask() -> None:
-        await client.aio.models.generate_content(**ASK)
-
     with pytest.raises((genai.errors.APIError, GenAIConfigError)):
-        asyncio.run(ask())
+        await client.aio.models.generate_content(**ASK)
     assert redirecting.seen
     assert "/elsewhere" not in redirecting.seen
 
@@ -143,7 +139,7 @@ def _library() -> Any:
 
 
 @pytest.mark.usefixtures("gemini")
-def test_http_clients_of_the_users_own(server: GeminiServer) -> None:
+async def test_http_clients_of_the_users_own(server: GeminiServer) -> None:
     """Their hooks and headers stay; the credentials are still the configuration's."""
     library = _library()
     seen: list[str] = []
@@ -161,12 +157,8 @@ def test_http_clients_of_the_users_own(server: GeminiServer) -> None:
         http_options=genai.types.HttpOptions(httpx_client=mine, httpx_async_client=others)
     )
     assert client.models.generate_content(**ASK).text
-
-    async def ask() -> Any:
-        async with others:
-            return (await client.aio.models.generate_content(**ASK)).text
-
-    assert asyncio.run(ask())
+    async with others:
+        assert (await client.aio.models.generate_content(**ASK)).text
     mine.close()
     assert seen == ["POST", "async POST"]
     assert [one.identity for one in server.requests] == ["mine", "mine"]

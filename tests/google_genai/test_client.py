@@ -78,8 +78,11 @@ def test_the_configured_key_is_sent(server: GeminiServer) -> None:
     async def ask() -> Any:
         return (await client.aio.models.generate_content(**ASK)).text
 
+    def asked() -> Any:
+        return asyncio.run(ask())
+
     # One client for one event loop after another.
-    assert [asyncio.run(ask()), asyncio.run(ask())] == [HELLO, HELLO]
+    assert [asked(), asked()] == [HELLO, HELLO]
     assert seen(server) == [("api_key", "mine", "OK")] * 4
 
 

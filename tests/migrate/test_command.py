@@ -147,6 +147,17 @@ def test_comparing_what_differs(file: Path, tmp_path: Path) -> None:
     assert (found["differences"], found["exit_codes"]) == (1, [0, 1])
 
 
+def test_comparing_with_a_migrated_copy(file: Path) -> None:
+    """Nothing is written to the folder itself, and nothing in the copy that is left as it is."""
+    left = "import google.generativeai as genai\nprint(genai)\n"
+    (file.parent / "left.py").write_text(left, encoding="utf-8")
+    program = ("--", sys.executable, "-W", "ignore", "app.py")
+    done = run("compare", "--json", "--folder", file.parent, *program)
+    assert json.loads(done.output)["differences"] == 0
+    assert done.exit_code == 0
+    assert file.read_text(encoding="utf-8") == PROGRAM
+
+
 def test_comparing_nothing(tmp_path: Path) -> None:
     """A program that sends nothing proves nothing; other hosts cannot be reached."""
     code = (

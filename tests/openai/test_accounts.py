@@ -243,8 +243,8 @@ class TestTheHttpClient:
     @pytest.mark.usefixtures("vertex")
     def test_our_own_client_takes_it(self, server: GeminiServer) -> None:
         """Several clients may share its connections."""
-        http = ours.http_client()
-        ask(ours.OpenAI(http_client=http))
+        with ours.http_client() as http:
+            ask(ours.OpenAI(http_client=http))
         assert server.requests[0].resource == MODEL
 
     @pytest.mark.usefixtures("vertex")

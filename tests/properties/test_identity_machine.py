@@ -19,6 +19,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import google.generativeai as genai
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -328,12 +329,9 @@ class Machine(RuleBasedStateMachine):
     def refused(self, run: Callable[[], None], error: type[BaseException]) -> None:
         """Nothing is sent."""
         self.server.clear()
-        try:
+        with pytest.raises(error):
             run()
-        except error:
-            assert self.server.requests == []
-        else:
-            raise AssertionError(f"sent: {self.server.requests}")
+        assert self.server.requests == []
 
 
 def test_the_wire_carries_the_identity_that_the_rules_predict(server: GeminiServer) -> None:

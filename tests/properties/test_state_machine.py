@@ -261,9 +261,8 @@ class Machine(RuleBasedStateMachine):
             return
         before, raw_words = self.model.calls, Raw(said(call))
         explicit = self.model.explicit(scopes=False, environment=False)
-        if policy == "warn":
-            self.model.calls = [without_the_sdks(one) for one in before]
-        self.model.calls = [*self.model.calls, raw_words]
+        kept = [without_the_sdks(one) for one in before] if policy == "warn" else before
+        self.model.calls = [*kept, raw_words]
         # What it would drop may have hidden a malformed variable: then it is refused.
         refused = self.model.effective() is None
         malformed = pytest.raises(ConfigurationError, match="environment variable")
@@ -297,13 +296,13 @@ class Machine(RuleBasedStateMachine):
 
     def _enter(self, scope: Any, call: Words) -> None:
         """Enters a scope, or is refused for a malformed variable and changes nothing."""
+        before = list(self.model.scopes)
         self.model.scopes.append((scope, call))
-        if self.model.effective() is None:
-            self.model.scopes.pop()
-            with pytest.raises(ConfigurationError, match="environment variable"):
-                scope.__enter__()
-        else:
+        refused = self.model.effective() is None
+        malformed = pytest.raises(ConfigurationError, match="environment variable")
+        with malformed if refused else contextlib.nullcontext():
             scope.__enter__()
+        self.model.scopes = before if refused else self.model.scopes
 
     @precondition(lambda self: 0 < len(self.model.scopes) < 6)
     @rule(which=st.integers(0, 5))

@@ -7,6 +7,7 @@ import copy
 import functools
 import pickle
 import re
+import sys
 import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -137,15 +138,8 @@ class TestAHeldModel:
 
     def test_credentials_are_identity_too(self, served: GeminiServer) -> None:
         """By object: two that compare equal are two."""
-
-        class Equal(service_account.Credentials):
-            def __eq__(self, other: object) -> bool:
-                return isinstance(other, Equal)
-
-            def __hash__(self) -> int:
-                return 1
-
-        made: Any = Equal
+        equal = {"__eq__": lambda *_: True, "__hash__": lambda _: 1}
+        made: Any = type("Equal", (service_account.Credentials,), equal)
         one, two = (
             made.from_service_account_info(served.service_account_info(name))
             for name in ("one", "two")
@@ -527,6 +521,21 @@ class TestExplain:
         model = genai.GenerativeModel(BASE)
         asked(served, model)
         assert "first use" in str(explain(model, "generate_content_async").identity)
+
+    @pytest.mark.usefixtures("configured")
+    def test_what_the_service_tells_of_a_model_is_its_name(self) -> None:
+        """It holds no client; whoever makes a model of it takes one then."""
+        model: Any = genai.get_model(f"models/{BASE}")
+        told = explain(model)
+        assert told.model == f"models/{BASE}"
+        assert "first use" in str(told.identity)
+
+    def test_without_the_sdk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where it is not even loaded nothing can be one of its models."""
+        model: Any = object()
+        monkeypatch.delitem(sys.modules, "google.generativeai")
+        with pytest.raises(exceptions.ConfigurationError, match="or the name of one"):
+            explain(model)
 
     @pytest.mark.parametrize("model", [5, object(), ["gemini"], glm.Model(name="x")])
     def test_anything_else_is_refused(self, model: Any) -> None:

@@ -202,8 +202,11 @@ def test_openais_clients(kind: Any, server: GeminiServer, vault: Vault) -> None:
             rotate(server, vault, "fourth", "fifth")
             assert (await client.chat.completions.create(**CHAT)).choices
 
-    asyncio.run(ask())
-    assert seen(server) == ["fourth", "fifth"]
+    def asked() -> list[str | None]:
+        asyncio.run(ask())
+        return seen(server)
+
+    assert asked() == ["fourth", "fifth"]
     assert vault.asked == 5
 
 
@@ -326,6 +329,21 @@ class TestCredentials:
         server.expire_tokens()
         assert sync(model)
         assert server.requests[-1].identity == "second"
+
+    def test_one_that_was_revoked_before_it_was_used(
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Likewise, before anything is sent."""
+        logins = [server.external_account_file(name).read_text() for name in ("first", "second")]
+        server.revoke("first")
+        monkeypatch.setattr(secret_readers, "run", lambda *_: Read(logins.pop(0)))
+        safe_configure(
+            credentials=COMMAND,
+            ca_certs=server.ca_file,
+            client_options={"api_endpoint": server.grpc_endpoint},
+        )
+        assert sync(genai.GenerativeModel(MODEL))
+        assert seen(server) == ["second"]
 
     def test_no_other_is_there(self, server: GeminiServer, vault: Vault) -> None:
         """The error is that of the one that is."""

@@ -6,17 +6,20 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
+import google.ai.generativelanguage as glm
 import google.generativeai as genai
 import grpc
 import openai as original
 import pytest
 from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
+from google.generativeai import client as client_lib
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2 as details
 
 from genai_config import openai, safe_configure
 from genai_config._masking import MASK, mask_exception
+from genai_config._sdk.explained import explained_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,3 +167,29 @@ def test_a_call_that_says_nothing() -> None:
     error = ValueError(SimpleNamespace(details=None, debug_error_string="AIzaSyMadeUp0123456789"))
     mask_exception(error)
     assert vars(error.args[0]) == {"details": None, "debug_error_string": MASK}
+
+
+async def test_a_stream_that_is_read_by_hand(server: GeminiServer) -> None:
+    """Its error is told like that of a loop over it."""
+    key = server.api_key()
+    safe_configure(
+        api_key=key, ca_certs=server.ca_file, client_options={"api_endpoint": server.grpc_endpoint}
+    )
+    said = PermissionDenied(f"Consumer 'api_key:{key}' has been suspended.")
+    server.respond(MODEL, ["one", said])
+    request = glm.GenerateContentRequest(model=f"models/{MODEL}", contents=[{"parts": []}])
+    client: Any = client_lib.get_default_generative_async_client()
+    stream = await client.stream_generate_content(request)
+    assert (await stream.read()).candidates
+    with pytest.raises(GoogleAPICallError) as caught:
+        await stream.read()
+    assert key not in shown(caught.value)
+
+
+async def test_a_call_past_this_librarys_client() -> None:
+    """What is not sent for a configuration is sent as it is."""
+
+    async def send(request: str, **options: Any) -> tuple[str, Any]:
+        return request, options["metadata"]
+
+    assert await explained_async(send)("asked", metadata=[("a", "b")]) == ("asked", [("a", "b")])

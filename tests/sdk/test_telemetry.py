@@ -35,11 +35,12 @@ def test_a_log_of_requests(configured: GenAIConfig, caplog: pytest.LogCaptureFix
     assert configured.api_key.get_secret_value() not in caplog.text
 
 
+@pytest.mark.skipif(
+    not hasattr(grpc_transport, "_LoggingClientInterceptor"), reason="this SDK writes no such log"
+)
 @pytest.mark.usefixtures("configured")
 def test_the_sdks_own_log() -> None:
     """GOOGLE_SDK_PYTHON_LOGGING_SCOPE=google writes JSON: what a call carries is not in it."""
-    if not hasattr(grpc_transport, "_LoggingClientInterceptor"):
-        pytest.skip("this SDK writes no such log")
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(StructuredLogFormatter())

@@ -17,7 +17,7 @@ from google.generativeai import client as client_lib
 from googleapiclient.errors import HttpError
 
 from genai_config import override
-from genai_config._sdk.uploads import Http
+from genai_config._sdk.uploads import Http, _Upload
 from genai_config._transport import http
 from genai_config.exceptions import ConfigurationError
 
@@ -168,3 +168,18 @@ def test_its_time_is_bounded(server: GeminiServer, file: Path) -> None:
             genai.upload_file(file)
     finally:
         server.release()
+
+
+def test_nobody_listens() -> None:
+    """What the HTTP library says of it arrives."""
+    with requests.Session() as session:
+        http.mount(session, None, None)
+        with pytest.raises(requests.ConnectionError, match="localhost"):
+            Http(session).request("http://localhost:1/upload", "POST", b"x")
+
+
+def test_past_this_librarys_client() -> None:
+    """All requests of an upload carry the caller's metadata, where there is nothing else."""
+    upload = _Upload([("x-mine", "1")])
+    assert upload.metadata_now() == [("x-mine", "1")]
+    assert upload.left() is None

@@ -483,3 +483,21 @@ def test_from_env_reads_what_it_is_given() -> None:
 def test_none_means_not_given_to_the_model_too() -> None:
     """As everywhere else, also for what has another default."""
     assert GenAIConfig(auth=None, default_metadata=None, client_options=None) == GenAIConfig()
+
+
+def test_a_key_that_the_environment_gives_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration put in force anew follows the variable, unless that has changed since."""
+
+    def shown() -> str:
+        key: Any = get_config().api_key
+        return str(key.get_secret_value())
+
+    monkeypatch.setenv("GOOGLE_API_KEY", "made-up-one")
+    config = get_config()
+    monkeypatch.setenv("GOOGLE_API_KEY", "made-up-two")
+    safe_configure(config)
+    monkeypatch.setenv("GOOGLE_API_KEY", "made-up-three")
+    assert shown() == "made-up-one"
+    safe_configure(GenAIConfig.from_env())
+    monkeypatch.setenv("GOOGLE_API_KEY", "made-up-four")
+    assert shown() == "made-up-four"

@@ -17,12 +17,13 @@ import pytest
 import requests
 import trustme
 from google.api_core import exceptions
+from google.api_core.retry import Retry
 
 from genai_config import override, reset, safe_configure
 from genai_config._models import MODEL
 from genai_config._transport import channels, http, http_call, threads, unreachable
 from genai_config._transport.pool import Pool
-from genai_config.testing import FakeClock
+from genai_config.testing import FakeClock, GeminiServer
 
 # It has no type information.
 core: Any = exceptions
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from genai_config.testing import GeminiServer
     from tests.transport.conftest import Relay
 
 
@@ -336,9 +336,13 @@ class TestPlaces:
         hanging = [asyncio.create_task(ask_async()) for _ in range(threads.EACH + 1)]
         while sum(t.name == "genai-config call" for t in threading.enumerate()) < threads.EACH:  # noqa: ASYNC110 -- threads set no event of a loop's
             await asyncio.sleep(0)
+        with GeminiServer() as well:
+            address = {"api_endpoint": well.rest_endpoint}
+            with override(api_key=well.api_key("another"), client_options=address):
+                await asyncio.wait_for(ask_async(), 30)
+            assert [one.identity for one in well.requests] == ["another"]
+        assert not any(one.done() for one in hanging)
         server.release()
-        with override(api_key=server.api_key("another")):
-            await asyncio.wait_for(ask_async(), 30)
         await asyncio.gather(*hanging)
 
     async def test_waiting_for_one_counts(
@@ -518,3 +522,14 @@ def test_a_tls_handshake_that_nobody_answers_over_rest(
         configure(server, f"localhost:{mute.getsockname()[1]}", "rest")
         with pytest.raises(core.ServiceUnavailable, match="no answer arrives"):
             ask()
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_a_retry_without_a_bound(server: GeminiServer, timeout: float | None) -> None:
+    """A retry of the caller's goes on for as long as it takes, or as long as the call may."""
+    configure(server, server.grpc_endpoint, timeout=timeout)
+    server.fail(2, "UNAVAILABLE")
+    retry = Retry(initial=0.001, timeout=None)
+    options: Any = {"retry": retry, "timeout": None}
+    assert genai.GenerativeModel(MODEL).generate_content("hi", request_options=options).text
+    assert len(server.requests) == 3

@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2
 
 import genai_config
 from genai_config import safe_configure
+from genai_config._sdk import generated
 from genai_config._transport import channels, http_rules, json_events
 from genai_config._transport.http_errors import HttpCallError, from_answer
 from genai_config._transport.json_rest import JsonChannel
@@ -480,3 +481,9 @@ class TestHeaders:
         one, several = recorder.requests
         assert several.query == "alt=sse"
         assert one.query == ("%24alt=json;enum-encoding=int" if backend == "gemini" else "")
+
+
+def test_a_call_that_bypassed_its_client_is_not_sent_to_vertex_ai() -> None:
+    """It says neither whose project it is nor where."""
+    with pytest.raises(ConfigurationError, match="bypassed its client"):
+        generated._to_vertex("GenerativeService.GenerateContent", None, None)
