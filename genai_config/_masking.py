@@ -62,8 +62,10 @@ _SHAPES = (
     r"|GOCSPX-[\w-]+"  # secrets of OAuth clients
     r"|(?<![\w-])sk-[\w-]{16,}"  # keys of OpenAI and others
     r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"  # keys of AWS, for external accounts
-    # JWT, and a key file in base64: at once, twice, with a byte order mark, quoted, compressed
-    r"|(?:eyJ|eyA|ewo|77u/ey|77u/ew|IntcI|ZXlK|ZXdv|LS0tLS1CRUdJTi|TFMwdExT|H4sI)"
+    # JWT, and a key file in base64: at once, twice, with a byte order mark, quoted, compressed.
+    # Only where a word begins: MonkeyApp/ and firewood/ are folders.
+    r"|(?<![A-Za-z0-9])(?:eyJ|eyA[gi]|ewo[giJ]|ew0K|77u/ey|77u/ew|IntcI|ZXl[BJ]|ZXdv|ZXcw"
+    r"|LS0tLS1CRUdJTi|TFMwdExT|H4sI)"
     r"[A-Za-z0-9+/=_-]{6,}(?:\.[\w.=-]+)?"
     r"|(?<![A-Za-z0-9])M(?:II|IG|HcCAQ|C4CAQ)[A-Za-z0-9+/=\\]{20,}"  # keys without their header
     # Nothing that people read is one word of this length.

@@ -18,6 +18,7 @@ from genai_config._masking import (
     MASK,
     copied,
     described,
+    is_plausible_path,
     looks_secret,
     mask_exception,
     scrub,
@@ -312,3 +313,20 @@ def test_headers_show_nothing_in_a_repr() -> None:
     )
     assert "hunter2" not in f"{[text, binary]}{binary}{(text,)!r}"
     assert text.secret_values() == ("hunter2",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/srv/MyKeyAgent/credentials.json",
+        "/home/me/MonkeyJar/credentials.json",
+        "/srv/firewood-project/key-2.json",
+        "/srv/gemini-server-9zz6lewo/external-262.json",
+        "C:\\Users\\me\\HoneyApp\\application_default_credentials.json",
+        "1/keys.json",
+    ],
+)
+def test_paths_are_no_secrets(path: str) -> None:
+    """What a secret begins with may stand in the middle of a word."""
+    assert is_plausible_path(path)
+    assert without_secrets(path) == path

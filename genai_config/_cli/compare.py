@@ -80,9 +80,8 @@ def _migrated(folder: Path, target: Path, to: Literal["adopt", "google-genai"]) 
     from genai_config._migrate import files
 
     copy = copied(folder, target)
-    for report in files.run([copy], to):
-        if report.changed:
-            files.write(report)
+    for report in filter(lambda one: one.changed, files.run([copy], to)):
+        files.write(report)
     return copy
 
 
