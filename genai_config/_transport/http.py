@@ -301,6 +301,9 @@ def _read(response: requests.Response) -> None:
     response._content = bytes(read)  # noqa: SLF001 -- where requests keeps what it has read
 
 
+_REDIRECTS = range(300, 400)
+
+
 def _stay_at_home(response: requests.Response, **_: Any) -> None:
     """Follows no redirect to another host, scheme or port: requests would send secrets there.
 
@@ -310,13 +313,13 @@ def _stay_at_home(response: requests.Response, **_: Any) -> None:
         raise RequestException(_refused(response))
 
 
-def refuse_redirect(response: requests.Response) -> None:
+def refuse_redirect(response: requests.Response, **_: Any) -> None:
     """Makes a redirect the caller's error, wherever it leads: the API answers with none.
 
     Raises:
         ConfigurationError: The answer is one; both servers are named.
     """
-    if response.is_redirect:
+    if response.status_code in _REDIRECTS:
         raise ConfigurationError(
             f"{_refused(response)}, and the API does not: this is another server.",
             "give client_options={'api_endpoint': …} as the service's own address; "
@@ -334,11 +337,16 @@ def _refused(response: requests.Response) -> str:
 
 
 def _target(response: requests.Response) -> str:
-    return urljoin(response.url, response.headers["location"])
+    try:
+        return urljoin(response.url, response.headers.get("location", "about:blank"))
+    except ValueError:
+        return "about:blank"
 
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
+    if not parts.netloc:
+        return "nowhere"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 

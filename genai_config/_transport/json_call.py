@@ -92,7 +92,6 @@ class JsonCall:
         response, error = self._call.send(lambda headers: self._exchange(headers, stream=stream))
         if error is not None:
             raise self._failure(error)
-        http.refuse_redirect(response)
         if not response.ok:
             raise from_answer(response.status_code, response.content, self.server, response.headers)
         self.response = response
@@ -129,7 +128,9 @@ class JsonCall:
         session = self._destination.session
         request = requests.PreparedRequest()
         headers = dict(self._headers(credentials))
-        request.prepare(self.exchange.verb, self._url, headers, data=self._body, hooks=None)
+        # Before requests looks at where it leads, which may be no address at all.
+        hooks = {"response": http.refuse_redirect}
+        request.prepare(self.exchange.verb, self._url, headers, data=self._body, hooks=hooks)
         settings: dict[str, Any] = {
             **session.merge_environment_settings(request.url or "", {}, True, None, None)
         }

@@ -32,7 +32,7 @@ class Host(ThreadingHTTPServer):
 
     Attributes:
         status: The redirect's.
-        location: Where it leads; "": a token is the answer.
+        location: Where it leads; "": a token is the answer; None: that is not said.
         seen: Each request's path and headers, its body included as "body".
     """
 
@@ -41,7 +41,7 @@ class Host(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
         self.status = 307
-        self.location = ""
+        self.location: str | None = ""
         self.seen: list[tuple[str, dict[str, str]]] = []
 
     @property
@@ -56,10 +56,10 @@ class _Answer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         self.server.seen.append((self.path, {**self.headers, "body": body}))
-        moved = bool(self.server.location) and self.server.location != self.path
+        moved = self.server.location not in ("", self.path)
         answer = b"" if moved else json.dumps(TOKEN).encode()
         self.send_response(self.server.status if moved else 200)
-        if moved:
+        if moved and self.server.location is not None:
             self.send_header("Location", self.server.location)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -137,6 +137,19 @@ class TestApi:
         assert "hunter2" not in str(caught.value)
         assert [headers["x-goog-api-key"] for _, headers in here.seen] == ["k"]
         assert elsewhere.seen == []
+
+    @pytest.mark.parametrize("location", ["http://[hunter2", None, "nowhere:hunter2"])
+    @pytest.mark.parametrize("asking", [generate, generate_async, stream, get_model])
+    def test_one_that_leads_nowhere(
+        self, here: Host, asking: Callable[[], None], location: str | None
+    ) -> None:
+        """It is refused like any other, and not asked for again."""
+        point(here, api_key="k")
+        here.status, here.location = 302, location
+        with pytest.raises(ConfigurationError, match=r"redirects to nowhere \(HTTP 302") as caught:
+            asking()
+        assert "hunter2" not in str(caught.value)
+        assert len(here.seen) == 1
 
     @pytest.mark.parametrize("asking", [generate, generate_async, get_model])
     def test_a_token_stays_with_its_host(
