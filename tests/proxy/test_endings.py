@@ -226,6 +226,6 @@ def refused(url: str) -> None:
     while True:
         try:
             other = socket.create_connection(("127.0.0.1", port), SECONDS)
-        except ConnectionRefusedError:
+        except ConnectionError:  # refused, or reset in the moment that the port closes
             return
         other.close()
