@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -25,8 +26,11 @@ from genai_config._settings.layers import (
 )
 from genai_config._settings.patch import Patch
 from genai_config._settings.portable import FORMAT, Portable, portable, restored
+from genai_config._settings.references import from_env
+from genai_config._settings.secrets import Secret
 from genai_config._settings.state import state
 from genai_config._transport.pool import Pool
+from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +55,28 @@ _ARRIVED: Pool[Apart] = Pool(256)
 def _in_force(scopes: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """The layers of the process and of scopes, the environment's aside."""
     apart, above = parted(scopes)
-    below = state.published if apart is None else apart.process.published
+    below = _published() if apart is None else apart.process.published
     return with_last_profile((*below, *above))
+
+
+def _published() -> tuple[Layer, ...]:
+    """The layers of the process, with what a raw `genai.configure()` has set before all else."""
+    if "google.generativeai" not in sys.modules:
+        return state.published
+    from genai_config._sdk import manager
+
+    return manager.with_adopted(state.published)
+
+
+def _referred(value: Any) -> Any:
+    """A key that came from a variable, as a reference: it may be missing where this arrives.
+
+    The error of a key that cannot be read belongs to a request. In the middle of unpickling, the
+    engines have no task that they could tell it to.
+    """
+    if isinstance(value, Secret) and value.variable is not None:
+        return from_env(value.variable)
+    return value
 
 
 def _packed(scopes: tuple[Layer, ...]) -> _Carried:
@@ -67,7 +91,8 @@ def _packed(scopes: tuple[Layer, ...]) -> _Carried:
 
     def packed(layer: Layer) -> _Layer:
         names = [name for name in layer.patch.values if name in left]
-        return (*layer.origin, portable({name: left.pop(name) for name in names}))
+        values = {name: _referred(left.pop(name)) for name in names}
+        return (*layer.origin, portable(values))
 
     carried = [
         (packed(layer), None if layer.profile is None else packed(layer.profile))
@@ -184,8 +209,14 @@ def bind(function: F) -> F:
         function: A function, a coroutine function, or a generator function of either kind.
 
     Raises:
+        ConfigurationError: It is none of these.
         SecretPicklingError: When it is pickled, and a literal secret is set.
     """
+    if not callable(getattr(function, "__func__", function)):
+        raise ConfigurationError(
+            f"bind takes a function, not {type(function).__name__}.",
+            "bind(answer), and call what it returns: bind(answer)(question).",
+        )
     return cast("F", Bound(function, state.scopes(), callers.calling_package()))
 
 

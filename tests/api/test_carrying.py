@@ -9,9 +9,11 @@ import inspect
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import google.generativeai as genai
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
@@ -250,6 +252,9 @@ SECRETS: dict[str, dict[str, Any]] = {
     "function": {"credentials": lambda: KEY},
     "proxy's password": {"proxy": "http://me:made-up-password@proxy.example:1"},
     "default_metadata": {"default_metadata": [("x-auth-token", "made-up-token")]},
+    "credential in default_metadata": {"default_metadata": [("x-other", KEY)]},
+    "a credential": {"default_metadata": [("x-other-bin", KEY.encode())]},
+    "client_cert_source": {"client_options": {"client_cert_source": lambda: (b"c", KEY.encode())}},
 }
 
 
@@ -268,6 +273,41 @@ def test_a_literal_secret_stays(what: str, travels: Callable[[], Any]) -> None:
     safe_configure(**SECRETS[what])
     with pytest.raises(SecretPicklingError, match=what):
         pickle.dumps(travels())
+
+
+def test_what_was_set_without_this_library_counts() -> None:
+    """A raw `genai.configure()` before everything else: its key stays here, and is not lost."""
+    uninstall()
+    try:
+        genai.configure(api_key=KEY)
+        for one in (bind(settings), carry()):
+            with pytest.raises(SecretPicklingError, match="a literal"):
+                pickle.dumps(one)
+    finally:
+        genai.configure()
+
+
+def test_without_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not loaded it has set nothing."""
+    monkeypatch.delitem(sys.modules, "google.generativeai")
+    with override(quota_project="my-project"):
+        assert b"my-project" in pickle.dumps(carry())
+
+
+@pytest.mark.parametrize("function", [None, 3, "answer"])
+def test_what_is_no_function_is_refused(function: Any) -> None:
+    """Where it is given, and not at the call."""
+    with pytest.raises(ConfigurationError, match="bind takes a function"):
+        bind(function)
+
+
+def test_a_variables_key_in_a_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of the other side's variable; where there is none, the request says so."""
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    with override(api_key=get_config().api_key):
+        bound = bind(settings)
+    monkeypatch.delenv("GEMINI_API_KEY")
+    assert sent(bound)("api_key") == (from_env("GEMINI_API_KEY"),)
 
 
 def test_what_is_overruled_stays() -> None:
@@ -429,6 +469,5 @@ def test_a_variables_key_that_was_set_by_hand(monkeypatch: pytest.MonkeyPatch) -
     safe_configure(get_config().merge(credentials=from_file("/key.json")))
     pickled = pickle.dumps(bind(settings))
     assert b"made-up-here" not in pickled
-    monkeypatch.setenv("GEMINI_API_KEY", "made-up-there")
-    assert pickle.loads(pickled)()[0].get_secret_value() == "made-up-there"  # noqa: S301 -- our own
+    assert pickle.loads(pickled)()[0] == from_env("GEMINI_API_KEY")  # noqa: S301 -- our own
     assert from_env("GEMINI_API_KEY").variable == "GEMINI_API_KEY"

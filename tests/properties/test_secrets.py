@@ -135,6 +135,7 @@ def header_value(output: Output, secret: str) -> None:
         with output.trying():
             safe_configure(default_metadata=[(name, value)])
         output.state()
+        reset()
 
 
 def header_name(output: Output, secret: str) -> None:
