@@ -6,6 +6,7 @@ Application Default Credentials give is what they give on the other side.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -185,11 +186,21 @@ class Bound(functools.partial):  # type: ignore[type-arg] # it is its function, 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 
+    def __getattr__(self, name: str) -> Any:
+        # With a __get__ it would pass for a built-in method, whose arguments nobody knows: Spark
+        # asks for them.
+        if name == "__signature__":
+            import inspect
+
+            with contextlib.suppress(ValueError, TypeError):
+                return inspect.signature(self.__wrapped__)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
-        return f"<bound by genai_config: {self.__wrapped__!r}>"  # type: ignore[attr-defined] # functools puts it there
+        return f"<bound by genai_config: {self.__wrapped__!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _bound, (FORMAT, self.__wrapped__, _packed(self._layers))  # type: ignore[attr-defined] # likewise
+        return _bound, (FORMAT, self.__wrapped__, _packed(self._layers))
 
 
 def _bound(version: int, function: Callable[..., Any], carried: _Carried) -> Bound:

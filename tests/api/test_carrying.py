@@ -137,6 +137,8 @@ class TestBind:
                 assert asks(one) == asks(function)
             assert one.__name__ == function.__name__
             assert inspect.signature(one) == inspect.signature(function)
+            assert inspect.getfullargspec(one) == inspect.getfullargspec(function)
+            assert not hasattr(one, "nothing")
             assert function.__name__ in repr(one)
             assert "genai_config" in repr(one)
 
