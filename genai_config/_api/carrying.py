@@ -93,7 +93,7 @@ def _packed(scopes: tuple[Layer, ...]) -> _Carried:
     def packed(layer: Layer) -> _Layer:
         names = [name for name in layer.patch.values if name in left]
         values = {name: _referred(left.pop(name)) for name in names}
-        return (*layer.origin, portable(values))
+        return layer.origin.kind, layer.origin.place, portable(values)
 
     carried = [
         (packed(layer), None if layer.profile is None else packed(layer.profile))

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from genai_config._masking import looks_secret, scrub
+from genai_config._masking import scrub
 from genai_config._settings import validation
 from genai_config._settings.patch import GROUPS, UNSET
 from genai_config._settings.references import Reference
@@ -52,7 +52,7 @@ def _portable(name: str, value: Any) -> Any:
             refuse_pickling("a literal secret")
         return value  # its own pickle holds the variable's name
     group, _, header = name.partition(".")
-    if group == "default_metadata" and (validation.is_credential(header) or _is_secret(value)):
+    if group == "default_metadata" and validation.holds_credential(header, value):
         refuse_pickling("a credential in default_metadata")
     if callable(value) and not _is_named(value):
         # cloudpickle takes it by value, and the private key along.
@@ -67,11 +67,6 @@ def _is_named(function: Any) -> bool:
         and function.__module__ not in (None, "__main__")
         and "<" not in function.__qualname__
     )
-
-
-def _is_secret(values: Iterable[str | bytes]) -> bool:
-    texts = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
-    return any(map(looks_secret, texts))
 
 
 def restored(version: int, values: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from genai_config._masking import MASK, is_plausible_path, looks_secret
 from genai_config.exceptions import ConfigurationError
@@ -82,7 +82,7 @@ def path_of(setting: str, value: object) -> Path:
     """
     if not isinstance(value, (str, os.PathLike)):
         raise wrong_type(setting, value, "a path")
-    text = os.fspath(value)
+    text = cast("str | bytes", os.fspath(value))
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ConfigurationError(f"{setting} is not a path.", f"give {setting}='/path/to/file'.")
     if not is_plausible_path(text.strip()):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from genai_config._settings import validation
 from genai_config._settings.patch import Patch, make_patch
 from genai_config._settings.references import Reference
-from genai_config._settings.secrets import SecretMapping
+from genai_config._settings.secrets import Secret, SecretMapping
 from genai_config.exceptions import ConfigurationError
 
 PYPROJECT = "pyproject.toml"
@@ -94,8 +94,8 @@ def _refuse_secrets(patch: Patch) -> None:
         secret = (
             isinstance(value, SecretMapping)
             or (name == "api_key" and not isinstance(value, Reference))
-            or (name == "proxy" and "@" in value.get_secret_value())
-            or (name.startswith("default_metadata.") and validation.is_credential(name))
+            or (name == "proxy" and "@" in cast("Secret", value).get_secret_value())
+            or (name.startswith("default_metadata.") and validation.holds_credential(name, value))
         )
         if secret:
             raise ConfigurationError(

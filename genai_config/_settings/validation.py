@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from genai_config._masking import register, scrub
+from genai_config._masking import looks_secret, register, scrub
 from genai_config._settings import addresses, callables, given, keys, references
 from genai_config._settings.primitives import (
     PRINTABLE,
@@ -243,6 +243,17 @@ def is_credential(header: str) -> bool:
     """Whether a header's value is a credential: a configuration that holds one is not pickled."""
     words = r"auth|key|token|secret|cookie|passw|credential|session|signature"
     return re.search(words, header) is not None
+
+
+def holds_credential(header: str, values: Any) -> bool:
+    """Whether a header is a credential by its name, or by the shape of one of its values.
+
+    Args:
+        header: The header's name.
+        values: Its values, texts or bytes, as `default_metadata` keeps them.
+    """
+    texts: Iterable[str] = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
+    return is_credential(header) or any(map(looks_secret, texts))
 
 
 def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:

@@ -382,6 +382,7 @@ class TestWhatItHolds:
              "credentials"),
             ('proxy = "http://user:SECRET-made-up@proxy.example.com:3128"', "proxy"),
             ('default_metadata = {x-goog-api-key = "SECRET-made-up"}', "x-goog-api-key"),
+            ('default_metadata = {x-other = "AIzaSECRET-made-up"}', "x-other"),
         ],
     )  # fmt: skip
     def test_secrets_are_refused(
