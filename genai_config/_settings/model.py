@@ -267,6 +267,13 @@ class GenAIConfig(FrozenModel, frozen=True):
         )
         return f"<h4>{type(self).__name__}</h4><table>{rows}</table>"
 
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As pydantic's."""
+        # Older ones write the default value down before they have built its class.
+        ClientOptions.model_rebuild()
+        return super().model_json_schema(*args, **kwargs)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (FORMAT, portable(_flatten(self).values))
 

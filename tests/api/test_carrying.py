@@ -443,10 +443,12 @@ def test_another_process(method: str, tmp_path: Any) -> None:
         override(timeout=3),
         concurrent.futures.ProcessPoolExecutor(1, context, carry()) as workers,
     ):
-        bound = bind(settings)
+        # A function that the other process can import, wherever the tests are.
+        bound = bind(get_config)
         safe_configure(quota_project="my-project")
-        assert workers.submit(settings).result() == (from_file(file), 3)
-        assert workers.submit(bound, "timeout", "quota_project").result() == (3, "my-project")
+        here, there = (workers.submit(function).result() for function in (get_config, bound))
+    assert (here.api_key, here.timeout) == (from_file(file), 3)
+    assert (there.timeout, there.quota_project) == (3, "my-project")
 
 
 @pytest.mark.parametrize(
