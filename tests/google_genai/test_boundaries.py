@@ -29,24 +29,6 @@ if TYPE_CHECKING:
 ASK: Any = {"model": "gemini-3.6-flash", "contents": "hi"}
 
 
-@pytest.fixture(autouse=True)
-def variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is not ours to send, and none of google-genai's own settings."""
-    monkeypatch.setenv("GOOGLE_API_KEY", "AIza-of-somebody-else")
-    for name in ("USE_VERTEXAI", "USE_ENTERPRISE", "HTTP_CLIENT", "API_VERSION"):
-        monkeypatch.delenv(f"GOOGLE_GENAI_{name}", raising=False)
-
-
-@pytest.fixture
-def gemini(server: GeminiServer) -> None:
-    """The Gemini API, with a key."""
-    safe_configure(
-        api_key=server.api_key("mine"),
-        ca_certs=server.ca_file,
-        client_options={"api_endpoint": server.rest_endpoint},
-    )
-
-
 @pytest.fixture
 def vertex(server: GeminiServer) -> None:
     """Vertex AI, for a person who has logged in for it."""

@@ -29,24 +29,6 @@ HELLO = f"Hello from models/{MODEL}"
 ASK: Any = {"model": MODEL, "contents": "hi"}
 
 
-@pytest.fixture(autouse=True)
-def keys_lying_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys in the environment that are not ours to send."""
-    monkeypatch.setenv("GOOGLE_API_KEY", "AIza-of-somebody-else")
-    for name in ("USE_VERTEXAI", "USE_ENTERPRISE", "HTTP_CLIENT", "API_VERSION"):
-        monkeypatch.delenv(f"GOOGLE_GENAI_{name}", raising=False)
-
-
-@pytest.fixture
-def gemini(server: GeminiServer) -> None:
-    """The Gemini API, with a key."""
-    safe_configure(
-        api_key=server.api_key("mine"),
-        ca_certs=server.ca_file,
-        client_options={"api_endpoint": server.rest_endpoint},
-    )
-
-
 @pytest.fixture
 def vertex(server: GeminiServer) -> None:
     """Vertex AI, for a person who has logged in for it."""

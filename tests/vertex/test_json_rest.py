@@ -433,7 +433,7 @@ def test_the_form_of_a_channel(recorder: Any) -> None:
         assert (call.code(), call.details()) == (grpc.StatusCode.OK, "")
         assert (call.initial_metadata(), call.trailing_metadata()) == ((), ())
         for unused in (channel.stream_unary, channel.stream_stream, method.future):
-            with pytest.raises(NotImplementedError):
+            with pytest.raises(NotImplementedError):  # what grpc has there
                 unused()
 
 
