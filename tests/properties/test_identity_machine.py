@@ -136,7 +136,7 @@ class Held:
         self.clients = clients
 
 
-class Machine(RuleBasedStateMachine):  # pragma: no cover -- which rules a run takes is chance
+class Machine(RuleBasedStateMachine):
     """Does the same to the library and to the plain rules, and compares every request."""
 
     server: GeminiServer

@@ -205,7 +205,7 @@ def agree(config: GenAIConfig, expected: dict[str, Any]) -> None:
     assert [name for name in found if name.startswith("default_metadata ")] == headers
 
 
-class Machine(RuleBasedStateMachine):  # pragma: no cover -- which rules a run takes is chance
+class Machine(RuleBasedStateMachine):
     """Does the same to the library and to the model, and compares after every step."""
 
     def __init__(self) -> None:
