@@ -137,6 +137,37 @@ class TestCancelling:
         cancellation: Cancellation = context[CANCELLATION]
         return cancellation
 
+    async def test_a_call_whose_connection_has_gone_to_another(
+        self, server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is cancelled between the end of its answer and its own: the other is left alone."""
+        returned, cancelled = threading.Event(), threading.Event()
+        put = HTTPConnectionPool._put_conn
+
+        def slowly(pool: HTTPConnectionPool, connection: Any) -> None:
+            put(pool, connection)
+            if not returned.is_set():
+                returned.set()
+                assert cancelled.wait(30)
+
+        monkeypatch.setattr(HTTPConnectionPool, "_put_conn", slowly)
+        first = asyncio.create_task(ask())
+        await until(returned.is_set)
+        server.hang()
+        threads = at_work()
+        other = asyncio.create_task(ask())
+        await until(lambda: len(at_work()) == 2)
+        await self.connected(next(one for one in at_work() if one not in threads))
+        first.cancel()
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        server.release()
+        assert await other
+        # Asked once each, over one connection.
+        assert len(server.requests) == 2
+        assert len({request.connection for request in server.requests}) == 1
+
     async def test_a_call_that_waits_for_its_turn(self, server: GeminiServer) -> None:
         """It is never made."""
         server.hang()
