@@ -1,4 +1,4 @@
-"""The command `compare`: runs a program before and after, and shows what is said differently."""
+"""The command `compare`: runs a program before and after, and shows different requests."""
 
 from __future__ import annotations
 
@@ -30,27 +30,31 @@ _LAST_LINES = 15
     help="Run a program before and after a migration, and compare the requests that it sends.\n\n"
     "Both runs use a local server instead of Google: nothing leaves this machine, and no "
     "account is needed. It compares method, model, contents, config, tools and "
-    "the kind of credentials. The second run is in a copy of the folder that `genai-config "
-    "migrate` has written, or in --after.\n\n"
+    "the kind of credentials. The second run uses a migrated copy of the folder, or the folder "
+    "of --after.\n\n"
     "Examples: genai-config compare -- python app.py; genai-config compare --to adopt -- pytest\n\n"
-    "Exit code: 0 if both say the same; 1 if something differs, or a program fails in one run "
-    "alone; 2: the command line.",
+    "Exit code: 0 if both runs send the same requests; 1 if requests or exit codes differ, or none "
+    "is sent; 2 if the command line is invalid, or a program cannot be run or takes too long.",
     context_settings={"allow_interspersed_args": False},
 )
 def compare(  # noqa: PLR0913 -- options
     command: Annotated[list[str], typer.Argument(help="The program and its arguments.")],
     *,
     to: Annotated[
-        Literal["adopt", "google-genai"], typer.Option(help="How far the copy is migrated.")
+        Literal["adopt", "google-genai"],
+        typer.Option(help="The last step that the copy is migrated by."),
     ] = "google-genai",
-    folder: Annotated[Path, typer.Option(help="Folder of the program.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="The folder of the program.")] = Path(),
     after: Annotated[
-        Path | None, typer.Option(help="Folder of the migrated program. Default: a migrated copy.")
+        Path | None,
+        typer.Option(help="The folder of the migrated program. Default: a migrated copy."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each run.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="The limit for each run, in seconds.")
+    ] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
-    """Runs, compares and prints."""
+    """Runs the program twice, compares the requests, and prints the result."""
     from genai_config._compare.differences import compare as compared
 
     with tempfile.TemporaryDirectory(prefix="genai-config-") as made:
@@ -73,7 +77,7 @@ def compare(  # noqa: PLR0913 -- options
 def _migrated(folder: Path, target: Path, to: Literal["adopt", "google-genai"]) -> Path:
     """A copy of a folder, migrated."""
     if importlib.util.find_spec("libcst") is None:
-        typer.echo("genai-config compare needs LibCST, or --after: "
+        typer.echo("genai-config compare needs --after, or LibCST: "
                    "pip install 'genai-config[migrate]'", err=True)  # fmt: skip
         raise typer.Exit(2)
     from genai_config._compare.running import copied
@@ -87,14 +91,14 @@ def _migrated(folder: Path, target: Path, to: Literal["adopt", "google-genai"]) 
 
 def _run(command: list[str], folder: Path, timeout: float) -> Run:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the SDK's import
+        warnings.simplefilter("ignore")  # from the import of the SDK
         from genai_config._compare.running import run
 
         return run(command, folder, timeout)
 
 
 def _data(runs: list[Run], found: list[Compared]) -> dict[str, object]:
-    """What was found, for machines."""
+    """The result as JSON-compatible data."""
     return {
         "requests": [len(run.said) for run in runs],
         "exit_codes": [run.code for run in runs],
@@ -111,27 +115,28 @@ def _data(runs: list[Run], found: list[Compared]) -> dict[str, object]:
 
 
 def _show(console: Console, runs: list[Run], found: list[Compared]) -> None:
-    """A line for each request, with what differs below it; then the total."""
+    """Prints a line for each request, with its differences below it, and the total."""
     for number, one in enumerate(found, 1):
         mark = Text("differs " if one.differences else "same    ",
                     "bold red" if one.differences else "green")  # fmt: skip
         console.print(Text(f"{number:3} ") + mark + Text(f"{one.method} {one.resource}"),
                       soft_wrap=True)  # fmt: skip
         for difference in one.differences:
-            console.print(Text(f"      {difference.where or 'the request'}"), soft_wrap=True)
+            console.print(Text(f"      {difference.where or 'whole request'}"), soft_wrap=True)
             console.print(Text(f"        before: {difference.before}", "red"), soft_wrap=True)
             console.print(Text(f"        after:  {difference.after}", "green"), soft_wrap=True)
-    for name, run in zip(("before", "after"), runs, strict=True):
+    for name, run in zip(("before the migration", "after it"), runs, strict=True):
         if run.code:
-            console.print(Text(f"The program {name} ended with exit code {run.code}:", "bold red"))
+            console.print(Text(f"The run {name} exited with code {run.code}:", "bold red"))
             console.print(Text("\n".join(run.output.splitlines()[-_LAST_LINES:])), soft_wrap=True)
         if run.refused:
             hosts = ", ".join(run.refused)
-            console.print(Text(f"The program {name} asked for {hosts}, which is not Google's: "
-                               "refused."), soft_wrap=True)  # fmt: skip
+            console.print(Text(f"The run {name} was refused access to {hosts}: only Google's "
+                               "hosts are served."), soft_wrap=True)  # fmt: skip
     count = sum(len(one.differences) for one in found)
-    said = " and ".join(str(len(run.said)) for run in runs)
-    total = f"{said} requests; {count} difference{'' if count == 1 else 's'} in meaning."
+    before, after = (len(run.said) for run in runs)
+    differences = f"{count} difference{'' if count == 1 else 's'}"
+    total = f"Requests: {before} before, {after} after; {differences}."
     if not found:
         total = "Neither run sent a request: there is nothing to compare."
     console.print(Text(total, "bold red" if count or not found else "bold green"), soft_wrap=True)

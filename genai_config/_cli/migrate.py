@@ -1,4 +1,4 @@
-"""The command `migrate`: shows, checks or writes what a step makes of files."""
+"""The command `migrate`: shows, checks or writes the changes of a migration step."""
 
 from __future__ import annotations
 
@@ -23,38 +23,41 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
+_SHOWN = {"unchanged": "not migrated", "note": "note"}
 
 
 @commands.command(
-    help="Move code from google-generativeai, step by step.\n\n"
-    "The first step, adopt, replaces genai.configure() by safe_configure(), or by override() where "
-    "a function sets the key of one caller. --to google-genai also moves models, chats, streams, "
-    "embeddings, files, caches, tools and errors to google-genai. Code that cannot be moved with "
-    "certainty stays unchanged, and is listed with the reason and what to do by hand.\n\n"
-    "Shows a diff and writes nothing, unless --write is given. To see that nothing else is sent: "
-    "genai-config compare.\n\n"
+    help="Migrate code from google-generativeai, step by step.\n\n"
+    "The first step, adopt, replaces genai.configure() with safe_configure(), or with override() "
+    "where a function sets one caller's key. --to google-genai also migrates models, chats, "
+    "streams, embeddings, files, caches, tools and errors to google-genai. Code that cannot be "
+    "migrated with certainty stays unchanged; it is listed with the reason and what to do by "
+    "hand.\n\n"
+    "Shows a diff and writes nothing unless --write is given. To check that the program still "
+    "sends the same requests: genai-config compare.\n\n"
     "Examples: genai-config migrate src; genai-config migrate --to google-genai --write app.py\n\n"
-    "Exit code: 0; 1: --check, and something would change; 2: the command line, or a file cannot "
-    "be read."
+    "Exit code: 0 if it succeeds; 1 if --check is given and a file would change; 2 if the command "
+    "line is invalid or a file cannot be read."
 )
 def migrate(
-    paths: Annotated[list[Path], typer.Argument(help="Python files, or folders that hold some.")],
+    paths: Annotated[list[Path], typer.Argument(help="Python files, or folders with them.")],
     *,
     to: Annotated[
-        Literal["adopt", "google-genai"], typer.Option(help="The last step to take.")
+        Literal["adopt", "google-genai"], typer.Option(help="The last step to run.")
     ] = "adopt",
-    write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the changed files.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Print no diff; exit with 1 if something would change.")
+        bool,
+        typer.Option("--check", help="Print no diff; exit with code 1 if a file would change."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
-    """Runs a step over files, and reports."""
+    """Runs a step over files and reports the result."""
     _check_libcst()
     from genai_config._migrate import files, report
 
     if write and check:
-        typer.echo("give --write or --check, not both.", err=True)
+        typer.echo("use --write or --check, not both.", err=True)
         raise typer.Exit(2)
     try:
         found = files.run(paths, to)
@@ -86,17 +89,18 @@ def _check_libcst() -> None:
 
 
 def _show(console: Console, report: FileReport, *, diff: bool) -> None:
-    """A file: its diff, then what was left and what to look at."""
+    """Prints a file: its diff, then what is not migrated and what to review."""
     if report.problem:
         console.print(Text(f"{report.path}: {report.problem}", "bold red"), soft_wrap=True)
         return
     for line in _diff(report) if diff else ():
         console.print(Text(line, _STYLES.get(line[:1], "")), soft_wrap=True)
     for site in report.sites:
-        if site.outcome != "moved":
-            style = "yellow" if site.outcome == "left" else "dim"
-            head = Text(f"{report.path}:{site.line}: {site.what} ", style)
-            console.print(head.append(f"{site.outcome}: {site.reason}", "default"), soft_wrap=True)
+        if site.outcome != "migrated":
+            style = "yellow" if site.outcome == "unchanged" else "dim"
+            head = Text(f"{report.path}:{site.line}: {site.what}: ", style)
+            said = f"{_SHOWN[site.outcome]}: {site.reason}"
+            console.print(head.append(said, "default"), soft_wrap=True)
             console.print(Text(f"    By hand: {site.todo}"), soft_wrap=True)
 
 
@@ -112,11 +116,13 @@ def _diff(report: FileReport) -> Iterator[str]:
 
 
 def _total(counts: dict[str, int], *, written: bool) -> str:
-    """What came of all files, in one sentence."""
+    """The result for all files, in one sentence."""
     changed = counts["changed"]
     files = f"{changed} file{'' if changed == 1 else 's'}"
     action = f"{files} written" if written else f"{files} would change (--write)"
     if not changed:
         action = "nothing to change"
-    sites = f"{counts['found']} site{'' if counts['found'] == 1 else 's'}"
-    return f"{sites} found: {counts['moved']} moved, {counts['left']} left; {action}."
+    uses = f"{counts['found']} use{'' if counts['found'] == 1 else 's'}"
+    return (
+        f"{uses} found: {counts['migrated']} migrated, {counts['unchanged']} unchanged; {action}."
+    )

@@ -1,1 +1,1 @@
-"""Whether two runs of a program say the same to the service: its requests, side by side."""
+"""Compares the requests that two runs of a program send to the service."""

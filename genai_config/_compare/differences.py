@@ -1,4 +1,4 @@
-"""Two runs, request by request: what is said by one and not by the other; pure."""
+"""Compares two runs, request by request; pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
     from genai_config._compare.meaning import Meaning
 
-_ABSENT = "(nothing)"
+_ABSENT = "(absent)"
 
 
 class Difference(NamedTuple):
-    """One thing that a request says differently.
+    """One difference between two requests.
 
     Attributes:
-        where: The path of the field, such as "generationConfig.temperature"; "" is the request.
-        before: What was said; "(nothing)": nothing.
-        after: What is said; "(nothing)": nothing.
+        where: The path of the field, such as "generationConfig.temperature"; "" for the request.
+        before: The value in the first run, or "(absent)".
+        after: The value in the second run, or "(absent)".
     """
 
     where: str
@@ -31,9 +31,9 @@ class Compared(NamedTuple):
     """A request of one run, or of both.
 
     Attributes:
-        method: What it asks for, such as "GenerateContent".
+        method: The method, such as "GenerateContent".
         resource: The model, or another resource.
-        differences: What is said differently; none if both say the same.
+        differences: The differences; empty if both requests mean the same.
     """
 
     method: str
@@ -42,10 +42,10 @@ class Compared(NamedTuple):
 
 
 def compare(before: Iterable[Meaning], after: Iterable[Meaning]) -> list[Compared]:
-    """The requests of two runs side by side, in the order of the first.
+    """Pairs the requests of two runs and compares them, in the order of the first run.
 
-    Requests that say the same belong together wherever they stand: those of several threads or
-    tasks come in any order. The others belong together by method and model, in their order.
+    Equal requests are paired wherever they are, since threads and tasks send them in any order.
+    The others are paired by method and model, then by method, in their order.
     """
     left, right = list(before), list(after)
     pairs: dict[int, Meaning | None] = {}
@@ -74,7 +74,7 @@ def _same_method(one: Meaning, other: Meaning) -> bool:
 
 def _compared(one: Meaning | None, other: Meaning | None) -> Compared:
     some = one or other
-    assert some is not None  # noqa: S101 -- one of them is a request
+    assert some is not None  # noqa: S101 -- at least one is given
     if one is None or other is None:
         shown = f"{some.method} {some.resource}".strip()
         found = Difference("", shown if one else _ABSENT, shown if other else _ABSENT)
@@ -90,7 +90,7 @@ def _compared(one: Meaning | None, other: Meaning | None) -> Compared:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Each value in a nested one, with its path."""
+    """Each value in a nested structure, with its path."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _leaves(f"{path}.{name}" if path else name, inner)

@@ -1,18 +1,18 @@
-"""What a request means, whatever SDK wrote it: pure.
+"""The meaning of a request, whichever SDK sent it; pure.
 
-The two SDKs say the same in different words. What is levelled here, and nothing else:
+The two SDKs send the same meaning in different forms. Only these differences are ignored:
 
-- a content without a role is the user's, and a system instruction has no role
-- a model's turn that came in chunks is one turn, its texts one text
-- one text is embedded alone or as a batch of one; a batch's requests repeat its model
-- tokens are counted for contents, or for a request that holds these
-- an upload is one request for its file, whatever the steps of the protocol
-- pages of a list are one request, whatever their size
-- names that the service gives to files and caches are numbered in the order that they come up;
-  a thought signature of its is there, or not
-- schemas of functions in either form; what they return, which google-genai alone tells; white
-  space in descriptions
-- empty messages, and values that are the service's own defaults
+- roles: a content without one is the user's; a system instruction has none
+- chunks: a turn of the model is one turn, and its consecutive texts are one text
+- embeddings: one text may be sent alone or as a batch of one; a batch repeats the model
+- token counts: the contents may be sent alone or inside a request
+- uploads: all steps of the protocol are one request
+- lists: all pages are one request, whatever their size
+- names that the service gives to files and caches are numbered in order of appearance; a thought
+  signature is only present or absent
+- functions: the form of their schemas, their return types, which only google-genai sends, and
+  whitespace in descriptions
+- empty messages and lists
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _GENERATED_NAMES = frozenset(("name", "sizeBytes", "uri", "sha256Hash", "source"
 
 
 class Meaning(NamedTuple):
-    """What a request says.
+    """The meaning of a request.
 
     Attributes:
         method: "GenerateContent".
         resource: The model, or another resource: "models/gemini-3.6-flash".
         credentials: "api_key", "oauth", "none" or "both".
-        body: The rest of it: contents, config, tools.
-        status: "OK", or the code of the error that it was answered with.
+        body: The remaining fields: contents, config, tools.
+        status: "OK", or the code of the error that the server returned.
     """
 
     method: str
@@ -50,7 +50,7 @@ class Meaning(NamedTuple):
 
 
 def meanings(requests: Iterable[RecordedRequest]) -> list[Meaning]:
-    """What the requests of a run say, in their order."""
+    """The meanings of the requests of a run, in their order."""
     return list(_meanings(list(requests)))
 
 
@@ -63,7 +63,7 @@ def _meanings(requests: list[RecordedRequest]) -> Iterator[Meaning]:
             continue
         look, uploaded = uploaded and request.method == "FileService.GetFile", False
         if look and request.headers.get("user-agent", "").find("google-genai-sdk") < 0:
-            continue  # the old SDK looks at what it has uploaded
+            continue  # the old SDK fetches each file after the upload
         body = _as_dict(request.message)
         if body.pop("pageToken", None):
             continue  # the next page of the same list
@@ -79,7 +79,7 @@ def _meanings(requests: list[RecordedRequest]) -> Iterator[Meaning]:
 
 
 class _Names:
-    """Numbers in the place of names that the service has given."""
+    """Replaces the names that the service has given with numbers."""
 
     _GIVEN = re.compile(r"(?:https://[^/]+/v1(?:beta)?/)?(files|cachedContents)/([\w-]+)")
 
@@ -87,7 +87,7 @@ class _Names:
         self._numbers: dict[tuple[str, str], int] = {}
 
     def numbered(self, value: Any) -> Any:
-        """A value with numbers in the texts that are in it."""
+        """A value in which all such names are replaced."""
         if isinstance(value, dict):
             return {
                 name: "given" if name == "thoughtSignature" else self.numbered(one)
@@ -136,7 +136,7 @@ def _generated(method: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _joined(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Parts of which texts that follow each other are one."""
+    """Parts with consecutive texts joined."""
     found: list[dict[str, Any]] = []
     for part in parts:
         if found and part.keys() == found[-1].keys() == {"text"}:
@@ -181,7 +181,7 @@ _LEVELLED: dict[str, Any] = {
 
 
 def _tidy(value: Any) -> Any:
-    """Without what is empty, and so the same as left out."""
+    """A value without its empty fields, which mean the same as absent ones."""
     if isinstance(value, dict):
         tidied = {name: _tidy(one) for name, one in value.items()}
         return {name: one for name, one in tidied.items() if one not in ({}, [], "")}

@@ -1,7 +1,7 @@
-"""A proxy on this machine that takes what is meant for Google to a local server, and nothing else.
+"""A local proxy that forwards connections for Google to a local server, and refuses all others.
 
-Programs of any kind find it by the variables for proxies: gRPC, requests, httpx and httplib2 go by
-them. It reads no more of a connection than whether its TLS offers HTTP/2: that is gRPC.
+Programs find it through the proxy environment variables, which gRPC, requests, httpx and httplib2
+obey. It looks only at whether the TLS handshake offers HTTP/2, which means gRPC.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Relay:
     """The proxy; made by `relay`.
 
     Attributes:
-        url: What the variables for proxies are set to.
-        refused: The hosts of others that a program asked for.
+        url: The value for the proxy environment variables.
+        refused: The other hosts that a program tried to reach.
     """
 
     def __init__(self, grpc: int, rest: int) -> None:
@@ -50,7 +50,7 @@ class Relay:
         """Serves one connection.
 
         Raises:
-            OSError: It breaks.
+            OSError: The connection fails.
         """
         head = b""
         while b"\r\n\r\n" not in head and len(head) < _HEAD:
@@ -85,7 +85,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 @contextlib.contextmanager
 def relay(grpc: int, rest: int) -> Iterator[Relay]:
-    """A proxy to the ports of a server, until the block ends."""
+    """Runs a proxy to the ports of a server until the end of the block."""
     made = Relay(grpc, rest)
     thread = threading.Thread(target=made.server.serve_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Runs a program whose requests to Google a local server answers, and keeps what it says."""
+"""Runs a program against a local server instead of Google, and records its requests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SKIPPED = (".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".tox
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a program.
+    """The result of a run.
 
     Attributes:
-        said: What it said to the service, request by request.
+        said: The meanings of its requests, in order.
         code: Its exit code.
-        output: What it wrote, to both of its outputs.
-        refused: Hosts that it wanted to reach and could not: the server stands for Google alone.
+        output: What it wrote to stdout and stderr.
+        refused: Hosts other than Google's that it tried to reach; the relay refuses them.
     """
 
     said: list[Meaning]
@@ -36,16 +36,16 @@ class Run:
 
 
 def run(command: Sequence[str], folder: Path, timeout: float) -> Run:
-    """Runs a command in a folder; nothing of it reaches Google, and any API key is accepted.
+    """Runs a command in a folder. No request reaches Google, and every API key is accepted.
 
     Args:
-        command: The command.
-        folder: Where it runs.
-        timeout: Seconds that it may take.
+        command: The command and its arguments.
+        folder: The working directory.
+        timeout: The limit in seconds.
 
     Raises:
-        OSError: It cannot be run.
-        subprocess.TimeoutExpired: It takes longer.
+        OSError: The command cannot be run.
+        subprocess.TimeoutExpired: The command takes longer than `timeout`.
     """
     from genai_config.testing import GeminiServer
 
@@ -78,7 +78,7 @@ def run(command: Sequence[str], folder: Path, timeout: float) -> Run:
 
 
 def copied(folder: Path, target: Path) -> Path:
-    """Copies a folder without environments and version control; returns the copy."""
+    """Copies a folder, without environments and version control; returns the copy."""
     return shutil.copytree(
         folder, target / "after", ignore=shutil.ignore_patterns(*_SKIPPED), symlinks=True
     )

@@ -1,4 +1,4 @@
-"""Schemas in one form: google-genai writes those of functions as JSON Schema: pure."""
+"""Normalizes schemas of functions: google-genai sends JSON Schema, the old SDK Google's; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _KEPT = ("format", "description", "enum", "maxItems", "minItems", "nullable")
 
 
 def levelled(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema, Google's or JSON Schema, in one form; defaults are left out, as Google's has none.
+    """A schema, Google's or JSON Schema, in one form; without defaults, which Google's lacks.
 
     Args:
         schema: The schema as JSON.

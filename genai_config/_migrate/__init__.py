@@ -1,1 +1,1 @@
-"""How code on google-generativeai is moved, and what is reported of it: syntax trees, no I/O."""
+"""Migrates code from google-generativeai and reports the result, using syntax trees."""

@@ -1,7 +1,7 @@
 """The first step: a raw ``genai.configure()`` becomes `safe_configure()`, or `override()`.
 
-`safe_configure` takes the keywords that ``configure`` takes, so that the call stays as it is
-written. A function that configures the key of one caller and asks with it becomes a scope.
+`safe_configure` accepts the keywords of ``configure``, so the call keeps its arguments. Where a
+function configures one caller's key and sends requests with it, the requests move into a scope.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from genai_config._migrate.source import OLD, Source
 
 _SAFE, _OVERRIDE = "safe_configure", "override"
 
-# What a scope must not hand out: it would be used when the scope has been left.
+# A scope must not return these: they would be used after the scope ends.
 _MADE = ("GenerativeModel", "ChatSession", "GenerativeModel.from_cached_content")
 _LAZY = ("generate_content", "generate_content_async", "send_message", "send_message_async")
 
 
 def adopt(text: str) -> tuple[str, list[Site]]:
-    """The module with its raw ``configure`` calls replaced, and what was found.
+    """Replaces the raw ``configure`` calls of a module; returns the new text and the sites found.
 
     Raises:
-        libcst.ParserSyntaxError: It is no Python that LibCST understands.
+        libcst.ParserSyntaxError: LibCST cannot parse the text.
     """
     if OLD not in text and "google.generativeai" not in text:
         return text, []
@@ -38,8 +38,9 @@ def adopt(text: str) -> tuple[str, list[Site]]:
         call = source.parent(node)
         if not isinstance(call, cst.Call) or call.func is not node:
             sites.append(Site(
-                source.line(node), "configure", "left", "the function itself is passed on",
-                "give genai_config.safe_configure in its place, if its receiver calls it.",
+                source.line(node), "configure", "unchanged",
+                "the function is used without being called",
+                "pass genai_config.safe_configure instead, if the receiver calls it.",
             ))  # fmt: skip
             continue
         wanted |= _replace(source, call, sites)
@@ -52,33 +53,33 @@ def adopt(text: str) -> tuple[str, list[Site]]:
 
 
 def _replace(source: Source, call: cst.Call, sites: list[Site]) -> dict[str, str]:
-    """Replaces a call; returns the names that it needs of `genai_config`."""
+    """Replaces a call; returns the names to import from `genai_config`, with their aliases."""
     line = source.line(call)
     scope = _Scope(source, call)
     if scope.is_plain:
         alias = _alias(source, _OVERRIDE)
         scope.replace(alias)
-        sites.append(Site(line, "configure", "moved", "", ""))
+        sites.append(Site(line, "configure", "migrated", "", ""))
         return {_OVERRIDE: alias}
     alias = _alias(source, _SAFE)
     source.edits.add(call.func, lambda _: cst.Name(alias))
-    sites.append(Site(line, "configure", "moved"))
+    sites.append(Site(line, "configure", "migrated"))
     if not call.args:
         sites.append(Site(
-            line, "configure", "note", "configure() went back to the environment's key; "
-            "safe_configure() keeps what is configured",
-            "genai_config.reset() goes back to the environment.",
+            line, "configure", "note", "configure() without arguments restores the environment's "
+            "key; safe_configure() keeps the current configuration",
+            "call genai_config.reset() to restore the environment's configuration.",
         ))  # fmt: skip
     if scope.reason:
         sites.append(Site(
-            line, "configure", "note", f"the key of one caller is set for all: {scope.reason}",
-            "with genai_config.override(api_key=…): around the requests.",
+            line, "configure", "note", f"one caller's key is set for all callers: {scope.reason}",
+            "put the requests into `with genai_config.override(api_key=…):`.",
         ))  # fmt: skip
     return {_SAFE: alias}
 
 
 def _alias(source: Source, name: str) -> str:
-    """What to call a function of ours here: its name, unless that is taken."""
+    """The name to import one of our functions under; prefixed if the name is already used."""
     for node in source.nodes(cst.Name):
         if node.value == name and source.name(node) != f"genai_config.{name}":
             return f"genai_{name}"
@@ -86,21 +87,21 @@ def _alias(source: Source, name: str) -> str:
 
 
 def _patched(source: Source) -> list[Site]:
-    """Texts that name ``configure``, as tests patch it."""
+    """Strings that name ``configure``, as in a test that patches it."""
     return [
-        Site(source.line(node), "configure", "left", "a text names it, as for mock.patch",
-             "patch what the code calls now; genai_config.testing has a server in place of mocks.")
+        Site(source.line(node), "configure", "unchanged", "a string names it, as in mock.patch()",
+             "patch what the code calls now, or test against the server in genai_config.testing.")
         for node in source.nodes(cst.SimpleString)
         if node.evaluated_value in (f"{OLD}.configure", f"{OLD}.client.configure")
     ]  # fmt: skip
 
 
 class _Scope:
-    """Whether a call that configures is the key of one caller, for the rest of its block.
+    """A call of ``configure``, and whether it sets one caller's key for the rest of its block.
 
     Attributes:
         is_plain: Whether the rest of the block can become the body of ``with override(…):``.
-        reason: Why not, though the key is that of one caller; "" if it is not.
+        reason: Why it cannot, although it sets one caller's key; "" otherwise.
     """
 
     def __init__(self, source: Source, call: cst.Call) -> None:
@@ -117,7 +118,7 @@ class _Scope:
         self.is_plain = not self.reason
 
     def _is_of_one_caller(self, function: cst.FunctionDef) -> bool:
-        """Whether the key comes from a parameter or a loop's variable, and is used here."""
+        """Whether the key comes from a parameter or loop variable and is used in this block."""
         keys = [
             arg.value
             for arg in self._call.args
@@ -158,34 +159,34 @@ class _Scope:
         source = self._source
         owner = source.parent(self._block)
         if owner is not function and not isinstance(owner, cst.For):
-            return "only a part of the function would be in the scope"
+            return "the scope would cover only part of the function"
         if owner is not function and self._asks_after(owner, function):
-            return "the key is still used after the loop"
+            return "requests after the loop use the key too"
         if len(self._line.body) != 1 or not isinstance(source.parent(self._call), cst.Expr):
-            return "the call is not a statement of its own"
+            return "configure() is called inside another expression"
         if any(arg.star for arg in self._call.args):
-            return "its arguments are in a dictionary"
+            return "its arguments are unpacked from a list or dictionary"
         if any(source.within(function.body, cst.Yield)):
-            return "the function is a generator, which would leak the scope to its caller"
+            return "the function is a generator, so the scope would leak to its caller"
         made = self._made()
         for statement in self._rest():
             for node in source.within(statement, cst.Return):
                 if node.value is not None and self._hands_out(node.value, made):
-                    return "what is returned asks later, when the scope has been left"
+                    return "the returned object sends requests after the scope ends"
             for node in source.within(statement, cst.Assign):
                 for target in node.targets:
                     if isinstance(target.target, cst.Attribute | cst.Subscript) and (
                         self._hands_out(node.value, made)
                     ):
-                        return "a model is kept, and asks when the scope has been left"
+                        return "a stored model sends requests after the scope ends"
             if any(source.within(statement, cst.Global, cst.Nonlocal)):
-                return "a variable outside the function is set"
+                return "the function assigns a global or nonlocal variable"
             if any(source.within(statement, cst.Lambda, cst.FunctionDef, cst.ClassDef)):
-                return "a function is defined that may run when the scope has been left"
+                return "an inner function may run after the scope ends"
         return ""
 
     def _made(self) -> set[str]:
-        """The variables that hold what asks later: models, chats, streams."""
+        """The variables that hold objects which send requests later: models, chats, streams."""
         found: set[str] = set()
         for statement in self._rest():
             for node in self._source.within(statement, cst.Assign):
@@ -197,7 +198,7 @@ class _Scope:
     def _hands_out(  # noqa: PLR0911 -- a case each
         self, value: cst.BaseExpression, made: set[str]
     ) -> bool:
-        """Whether a value is, or holds, something that asks later."""
+        """Whether a value is, or holds, an object that sends requests later."""
         source = self._source
         if isinstance(value, cst.Name):
             return value.value in made
@@ -223,7 +224,7 @@ class _Scope:
         return False
 
     def replace(self, name: str) -> None:
-        """Puts the rest of the block into ``with override(…):``."""
+        """Moves the rest of the block into ``with override(…):``."""
         rest, line, call = self._rest(), self._line, self._call
         head = cst.With(
             items=[cst.WithItem(call.with_changes(func=cst.Name(name)))],

@@ -27,11 +27,11 @@ _CACHE = frozenset(("name", "model", "display_name", "create_time", "update_time
                     "usage_metadata"))  # fmt: skip
 _MODEL = frozenset(("name", "display_name", "description", "input_token_limit", "version",
                     "output_token_limit", "temperature", "top_p", "top_k"))  # fmt: skip
-_BY_HAND = "move it by hand, with what uses it."
+_BY_HAND = "migrate it together with the code that uses it."
 
 
 class Awaitable(Thing):
-    """What an asynchronous call gives before it is awaited."""
+    """The result of an asynchronous call before it is awaited."""
 
     kind = "coroutine"
 
@@ -40,11 +40,11 @@ class Awaitable(Thing):
         self._inner = inner
 
     def awaited(self) -> Thing:
-        """The thing itself."""
+        """The result itself."""
         return self._inner()
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
-        """To what runs it, where the answer is not used."""
+        """It may be given to ``asyncio.run()`` if the result is not used."""
         del node
         return mover.source.name(call.func) == "asyncio.run" and isinstance(
             mover.source.parent(call), cst.Expr
@@ -52,14 +52,14 @@ class Awaitable(Thing):
 
 
 class Answer(Thing):
-    """An answer, or a chunk of one.
+    """A response, or a chunk of one.
 
     Args:
-        unit: What it moves with.
-        in_stream: Whether it is a chunk.
+        unit: The unit it belongs to.
+        in_stream: Whether it is a chunk of a stream.
     """
 
-    kind = "answer"
+    kind = "response"
     names = frozenset(("text", "candidates", "parts", "prompt_feedback", "usage_metadata"))
 
     def __init__(self, unit: Unit, *, in_stream: bool = False) -> None:
@@ -67,7 +67,7 @@ class Answer(Thing):
         self._in_stream = in_stream
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """Most of an answer is called the same."""
+        """Most attributes of a response have the same name in both SDKs."""
         match node.attr.value:
             case "text":
                 check_handlers(mover, node, "ValueError")
@@ -84,7 +84,7 @@ class Answer(Thing):
         return super().attribute(mover, node)
 
     def element(self, node: Any, *, is_async: bool) -> Thing:
-        """The answer itself, if it is whole: it is an answer in one chunk."""
+        """A whole response is its own only chunk."""
         if is_async or self._in_stream:
             return super().element(node, is_async=is_async)
         self.unit.edit(node, lambda updated: cst.List([cst.Element(updated)]))
@@ -92,7 +92,7 @@ class Answer(Thing):
 
 
 class Stream(Thing):
-    """An answer in chunks, which may be waited for as a whole."""
+    """A response in chunks, which ``resolve()`` completes."""
 
     kind = "stream"
 
@@ -104,11 +104,11 @@ class Stream(Thing):
         """A chunk."""
         del node
         if is_async:
-            raise BlockedError("a stream is iterated over by async for", _BY_HAND)
+            raise BlockedError("a synchronous stream is iterated over with `async for`", _BY_HAND)
         return Answer(self.unit, in_stream=True)
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """``resolve()`` waits for all chunks: they become a list."""
+        """``resolve()`` waits for all chunks: the stream becomes a list."""
         statement = mover.source.parent(node)
         if method.attr.value != "resolve" or not isinstance(statement, cst.Expr):
             return super().call(mover, node, method)
@@ -119,7 +119,7 @@ class Stream(Thing):
         return None
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """The text, once all chunks are there."""
+        """The text, after ``resolve()``."""
         if node.attr.value != "text" or not any(
             end <= mover.source.start(node) for end in self._whole
         ):
@@ -131,7 +131,7 @@ class Stream(Thing):
 
 
 class AsyncStream(Thing):
-    """An answer in chunks, of an asynchronous call."""
+    """A response in chunks, from an asynchronous call."""
 
     kind = "stream"
 
@@ -139,7 +139,7 @@ class AsyncStream(Thing):
         """A chunk."""
         del node
         if not is_async:
-            raise BlockedError("an asynchronous stream is iterated over by for", _BY_HAND)
+            raise BlockedError("an asynchronous stream is iterated over with `for`", _BY_HAND)
         return Answer(self.unit, in_stream=True)
 
 
@@ -152,7 +152,7 @@ class History(Sequence):
         super().__init__(unit, "history", lambda: Content(unit))
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
-        """To what shows, counts or copies it."""
+        """It may be given to ``len()``, ``print()`` and ``list()``."""
         del node
         return mover.source.text(call.func) in ("len", "print", "list")
 
@@ -163,15 +163,15 @@ class History(Sequence):
 class Tokens(Thing):
     """A count of tokens."""
 
-    kind = "count"
+    kind = "token count"
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """The total is called the same."""
+        """The total has the same name in both SDKs."""
         return None if node.attr.value == "total_tokens" else super().attribute(mover, node)
 
 
 class Embedding(Thing):
-    """A dictionary with the vector of one text, or the vectors of several."""
+    """A dictionary with the vector of one text or the vectors of several texts."""
 
     kind = "embedding"
 
@@ -180,12 +180,14 @@ class Embedding(Thing):
         self.many = many
 
     def merge(self, other: Any) -> None:
-        """One and several are read in different ways."""
+        """One vector and several are read differently."""
         if other.many != self.many:
-            raise BlockedError("a variable holds one vector here, several there", "use two names.")
+            raise BlockedError(
+                "a variable holds both one vector and a list of vectors", "use two variables."
+            )
 
     def item(self, mover: Follower, node: cst.Subscript) -> Thing | None:
-        """``["embedding"]``, its one key."""
+        """``["embedding"]`` is its only key."""
         index = node.slice[0].slice
         if len(node.slice) != 1 or not isinstance(index, cst.Index) or (
             string(index.value) != "embedding"
@@ -216,10 +218,10 @@ class Infos(Thing):
 class Info(Thing):
     """The description of a model."""
 
-    kind = "description of a model"
+    kind = "model description"
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """One of its attributes has another name."""
+        """One attribute has a different name in google-genai."""
         name = node.attr.value
         if name == "supported_generation_methods":
             self.unit.edit(node.attr, lambda _: cst.Name("supported_actions"))
@@ -239,13 +241,13 @@ class Files(Thing):
 
 
 class File(Thing):
-    """A file of the service's."""
+    """An uploaded file."""
 
     kind = "file"
     is_content = True
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """It is deleted by its name."""
+        """google-genai deletes it by name."""
         if method.attr.value != "delete" or node.args:
             return super().call(mover, node, method)
         self.unit.site(mover.source.line(node), "File.delete")
@@ -255,11 +257,11 @@ class File(Thing):
         return None
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """All are called the same; the state is an enum as well."""
+        """All attributes have the same names; the state is an enum in both SDKs."""
         return None if node.attr.value in _FILE else super().attribute(mover, node)
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
-        """To what deletes it, by its name."""
+        """It may be given to ``delete_file()``, which then gets its name."""
         if mover.source.old(call.func) == "delete_file":
             self.unit.edit(node, lambda updated: expression("file.name", file=updated))
             return True
@@ -283,13 +285,15 @@ class Cache(Thing):
     kind = "cache"
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """All are called the same."""
+        """All attributes have the same names in both SDKs."""
         return None if node.attr.value in _CACHE else super().attribute(mover, node)
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """It is deleted by its name."""
+        """google-genai deletes it by name."""
         if method.attr.value != "delete" or node.args:
-            raise BlockedError(f".{method.attr.value}() of a cache", "client.caches has it.")
+            raise BlockedError(
+                f".{method.attr.value}() of a cache cannot be migrated", "use client.caches."
+            )
         self.unit.site(mover.source.line(node), "CachedContent.delete")
         client = f"{mover.aliases['google_genai']}.shared_client()"
         self.unit.edit(node, lambda updated: expression(
@@ -297,7 +301,7 @@ class Cache(Thing):
         return None
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
-        """To the model that answers with it."""
+        """It may be given to ``GenerativeModel.from_cached_content()``."""
         name = mover.source.old(call.func)
         return name == "GenerativeModel.from_cached_content" or super().may_be_given(
             mover, node, call

@@ -1,4 +1,4 @@
-"""How a call of the old SDK is read, and written as one of google-genai's."""
+"""Reads the arguments of an old SDK call and writes those of the google-genai call."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from genai_config._migrate.settings import Recipe
     from genai_config._migrate.values import Values
 
-_BY_HAND = "move it by hand, with what uses it."
+_BY_HAND = "migrate it together with the code that uses it."
 
 
 def arguments(call: cst.Call, *positional: str, known: tuple[str, ...] = ()) -> dict[str, int]:
-    """Which argument of a call is where.
+    """The position of each argument of a call, by name.
 
     Raises:
-        BlockedError: One is unknown, or hidden in a dictionary.
+        BlockedError: An argument is unknown, or unpacked from a list or dictionary.
     """
     found: dict[str, int] = {}
     for index, arg in enumerate(call.args):
         if arg.star:
-            raise BlockedError("arguments in a list or dictionary", "write them out.")
+            raise BlockedError(
+                "arguments are unpacked from a list or dictionary", "pass each one explicitly."
+            )
         name = arg.keyword.value if arg.keyword else (positional[index : index + 1] or ("",))[0]
         if name not in (*positional, *known):
             raise BlockedError(f"the argument {name or index + 1} is unknown", _BY_HAND)
@@ -35,10 +37,10 @@ def arguments(call: cst.Call, *positional: str, known: tuple[str, ...] = ()) -> 
 
 
 class Tools:
-    """What all moves share: the values, the settings, and what the imports are called.
+    """What all migrations share: values, settings, and the names of the imports.
 
     Args:
-        values: Changes what is inside of arguments.
+        values: Changes the values inside arguments.
     """
 
     def __init__(self, values: Values) -> None:
@@ -49,7 +51,7 @@ class Tools:
     def recipes(
         self, call: cst.Call, at: dict[str, int], unit: Unit, *, afc: bool = False
     ) -> dict[int, Recipe]:
-        """How the settings among a call's arguments become arguments of a config."""
+        """How the settings among a call's arguments become arguments of a config, by position."""
         if at.keys() & set(NAMES):
             unit.need("types")
         return {
@@ -61,12 +63,12 @@ class Tools:
     def config_call(
         self, call: cst.Call, recipes: dict[int, Recipe], *, nested: bool = True
     ) -> Any:
-        """``types.GenerateContentConfig(…)``; None: there is nothing to say in it.
+        """``types.GenerateContentConfig(…)``; None if it would be empty.
 
         Args:
             call: The call whose arguments go into it.
-            recipes: How.
-            nested: Whether it stays inside of that call, and so is laid out as its argument was.
+            recipes: How each argument changes, by position.
+            nested: Whether the config stays inside that call and keeps the argument's layout.
         """
         args = [
             arg
@@ -96,7 +98,7 @@ class Tools:
 
 
 def merged(own: Any, base: Any) -> Any:
-    """The config of a call over that of its model; None: there is neither."""
+    """The config of a call merged over that of its model; None if there is neither."""
     if own is None or base is None:
         return own or base
     if any(arg.star for arg in own.args):
@@ -108,20 +110,20 @@ def merged(own: Any, base: Any) -> Any:
 
 
 def is_true(call: cst.Call, at: dict[str, int], name: str = "stream") -> bool:
-    """Whether an argument is written out as True.
+    """Whether an argument is the literal True; False if it is not given.
 
     Raises:
-        BlockedError: It is neither True nor False.
+        BlockedError: It is not a literal.
     """
     if name not in at:
         return False
     value = call.args[at[name]].value
     if isinstance(value, cst.Name) and value.value in ("True", "False"):
         return value.value == "True"
-    raise BlockedError(f"{name}= is decided when the program runs", "write both calls.")
+    raise BlockedError(f"{name}= is only known at run time", "write one call for each case.")
 
 
 def contents(tools: Tools, call: cst.Call, index: int, unit: Unit) -> None:
-    """Changes the contents that are given to a call, and notes where they are given."""
+    """Changes the contents passed to a call, and records where they are passed."""
     tools.values.given[call.args[index]] = unit
     tools.values.contents(call.args[index].value, unit)

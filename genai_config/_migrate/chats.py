@@ -1,4 +1,4 @@
-"""Chats of the old SDK: they become chats of google-genai."""
+"""Migrates chats of the old SDK to chats of google-genai."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from genai_config._migrate.settings import NAMES, joined
 from genai_config._migrate.source import expression, keyword
 from genai_config._migrate.unit import BlockedError, Unit
 
-_BY_HAND = "move it by hand, with what uses it."
+_BY_HAND = "migrate it together with the code that uses it."
 
 
 class Chat(Thing):
     """A ChatSession.
 
     Attributes:
-        model: The Model that it is a chat of.
-        uses: Whether its messages are awaited: one of both, if it can be moved.
-        same: The chats that the same variable holds, of which the first counts.
+        model: The Model that it belongs to.
+        uses: Whether its messages are awaited; a chat with both kinds cannot be migrated.
+        same: The chats that the same variable holds; the first one decides for all.
     """
 
     kind = "chat"
@@ -32,7 +32,7 @@ class Chat(Thing):
         self.model = model
         self.uses: set[bool] = set()
         self.same: list[Chat] = [self]
-        self._named: list[cst.CSTNode] = []  # statements whose answer has got a name
+        self._named: list[cst.CSTNode] = []  # statements whose response has a variable
 
     @property
     def is_async(self) -> bool:
@@ -40,13 +40,15 @@ class Chat(Thing):
         return True in self.same[0].uses
 
     def merge(self, other: Any) -> None:
-        """A variable that holds several chats uses all of them in the same way."""
+        """All chats that one variable holds are used in the same way."""
         other.same = self.same
         if other.model is not self.model and other.model.name != self.model.name:
-            raise BlockedError("a variable holds chats of several models", "use two names.")
+            raise BlockedError(
+                "a variable holds chats of several models", "use a variable for each model."
+            )
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """Its history is asked for by a method; its last answer gets a name."""
+        """The history becomes a method call; the last response becomes a variable."""
         if node.attr.value == "last":
             return self._last(mover, node)
         if node.attr.value != "history":
@@ -56,7 +58,7 @@ class Chat(Thing):
         return History(self.unit)
 
     def _last(self, mover: Follower, node: cst.Attribute) -> Thing:
-        """The answer of the message that was sent right before, in the same block.
+        """The response to the message that was sent just before, in the same block.
 
         Raises:
             BlockedError: There is none.
@@ -78,17 +80,22 @@ class Chat(Thing):
             if source.text(call.func) not in sends or streams:
                 break
             if source.uses_name(name.rpartition(".")[2]):
-                raise BlockedError(f"the name {name} is taken", "rename it, and run this again.")
+                raise BlockedError(
+                    f"the name {name} is already used", "rename it, then run the command again."
+                )
             if statement not in self._named:
                 self._named.append(statement)
                 self.unit.edit(statement.body[0], lambda updated: cst.Assign(
                     [cst.AssignTarget(expression(name))], updated.value))  # fmt: skip
             self.unit.edit(node, lambda _: expression(name))
             return Answer(self.unit)
-        raise BlockedError(".last of a chat has no counterpart", "keep what send_message() gives.")
+        raise BlockedError(
+            ".last of a chat has no equivalent in google-genai",
+            "store the result of send_message().",
+        )
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """Messages are sent by methods of nearly the same name."""
+        """Messages are sent by methods with similar names."""
         name = method.attr.value
         if name not in ("send_message", "send_message_async"):
             return super().call(mover, node, method)
@@ -97,16 +104,21 @@ class Chat(Thing):
         mover.sent.append((node, unit))
         at = arguments(node, "content", known=(*NAMES[:4], "request_options", "stream"))
         if "content" not in at:
-            raise BlockedError("there is no content", _BY_HAND)
+            raise BlockedError("the argument content is missing", _BY_HAND)
         self.uses.add(name.endswith("_async"))
         if len(self.uses) > 1:
             raise BlockedError(
-                "a chat of google-genai is synchronous or asynchronous", "use two chats."
+                "a google-genai chat is either synchronous or asynchronous", "use two chats."
             )
         if "safety_settings" in at and "safety_settings" in self.model.given:
-            raise BlockedError("safety_settings are merged with those of the model", _BY_HAND)
+            raise BlockedError(
+                "the old SDK merges safety_settings with those of the model", _BY_HAND
+            )
         if self.model.inline and at.keys() & set(NAMES):
-            raise BlockedError("the model has no name to take the settings from", _BY_HAND)
+            raise BlockedError(
+                "the model is not assigned to a variable",
+                "assign it to one, then run the command again.",
+            )
         streams = is_true(node, at)
         recipes = tools.recipes(node, at, unit)
         contents(tools, node, at["content"], unit)
@@ -130,5 +142,5 @@ class Chat(Thing):
 
 
 def _is_read(node: cst.CSTNode) -> bool:
-    """Whether something is read of a chat that sends nothing."""
+    """Whether an attribute of a chat is read without sending a message."""
     return isinstance(node, cst.Attribute) and node.attr.value in ("last", "history")

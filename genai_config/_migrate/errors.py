@@ -1,4 +1,4 @@
-"""Errors of google.api_core around calls that are moved: google-genai raises its own."""
+"""Migrates except clauses for google.api_core errors: google-genai raises its own errors."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _NARROW = {
     "ServiceUnavailable": ("ServerError", "UNAVAILABLE"),
 }
 _SHARED = ("message", "code")
-_OTHERS = "catch google.genai.errors, and compare .status, by hand."
+_OTHERS = "catch google.genai.errors and compare .status."
 
 
 def move_errors(mover: Follower, alias: str) -> None:
-    """Changes the handlers around calls that are moved, or blocks these.
+    """Changes the except clauses around migrated calls, or blocks those calls.
 
     Args:
-        mover: Has followed everything.
-        alias: What google.genai.errors is called here.
+        mover: The follower, after it has followed everything.
+        alias: The name of google.genai.errors in the module.
     """
     sending = _Sending(mover)
     for handled in mover.source.nodes(cst.Try):
@@ -56,18 +56,19 @@ def move_errors(mover: Follower, alias: str) -> None:
 
 
 def _block_named(mover: Follower, node: Any, sending: _Sending) -> None:
-    """Blocks what sends, where an error is named that it would no longer raise."""
+    """Blocks calls where code names an error that they would no longer raise."""
     owner = mover.source.above(node, cst.Decorator)
     function = mover.source.parent(owner) if owner else None
     line = mover.source.line(node)
     for unit in sending.within(function or mover.source.module):
         unit.block(line, mover.source.text(node), BlockedError(
-            "the error is named outside of a handler, and google-genai raises others", _OTHERS
+            "the error is used outside an except clause, and google-genai raises other errors",
+            _OTHERS,
         ))  # fmt: skip
 
 
 def _is_caught(mover: Follower, node: cst.CSTNode) -> bool:
-    """Whether an error is named by a handler."""
+    """Whether an error is named in an except clause."""
     handler = mover.source.above(node, cst.ExceptHandler)
     return handler is not None and any(
         node is one for kind in _types(handler) for one in mover.source.within(kind, type(node))
@@ -75,10 +76,10 @@ def _is_caught(mover: Follower, node: cst.CSTNode) -> bool:
 
 
 class _Sending:
-    """Which parts of a module send what moves, by themselves or by functions that they call.
+    """Finds the migrated calls that a part of a module makes, directly or through functions.
 
     Args:
-        mover: Has followed everything.
+        mover: The follower, after it has followed everything.
     """
 
     def __init__(self, mover: Follower) -> None:
@@ -89,7 +90,7 @@ class _Sending:
             self._functions.setdefault(function.name.value, []).append(function)
 
     def within(self, node: cst.CSTNode) -> list[Unit]:
-        """The units of all that a part sends."""
+        """The units of all calls that a part makes."""
         found: list[Unit] = []
         waiting, seen = [node], set[cst.CSTNode]()
         while waiting:
@@ -111,22 +112,22 @@ def _types(handler: cst.ExceptHandler) -> list[Any]:
 
 
 def _names(mover: Follower, handler: cst.ExceptHandler) -> list[str]:
-    """The errors of google.api_core, and the old SDK, that a handler catches."""
+    """The errors of google.api_core and the old SDK that an except clause catches."""
     full = [mover.source.name(one) for one in _types(handler)]
     return [one for one in full if one.startswith((_PACKAGE, "google.generativeai."))]
 
 
 def _check_uses(mover: Follower, handler: cst.ExceptHandler) -> None:
-    """Whether a handler reads of its error what google-genai's has as well.
+    """Checks that an except clause reads only attributes that google-genai's errors have.
 
     Raises:
-        BlockedError: It reads something else.
+        BlockedError: It reads another attribute.
     """
     name = handler.name.name.value if handler.name else ""  # type: ignore[union-attr] # a name is what grammar allows
     for node in mover.source.within(handler.body, cst.Attribute):
         value = node.value
         if isinstance(value, cst.Name) and value.value == name and node.attr.value not in _SHARED:
-            raise BlockedError(f".{node.attr.value} of an error is none of google-genai's", _OTHERS)
+            raise BlockedError(f"google-genai's errors have no .{node.attr.value}", _OTHERS)
 
 
 def _move(
@@ -135,7 +136,7 @@ def _move(
     names = [name.removeprefix(_PACKAGE) for name in _names(mover, handler)]
     types = _types(handler)
     if len(names) != len(types):
-        raise BlockedError("a handler also catches what is not Google's", _OTHERS)
+        raise BlockedError("the except clause also catches errors that are not Google's", _OTHERS)
     unit.need("errors")
     if all(name in _WIDE for name in names):
         _check_uses(mover, handler)
@@ -143,10 +144,10 @@ def _move(
             unit.edit(node, always(expression(f"{alias}.{_WIDE[name]}")))
         return
     if not all(name in _NARROW for name in names):
-        raise BlockedError(f"{', '.join(names)} has no counterpart", _OTHERS)
+        raise BlockedError(f"{', '.join(names)} has no equivalent in google-genai", _OTHERS)
     if handler is not handled.handlers[-1]:
         raise BlockedError(
-            f"{', '.join(names)} is a part of an error of google-genai, and other handlers follow",
+            f"google-genai has no class for {', '.join(names)}, and other except clauses follow",
             _OTHERS,
         )
     _check_uses(mover, handler)
@@ -171,5 +172,8 @@ def _move(
         )
 
     if not isinstance(handler.body, cst.IndentedBlock):
-        raise BlockedError("a handler on one line", _OTHERS)
+        raise BlockedError(
+            "the except clause is on one line",
+            "put its body on a line of its own, then run the command again.",
+        )
     unit.edit(handler, change)

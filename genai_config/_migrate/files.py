@@ -1,4 +1,4 @@
-"""Files of Python that are looked at, and what a run makes of them; the only I/O of this room."""
+"""Finds, reads and writes Python files, and runs a step over them; the only I/O of this room."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIGNS = ("google.generativeai", "google.ai", "generativeai")
 
 
 def python_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files, and those of Python in the folders, but for hidden ones and environments.
+    """The given files, and the Python files in the given folders; not hidden ones or environments.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
@@ -45,7 +45,7 @@ def python_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def run(paths: Iterable[Path], step: Step) -> list[FileReport]:
-    """Reads the files that use the old SDK, and says what a step makes of each; writes nothing.
+    """Runs a step over the files that use the old SDK, and reports the results; writes nothing.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
@@ -74,14 +74,17 @@ def _moved(path: str, text: str, step: Step, imported: frozenset[str]) -> FileRe
             adopted = after
             after, more = move(adopted, imported)
             lines = _lines(adopted, text)
-            sites = sorted([*sites, *(_renumbered(site, lines) for site in more)])
+            told = {(site.line, site.what) for site in sites}
+            new = [site for site in (_renumbered(one, lines) for one in more)
+                   if (site.line, site.what) not in told]  # fmt: skip
+            sites = sorted([*sites, *new])
     except cst.ParserSyntaxError as error:
         return FileReport(path, text, text, problem=f"line {error.raw_line}: cannot be parsed")
     return FileReport(path, text, after, sites)
 
 
 def _lines(new: str, old: str) -> dict[int, int]:
-    """For each line of a text, which line of the old one it is, or follows."""
+    """Maps each line of the new text to the line of the old text that it is, or follows."""
     ours, theirs = new.splitlines(), old.splitlines()
     found: dict[int, int] = {}
     matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
@@ -92,7 +95,7 @@ def _lines(new: str, old: str) -> dict[int, int]:
 
 
 def _renumbered(site: Site, lines: dict[int, int]) -> Site:
-    """A site with the lines of the old text, also where it names another."""
+    """A site with line numbers of the old text, also in its reason."""
 
     def old(match: re.Match[str]) -> str:
         return f"line {lines.get(int(match[1]), int(match[1]))}"
@@ -102,7 +105,7 @@ def _renumbered(site: Site, lines: dict[int, int]) -> Site:
 
 
 def write(report: FileReport) -> None:
-    """Writes a file that is changed, in the encoding that it has.
+    """Writes a changed file in its original encoding.
 
     Raises:
         OSError: It cannot be written.
@@ -113,7 +116,7 @@ def write(report: FileReport) -> None:
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """The text of a file, and why it cannot be read."""
+    """The text of a file, and why it cannot be read; one of the two is empty."""
     try:
         data = path.read_bytes()
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
@@ -123,7 +126,7 @@ def _read(path: Path) -> tuple[str, str]:
 
 
 def _imported(text: str) -> Iterator[str]:
-    """The names that a module imports from others: a variable of such a name is shared."""
+    """The names that a module imports from others: variables with these names are shared."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):

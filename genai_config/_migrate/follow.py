@@ -1,4 +1,4 @@
-"""Follows what the old SDK makes, through variables, to all that is done with it."""
+"""Follows objects of the old SDK through variables to every use of them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ if TYPE_CHECKING:
 
     from genai_config._migrate.source import Source
 
-_FOLLOWED = "move it by hand, with what uses it."
+# Uses that end the analysis, in words, by the node that the object is part of.
+_USES: dict[type[cst.CSTNode], str] = {
+    cst.Return: "returned",
+    cst.Lambda: "returned by a lambda",
+    cst.DictElement: "stored in a dictionary",
+    cst.Call: "called",
+    cst.Del: "deleted",
+    cst.AnnAssign: "annotated with a type of the old SDK",
+}
+_FOLLOWED = "migrate it together with the code that uses it."
 
 
 class Thing:
-    """What an expression of the old SDK gives: a model, a chat, an answer, or a file.
+    """The value of an expression of the old SDK: a model, a chat, a response, or a file.
 
     Attributes:
-        kind: Which of these, for messages.
-        unit: What it moves with.
+        kind: Which of these it is, for messages.
+        unit: The unit it belongs to.
         is_content: Whether it may be among the contents of a call.
-        names: Attributes that it always has, in both SDKs.
+        names: The attributes that it always has in both SDKs.
     """
 
     kind = "object"
@@ -36,43 +45,43 @@ class Thing:
         self.unit = unit
 
     def merge(self, other: Any) -> None:
-        """Takes over what another says that is assigned to the same variable."""
+        """Combines it with another value that is assigned to the same variable."""
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """What an attribute of it gives; None: nothing that has to be followed.
+        """The value of an attribute; None if it does not have to be followed.
 
         Raises:
-            BlockedError: google-genai has no such attribute, or another.
+            BlockedError: google-genai has no such attribute, or a different one.
         """
         del mover
-        raise BlockedError(f".{node.attr.value} of a {self.kind} has no counterpart", _FOLLOWED)
+        raise BlockedError(f".{node.attr.value} of the {self.kind} has no equivalent", _FOLLOWED)
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """What calling a method gives; as for `attribute`."""
+        """The result of calling a method; otherwise like `attribute`."""
         thing = self.attribute(mover, method)
         return None if thing is None else thing.called(mover, node)
 
     def called(self, mover: Follower, node: cst.Call) -> Thing | None:
-        """What calling it gives."""
+        """The result of calling it."""
         del mover, node
-        raise BlockedError(f"a {self.kind} is called", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is called", _FOLLOWED)
 
     def awaited(self) -> Thing:
-        """What awaiting it gives."""
-        raise BlockedError(f"a {self.kind} is awaited", _FOLLOWED)
+        """The result of awaiting it."""
+        raise BlockedError(f"the {self.kind} is awaited", _FOLLOWED)
 
     def element(self, node: Any, *, is_async: bool) -> Thing:
-        """What iterating over it, as the expression `node`, gives."""
+        """The value of each step of an iteration over it; `node` is its expression."""
         del node, is_async
-        raise BlockedError(f"a {self.kind} is iterated over", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is iterated over", _FOLLOWED)
 
     def item(self, mover: Follower, node: cst.Subscript) -> Thing | None:
-        """What a subscript gives."""
+        """The value of a subscript."""
         del mover, node
-        raise BlockedError(f"a {self.kind} is subscripted", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is indexed", _FOLLOWED)
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
-        """Whether it may be an argument, or part of one, of a call."""
+        """Whether it may be passed to a call, as an argument or as part of one."""
         match mover.source.text(call.func), call.args:
             case "print", _:
                 return True
@@ -81,29 +90,29 @@ class Thing:
         return False
 
     def compared(self, mover: Follower, node: cst.CSTNode, comparison: cst.Comparison) -> None:
-        """Whether it may be compared: with None, by ``is``."""
+        """Checks a comparison: it may be compared with None, using ``is``."""
         del mover, node
         if not all(isinstance(one.operator, cst.Is | cst.IsNot) for one in comparison.comparisons):
-            raise BlockedError(f"a {self.kind} is compared", _FOLLOWED)
+            raise BlockedError(f"the {self.kind} is compared", _FOLLOWED)
 
     def formatted(self) -> None:
-        """Whether it may be shown in a text."""
-        raise BlockedError(f"a {self.kind} is formatted", _FOLLOWED)
+        """Checks whether it may be formatted into a string."""
+        raise BlockedError(f"the {self.kind} is formatted", _FOLLOWED)
 
     def assigned(self, mover: Follower, found: Variable) -> None:
-        """Is told of a variable that it is assigned to."""
+        """Called for each variable that it is assigned to."""
 
 
 class Follower:
-    """Follows things through a module.
+    """Follows objects of the old SDK through a module.
 
     Args:
         source: The module.
-        aliases: What "types" and the others are called in it.
+        aliases: The names of "types" and the other imports in it.
 
     Attributes:
-        units: What moves together.
-        models: The models that are made.
+        units: The units of migration.
+        models: The models that the module creates.
         sent: The calls that send requests, each with its unit.
     """
 
@@ -118,14 +127,14 @@ class Follower:
         self._given_later: list[tuple[cst.CSTNode, Thing]] = []
 
     def start(self, line: int, what: str) -> Unit:
-        """A new unit, for something that is made in a line."""
+        """Starts a unit for an object that is created on a line."""
         unit = Unit()
         unit.site(line, what)
         self.units.append(unit)
         return unit
 
     def follow(self, node: Any, thing: Thing) -> None:
-        """Follows what an expression gives to its use; blocks the unit where that is unknown."""
+        """Follows the value of an expression to its use; blocks the unit if the use is unknown."""
         try:
             self._follow(node, thing)
         except BlockedError as error:
@@ -144,7 +153,7 @@ class Follower:
                 if isinstance(outer, cst.Call) and outer.func is parent:
                     self._on(outer, thing.call(self, outer, parent))
                 elif is_target(self.source, parent):
-                    raise BlockedError(f".{parent.attr.value} is assigned", _FOLLOWED)
+                    raise BlockedError(f"a value is assigned to .{parent.attr.value}", _FOLLOWED)
                 else:
                     self._on(parent, thing.attribute(self, parent))
             case cst.Assign():
@@ -157,7 +166,7 @@ class Follower:
                 inner = thing.element(node, is_async=parent.asynchronous is not None)
                 self._bound(parent.target, node, inner)
             case cst.Index():
-                raise BlockedError(f"a {thing.kind} is an index", _FOLLOWED)
+                raise BlockedError(f"the {thing.kind} is used as an index", _FOLLOWED)
             case cst.Subscript() if parent.value is node:
                 self._on(parent, thing.item(self, parent))
             case cst.NamedExpr() if parent.value is node:
@@ -171,7 +180,7 @@ class Follower:
             case _ if self.source.is_tested(node):
                 return
             case cst.BooleanOperation():
-                raise BlockedError(f"a {thing.kind} is handed on by a condition", _FOLLOWED)
+                raise BlockedError(f"the {thing.kind} is an operand of `and` or `or`", _FOLLOWED)
             case cst.Arg() | cst.Element():
                 self._given(node, parent, thing)
             case cst.FormattedStringExpression():
@@ -179,10 +188,8 @@ class Follower:
                 if not (isinstance(call, cst.Call) and self.source.text(call.func) == "print"):
                     thing.formatted()
             case _:
-                raise BlockedError(
-                    f"the {thing.kind} goes where it is not followed: "
-                    f"{type(parent).__name__.lower()}", _FOLLOWED,
-                )  # fmt: skip
+                use = _USES.get(type(parent), "used where it cannot be followed")
+                raise BlockedError(f"the {thing.kind} is {use}", _FOLLOWED)
 
     def _on(self, node: cst.CSTNode, thing: Thing | None) -> None:
         if thing is not None:
@@ -193,18 +200,19 @@ class Follower:
         if isinstance(call, cst.Call) and thing.may_be_given(self, node, call):
             return
         if not thing.is_content:
-            raise BlockedError(f"the {thing.kind} is passed on to what is not followed", _FOLLOWED)
+            use = "passed to other code" if isinstance(call, cst.Call) else "stored in a collection"
+            raise BlockedError(f"the {thing.kind} is {use}", _FOLLOWED)
         self._given_later.append((node, thing))
 
     def is_followed(self, node: cst.CSTNode) -> bool:
-        """Whether an expression is known to give something of the old SDK's."""
+        """Whether an expression is known to be an object of the old SDK."""
         return self.thing(node) is not None or any(node is one for one, _ in self._given_later)
 
     def check_given(self, contents: Mapping[cst.CSTNode, Unit]) -> None:
-        """Blocks what has been passed on and is, now that all is followed, no content of a call.
+        """Blocks objects that were passed to something other than the contents of a migrated call.
 
         Args:
-            contents: What holds contents of calls that move, each with its unit.
+            contents: The nodes that hold contents of migrated calls, each with its unit.
         """
         for node, thing in self._given_later:
             at: Any = self.source.parent(node)
@@ -214,7 +222,7 @@ class Follower:
                 thing.unit.join(contents[at])
                 continue
             thing.unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
-                f"the {thing.kind} is passed on to what is not followed", _FOLLOWED))  # fmt: skip
+                f"the {thing.kind} is passed to other code", _FOLLOWED))  # fmt: skip
 
     def _assigned(self, node: cst.BaseExpression, assign: cst.Assign, thing: Thing) -> None:
         if len(assign.targets) != 1:
@@ -225,8 +233,7 @@ class Follower:
         found = variable(self.source, target)
         if found is None:
             raise BlockedError(
-                f"the {thing.kind} is kept in {self.source.text(target)}, which is not followed",
-                _FOLLOWED,
+                f"the {thing.kind} cannot be followed into {self.source.text(target)}", _FOLLOWED
             )
         if found.problem:
             raise BlockedError(found.problem, _FOLLOWED)
@@ -236,8 +243,8 @@ class Follower:
             thing.unit.join(known[1].unit)
             if type(known[1]) is not type(thing):
                 raise BlockedError(
-                    f"{found.name} holds a {known[1].kind} here and a {thing.kind} there",
-                    "use two names.",
+                    f"{found.name} holds values of two kinds: {known[1].kind} and {thing.kind}",
+                    "use two variables.",
                 )
             known[1].merge(thing)
             thing.assigned(self, found)
@@ -247,23 +254,23 @@ class Follower:
         self._reads += [(read, thing) for read in found.reads]
 
     def drain(self) -> None:
-        """Follows the variables that have been assigned to so far."""
+        """Follows the variables that have been assigned so far."""
         while self._reads:
             self.follow(*self._reads.pop(0))
 
     def thing(self, node: cst.CSTNode) -> Thing | None:
-        """What a variable holds; None: nothing that is followed."""
+        """The object that a variable holds; None if it is not followed."""
         found = variable(self.source, node)
         known = self._variables.get(found.key) if found else None
         return known[1] if known else None
 
     def check_variables(self) -> None:
-        """Blocks the units one of whose variables holds something else as well."""
+        """Blocks units with a variable that is also assigned another value."""
         for found, thing, values in self._variables.values():
             for value in found.values:
                 if value in values or (isinstance(value, cst.Name) and value.value == "None"):
                     continue
                 line = self.source.line(values[0])
                 thing.unit.block(line, found.name, BlockedError(
-                    f"{found.name} is assigned something else as well", "use another name for it.",
+                    f"{found.name} is also assigned another value", "use another variable.",
                 ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Functions of the old SDK's package: embeddings, files, models, caches."""
+"""Migrates functions of the old SDK: embeddings, files, models, caches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from genai_config._migrate.follow import Follower, Thing
 
-_BY_HAND = "move it by hand, with what uses it."
+_BY_HAND = "migrate it together with the code that uses it."
 _TASKS = frozenset(
     ("RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "SEMANTIC_SIMILARITY", "CLASSIFICATION",
      "CLUSTERING", "QUESTION_ANSWERING", "FACT_VERIFICATION")
@@ -32,11 +32,11 @@ _UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 60
 
 
 class Functions:
-    """Moves calls of the package's functions.
+    """Migrates calls of the old SDK's functions.
 
     Args:
-        mover: Follows what they give.
-        tools: What all moves share.
+        mover: Follows their results.
+        tools: What all migrations share.
     """
 
     def __init__(self, mover: Follower, tools: Tools) -> None:
@@ -57,7 +57,7 @@ class Functions:
         }
 
     def move(self, call: cst.Call, name: str) -> None:
-        """Moves a call, and follows what it gives."""
+        """Migrates a call, and follows its result."""
         line = self._mover.source.line(call)
         unit = self._mover.start(line, name)
         unit.need("google_genai")
@@ -74,15 +74,15 @@ class Functions:
         self, call: cst.Call, unit: Unit, method: str, renamed: dict[int, str],
         config: tuple[str, dict[int, Any]] | None = None,
     ) -> None:  # fmt: skip
-        """Makes a call one of the client's.
+        """Turns a call into a call of the client.
 
         Args:
             call: The call.
-            unit: What it moves with.
-            method: The method, below the client.
-            renamed: What its arguments are called, by place.
-            config: The type of the config, and what goes into it by place: a name, or a function
-                from the changed value to an argument.
+            unit: The unit it belongs to.
+            method: The method of the client, such as "files.get".
+            renamed: The new names of its arguments, by position.
+            config: The type of the config, and the arguments that go into it, by position: a
+                name, or a function from the changed value to an argument.
         """
 
         def change(updated: cst.Call) -> Any:
@@ -113,19 +113,19 @@ class Functions:
         source = self._mover.source
         at = arguments(call, "model", "content", "task_type", "title", "output_dimensionality")
         if not {"model", "content"} <= at.keys():
-            raise BlockedError("the model or the content is not given", _BY_HAND)
+            raise BlockedError("the argument model or content is missing", _BY_HAND)
         content = call.args[at["content"]].value
         many = isinstance(content, cst.List)
         if not many and not is_text(source, content):
             raise BlockedError(
-                f"{source.text(content)} may be one text or several",
-                "annotate it as str, or write a list: result.embeddings[0].values is one vector.",
+                f"{source.text(content)} may be one string or a list of strings",
+                "annotate it as str, or pass a list and read result.embeddings[0].values.",
             )
         elements = content.elements if isinstance(content, cst.List) else []
         if not all(is_text(source, element.value) for element in elements):
-            raise BlockedError("a list of what may be no texts", _BY_HAND)
+            raise BlockedError("the list may hold values that are not strings", _BY_HAND)
         for element in elements:
-            # A list of texts is one content to some models of google-genai.
+            # For some models, google-genai takes a list of strings as one content.
             unit.need("types")
             unit.edit(element.value, lambda updated: cst.Call(
                 self._tools.values.type_name("UserContent"), [cst.Arg(updated)]))  # fmt: skip
@@ -150,13 +150,15 @@ class Functions:
         name = name or text.removeprefix("semantic_").upper()
         name = f"SEMANTIC_{name}" if name == "SIMILARITY" else name
         if name not in _TASKS:
-            raise BlockedError("a task type that is not written out", 'give "RETRIEVAL_QUERY", …')
+            raise BlockedError(
+                "task_type is not a known literal", 'write a literal, such as "RETRIEVAL_QUERY".'
+            )
         return lambda _: keyword("task_type", cst.SimpleString(f'"{name}"'))
 
     def _upload(self, call: cst.Call, unit: Unit) -> Thing:
         at = arguments(call, "path", known=("mime_type", "name", "display_name"))
         if "path" not in at:
-            raise BlockedError("the path is not given", _BY_HAND)
+            raise BlockedError("the argument path is missing", _BY_HAND)
         names = ("mime_type", "name", "display_name")
         inner: dict[int, Any] = {at[name]: name for name in names if name in at}
         path = call.args[at["path"]].value
@@ -165,7 +167,7 @@ class Functions:
             if "mime_type" in at and named and not is_text(self._mover.source, path):
                 raise BlockedError(
                     f"{self._mover.source.text(path)} may be a path or an open file",
-                    "give display_name=, and run this again.",
+                    "pass display_name=, then run the command again.",
                 )
             inner[at["path"]] = self._display_name(path, unit)
         self._becomes(call, unit, "files.upload", {at["path"]: "file"},
@@ -177,8 +179,8 @@ class Functions:
         text = string(path.right if isinstance(path, cst.BinaryOperation) else path)
         if text is None and not self._is_path(path):
             raise BlockedError(
-                "a file is named after its path by the old SDK alone",
-                "give display_name=, and run this again.",
+                "the old SDK names a file after its path; google-genai does not",
+                "pass display_name=, then run the command again.",
             )
         if text is None:
             unit.need("os")
@@ -189,7 +191,7 @@ class Functions:
         return lambda _: keyword("display_name", cst.SimpleString(repr(name).replace("'", '"')))
 
     def _is_path(self, path: Any) -> bool:
-        """Whether an expression may be evaluated twice, and gives the same path."""
+        """Whether an expression gives the same path when it is evaluated twice."""
         match path:
             case cst.FormattedString():
                 inner = (p.expression for p in path.parts
@@ -211,7 +213,7 @@ class Functions:
         at = arguments(call, "name")
         value = call.args[at["name"]].value
         if isinstance(value, cst.Name) and not isinstance(self._mover.thing(value), answers.File):
-            raise BlockedError("what is deleted may be a file or its name", _BY_HAND)
+            raise BlockedError("the argument may be a file or its name", _BY_HAND)
         self._becomes(call, unit, "files.delete", {at["name"]: "name"})
 
     def _list_files(self, call: cst.Call, unit: Unit) -> Thing:
@@ -234,7 +236,7 @@ class Functions:
         at = arguments(call, "name")
         text = string(call.args[at["name"]].value)
         if text is None or text.startswith("tunedModels/"):
-            raise BlockedError("a description of what may be a tuned model", _BY_HAND)
+            raise BlockedError("the model may be a tuned model", _BY_HAND)
         self._becomes(call, unit, "models.get", {at["name"]: "model"})
         return answers.Info(unit)
 
@@ -243,7 +245,7 @@ class Functions:
                     "ttl", "expire_time")  # fmt: skip
         at = arguments(call, "model", known=settings)
         if at.keys() & {"tools", "tool_config"} or "model" not in at:
-            raise BlockedError("a cache with tools", _BY_HAND)
+            raise BlockedError("the cache has tools or no model", _BY_HAND)
         inner: dict[int, Any] = {}
         for name in settings:
             if name not in at:
@@ -261,7 +263,9 @@ class Functions:
     def _ttl(self, value: Any) -> Any:
         seconds = self._seconds(value)
         if seconds is None:
-            raise BlockedError("a ttl that is not written out", 'give "300s", for example.')
+            raise BlockedError(
+                "ttl is not a literal", 'google-genai takes a string, such as ttl="300s".'
+            )
         return lambda _: keyword("ttl", cst.SimpleString(f'"{seconds}s"'))
 
     def _seconds(self, value: Any) -> int | None:

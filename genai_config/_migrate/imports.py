@@ -1,4 +1,4 @@
-"""Imports that a changed module needs, and those that it no longer does."""
+"""Adds the imports that a changed module needs, and removes those that it no longer needs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from genai_config._migrate.source import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Imports of these are dropped once nothing uses them any more.
+# Imports from these packages are removed when nothing uses them any more.
 _REPLACED = ("google.generativeai", "google.ai.generativelanguage", "google.api_core.exceptions")
 
 
 def with_imports(text: str, wanted: Iterable[tuple[str, str, str]]) -> str:
-    """The module with further imports ``from package import name as alias``.
+    """The module with additional imports ``from package import name as alias``.
 
     Args:
         text: The module.
-        wanted: (package, name, alias); the name is "" for the package, the alias for the name.
+        wanted: (package, name, alias). An empty name imports the package itself; an empty alias
+            means none.
     """
     context = CodemodContext()
     for package, name, alias in wanted:
@@ -33,11 +34,11 @@ def with_imports(text: str, wanted: Iterable[tuple[str, str, str]]) -> str:
 
 
 def without_unused(text: str, before: str) -> str:
-    """The module without those imports of the old SDK that were used before, and no longer are."""
+    """The module without the imports of the old SDK that were used before but are not now."""
     source = Source(text)
     used = _used(source)
     dropped = _used(Source(before)) - used
-    # What stands above a statement that is dropped, comments say, goes to the next one.
+    # Lines above a removed statement, such as comments, go to the next statement.
     above: dict[cst.CSTNode, list[cst.EmptyLine]] = {}
     for statement in source.nodes(cst.SimpleStatementLine):
         kept = [_pruned(source, small, dropped) for small in statement.body]
@@ -88,7 +89,7 @@ def _used(source: Source) -> set[str]:
 
 
 def _is_member(source: Source, node: cst.CSTNode) -> bool:
-    """Whether a name is that of an attribute or of a keyword, and no variable."""
+    """Whether a name is an attribute or a keyword, not a variable."""
     parent = source.parent(node)
     return (isinstance(parent, cst.Attribute) and parent.attr is node) or (
         isinstance(parent, cst.Arg) and parent.keyword is node
@@ -96,7 +97,7 @@ def _is_member(source: Source, node: cst.CSTNode) -> bool:
 
 
 def _pruned(source: Source, small: Any, dropped: set[str]) -> Any:
-    """An import without what was dropped; None: nothing is left of it."""
+    """An import without the removed names; None if no names remain."""
     if not isinstance(small, cst.Import | cst.ImportFrom) or isinstance(
         small.names, cst.ImportStar
     ):

@@ -1,6 +1,6 @@
-"""Which reads of a name belong to which of its assignments.
+"""Groups the reads of a name with the assignments that they may see.
 
-A name may mean one thing after another; where that is not plain, all of them belong together.
+A name may hold different objects over time. Where that is unclear, all uses form one group.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _LOOPS = (cst.For, cst.While)
 def lifetimes(
     source: Source, targets: list[Any], reads: Iterable[cst.CSTNode]
 ) -> list[tuple[list[Any], list[cst.CSTNode]]]:
-    """The assignments of a name and its reads, in groups that have nothing to do with each other.
+    """The assignments and reads of a name, in independent groups.
 
     Args:
         source: The module.
-        targets: Where it is assigned; None for what LibCST has no place of.
+        targets: Where it is assigned; None where LibCST has no position.
         reads: Where it is read.
     """
     places = {target: _place(source, target) for target in targets}
@@ -55,10 +55,10 @@ class _Place:
     """Where an assignment takes effect.
 
     Attributes:
-        block: The block in which everything behind it sees it.
+        block: The block in which all later statements see it.
         owner: The function or class that it is in.
-        end: The line and column behind which it has been made.
-        statement: What makes it.
+        end: The line and column after which it is in effect.
+        statement: The statement that makes it.
     """
 
     def __init__(self, source: Source, block: Any, end: tuple[int, int], statement: Any) -> None:
@@ -69,7 +69,7 @@ class _Place:
 
 
 def _place(source: Source, target: Any) -> _Place | None:
-    """Where a simple assignment, a loop's variable or a parameter takes effect; None: others."""
+    """Where a simple assignment, a loop variable or a parameter takes effect; else None."""
     parent: Any = None if target is None else source.parent(target)
     if isinstance(parent, cst.AssignTarget):
         parent = source.parent(parent)
@@ -87,7 +87,7 @@ def _place(source: Source, target: Any) -> _Place | None:
 
 
 def _reaching(source: Source, read: cst.CSTNode, places: dict[Any, Any]) -> list[Any]:
-    """The assignments whose value may be read somewhere."""
+    """The assignments whose value a read may see."""
     owner = source.above(read, *_LATER)
     if any(place.owner is not owner for place in places.values()):
         return list(places)
@@ -118,7 +118,7 @@ def _reaching(source: Source, read: cst.CSTNode, places: dict[Any, Any]) -> list
 
 
 def _around(source: Source, node: cst.CSTNode) -> Iterable[cst.CSTNode]:
-    """All that a node is in, up to the module."""
+    """The nodes that enclose a node, up to the module."""
     while node is not source.module:
         node = source.parent(node)
         yield node

@@ -1,4 +1,4 @@
-"""Models of the old SDK: they become a name, a config, and calls of a client."""
+"""Migrates models of the old SDK to a name, a config, and calls of a client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from genai_config._migrate.settings import Recipe
     from genai_config._migrate.variables import Variable
 
-_BY_HAND = "move it by hand, with what uses it."
+_BY_HAND = "migrate it together with the code that uses it."
 _MODEL_ORDER = ("model_name", "safety_settings", "generation_config", "tools", "tool_config",
                 "system_instruction")  # fmt: skip
 
@@ -35,11 +35,11 @@ class Model(Thing):
     """A GenerativeModel.
 
     Attributes:
-        main: The first model that the same variable holds; itself, if there is no other.
-        name: The variable that becomes its name.
-        has_config: Whether there is a variable with its config, too.
-        given: The settings that it was made with.
-        inline: Whether it is used where it is made.
+        main: The first model that the same variable holds; itself if it is the only one.
+        name: The variable that will hold its name.
+        has_config: Whether a variable will hold its config.
+        given: The settings that it is created with.
+        inline: Whether it is used where it is created, without a variable.
     """
 
     kind = "model"
@@ -58,31 +58,33 @@ class Model(Thing):
 
     @property
     def config(self) -> str:
-        """The name of the variable of its config."""
+        """The variable that holds its config."""
         return f"{self.name}_config"
 
     def merge(self, other: Any) -> None:
-        """A variable that holds one of several models has a config if one of them has."""
+        """A variable that may hold several models has a config if one of them has."""
         other.main = self
         self.given |= other.given
 
     def assigned(self, mover: Follower, found: Variable) -> None:
-        """It becomes the name of the model, and a config beside it."""
+        """The variable becomes the name of the model, with a config beside it."""
         self.name = found.name
         last = self.config.rpartition(".")[2]
         if mover.source.uses_name(last):
-            raise BlockedError(f"the name {last} is taken", "rename it, and run this again.")
+            raise BlockedError(
+                f"the name {last} is already used", "rename it, then run the command again."
+            )
 
     def construct(self, mover: Follower) -> None:
-        """Makes the constructor a name, and a config beside it.
+        """Replaces the constructor with a name, and a config beside it.
 
         Raises:
-            BlockedError: A setting cannot be moved.
+            BlockedError: A setting cannot be migrated.
         """
         call, unit, tools, main = self.made_by, self.unit, self.tools, self.main
         at = self.arguments()
         if main.afc_chats and (main.plain_chats or main.other_calls) and "tools" in main.given:
-            raise BlockedError("functions are called automatically in some chats alone", _BY_HAND)
+            raise BlockedError("only some uses of the model call functions automatically", _BY_HAND)
         recipes = tools.recipes(call, at, unit, afc=bool(main.afc_chats))
         cache = self._cache(mover, at)
         if recipes or cache:
@@ -116,11 +118,11 @@ class Model(Thing):
         self._add_config(mover, made)
 
     def _add_config(self, mover: Follower, made: list[Any]) -> None:
-        """Puts the assignment of the config after the statement that made the model."""
+        """Adds the assignment of the config after the statement that creates the model."""
         main = self.main
         line = mover.source.above(self.made_by, cst.SimpleStatementLine)
         if line is None:
-            raise BlockedError("a model is made where no statement can follow", _BY_HAND)
+            raise BlockedError("the model is created in the head of a statement", _BY_HAND)
         function = mover.source.above(line, cst.FunctionDef)
         is_global = function is not None and any(
             name.name.value == main.name
@@ -128,7 +130,7 @@ class Model(Thing):
             for name in names.names
         )
         if is_global and main.has_config:
-            raise BlockedError("a global model with settings is made in a function", _BY_HAND)
+            raise BlockedError("a global model with settings is created in a function", _BY_HAND)
 
         def change(updated: Any) -> Any:
             if not main.has_config:
@@ -140,7 +142,7 @@ class Model(Thing):
         self.unit.edit(line, change)
 
     def arguments(self) -> dict[str, int]:
-        """Where the constructor's arguments are."""
+        """The positions of the constructor's arguments, by name."""
         if self.is_cached:
             return arguments(self.made_by, "cached_content", known=NAMES[:2])
         return arguments(self.made_by, *_MODEL_ORDER)
@@ -149,11 +151,11 @@ class Model(Thing):
         if not self.is_cached:
             return False
         if not isinstance(mover.thing(self.made_by.args[at["cached_content"]].value), Cache):
-            raise BlockedError("the cache that a model is made from is not followed", _BY_HAND)
+            raise BlockedError("the cache of the model cannot be followed", _BY_HAND)
         return True
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
-        """Its methods are methods of the client."""
+        """Its methods become methods of the client."""
         name = method.attr.value
         known = {
             "generate_content": self._generate,
@@ -173,13 +175,13 @@ class Model(Thing):
         unit, tools = self.unit, self.tools
         at = arguments(node, "contents", known=(*NAMES[:4], "request_options", "stream"))
         if "contents" not in at:
-            raise BlockedError("there are no contents", _BY_HAND)
+            raise BlockedError("the argument contents is missing", _BY_HAND)
         self.other_calls += 1
         streams = is_true(node, at)
         if "safety_settings" in at and "safety_settings" in self.given:
             raise BlockedError(
-                "safety_settings of a call are merged with those of the model",
-                "put all of them into the config of the call.",
+                "the old SDK merges the safety_settings of a call with those of the model",
+                "put all of them in the config of the call.",
             )
         recipes = tools.recipes(node, at, unit)
         contents(tools, node, at["contents"], unit)
@@ -195,12 +197,12 @@ class Model(Thing):
         unit, tools = self.unit, self.tools
         at = arguments(node, "contents")
         if "contents" not in at:
-            raise BlockedError("there are no contents", _BY_HAND)
+            raise BlockedError("the argument contents is missing", _BY_HAND)
         if self.given & {"system_instruction", "tools", "cached_content"}:
             raise BlockedError(
-                "count_tokens counts the model's instruction and tools, and the Gemini API's "
-                "client of google-genai cannot send them",
-                "read usage_metadata of an answer, or count the texts by themselves.",
+                "count_tokens includes the model's system instruction, tools and cache, and "
+                "google-genai cannot send these to the Gemini API",
+                "read usage_metadata of a response, or count the texts separately.",
             )
         contents(tools, node, at["contents"], unit)
         is_async = name.endswith("_async")
@@ -230,7 +232,7 @@ class Model(Thing):
         return chat
 
     def made(self, updated: cst.Call, func: str, keep: list[int]) -> Any:
-        """A call with the model's name and config before some of its own arguments."""
+        """A call with the model's name and config, followed by some of its own arguments."""
         args = [keyword("model", self.name_of(updated.func))]
         config = self.config_of(updated.func)
         if config is not None:
@@ -245,7 +247,7 @@ class Model(Thing):
         return func.value.args[0].value
 
     def config_of(self, func: Any) -> Any:
-        """The expression of the model's config; None: there is none."""
+        """The expression of the model's config; None if there is none."""
         if not self.inline:
             return expression(self.config) if self.has_config else None
         configs = func.value.args[1:]
@@ -254,7 +256,7 @@ class Model(Thing):
     def rewrite(
         self, node: cst.Call, func: str, recipes: dict[int, Recipe] | None, name: str, at: int
     ) -> None:
-        """Makes a call one of the client's: the model, one argument, and the config."""
+        """Turns a call into a call of the client with the model, one argument, and the config."""
         tools = self.tools
 
         def change(updated: cst.Call) -> Any:

@@ -1,4 +1,4 @@
-"""The second step: calls of google-generativeai become calls of google-genai."""
+"""The second step: migrates calls of google-generativeai to google-genai."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _FROM = {
 }
 
 _TUNED = (
-    "tuned models left the Gemini API in May 2025",
-    "tune on Vertex AI; a tuned model there is model='projects/…/endpoints/…'.",
+    "the Gemini API has had no tuned models since May 2025",
+    "tune the model on Vertex AI, then use model='projects/…/endpoints/…'.",
 )
 _RETRIEVAL = (
-    "corpora, permissions and semantic retrieval have no counterpart in google-genai",
+    "corpora, permissions and semantic retrieval have no equivalent in google-genai",
     "keep this code on google-generativeai with genai_config, or use File Search.",
 )
 _PALM = (
-    "PaLM's functions are no part of the SDK any more",
-    "ask a Gemini model by GenerativeModel, and run this again.",
+    "the SDK no longer has the PaLM functions",
+    "use a Gemini model with GenerativeModel, then run the command again.",
 )
 _LEFT = {
     "chat": _PALM, "generate_text": _PALM, "generate_embeddings": _PALM,
@@ -50,27 +50,30 @@ _LEFT = {
     "retriever": _RETRIEVAL, "answer": _RETRIEVAL, "permission": _RETRIEVAL,
     "types.permission_types": _RETRIEVAL, "types.retriever_types": _RETRIEVAL,
     "types.BlockedPromptException": (
-        "google-genai raises nothing for a blocked prompt",
-        "test response.prompt_feedback and response.candidates[0].finish_reason.",
+        "google-genai raises no error for a blocked prompt",
+        "check response.prompt_feedback and response.candidates[0].finish_reason.",
     ),
     "types.StopCandidateException": (
-        "google-genai raises nothing for an answer that was stopped",
-        "test response.candidates[0].finish_reason.",
+        "google-genai raises no error for a response that was stopped",
+        "check response.candidates[0].finish_reason.",
     ),
-    "configure": ("the step adopt replaces it", "genai-config migrate without --to."),
+    "configure": ("the adopt step replaces it", "run genai-config migrate without --to."),
 }  # fmt: skip
-_UNKNOWN = ("it is used where it cannot be followed", "move it by hand; see docs/google-genai.md.")
+_UNKNOWN = (
+    "it is used where it cannot be followed",
+    "see Moving to google-genai in the documentation.",
+)
 
 
 def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Site]]:
-    """The module on google-genai, as far as it can be moved, and what was found.
+    """Migrates a module to google-genai as far as possible; returns its text and the sites found.
 
     Args:
         text: The module.
-        shared: Names that other modules import, perhaps from this one.
+        shared: Names that other modules import, possibly from this one.
 
     Raises:
-        libcst.ParserSyntaxError: It is no Python that LibCST understands.
+        libcst.ParserSyntaxError: LibCST cannot parse the text.
     """
     if not any(package in text for package in _OLD_PACKAGES):
         return text, []
@@ -110,7 +113,7 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
 
 
 def _alias(source: Source, name: str) -> str:
-    """What to call an import of ours: its own name, unless that means something else here."""
+    """The name of an import we add: its own, unless that already means something else."""
     package, own = _FROM[name]
     full = f"{package}.{own}" if own else package
     own = own or package
@@ -129,7 +132,7 @@ def _alias(source: Source, name: str) -> str:
 
 
 def _imported(source: Source) -> Iterator[tuple[str, str]]:
-    """What each import of the module binds: the name, and what it means."""
+    """The names that the module's imports bind, each with the full name it stands for."""
     for node in source.nodes(cst.Import, cst.ImportFrom):
         if isinstance(node.names, cst.ImportStar):
             continue
@@ -180,7 +183,7 @@ def _construct_one(mover: Follower, model: Model) -> None:
 
 
 def _check_keys(source: Source, mover: Follower) -> None:
-    """Blocks models that are held while the file changes whose key is configured."""
+    """Blocks models in variables if the file configures more than one key."""
     calls = [
         call
         for call in source.nodes(cst.Call)
@@ -195,14 +198,14 @@ def _check_keys(source: Source, mover: Follower) -> None:
             model.unit.block(
                 source.line(model.made_by), "GenerativeModel",
                 BlockedError(
-                    "the file configures several keys, and a model keeps the one of its first call",
-                    "make a client for each key: google_genai.client(api_key=…).",
+                    "the file configures several keys, and a model keeps that of its first request",
+                    "create a client for each key: google_genai.client(api_key=…).",
                 ),
             )  # fmt: skip
 
 
 def _left(source: Source, sites: list[Site]) -> Iterator[Site]:
-    """What is still of the old SDK, and no unit has told of."""
+    """The remaining uses of the old SDK that no unit has reported."""
     told = {site.line for site in sites}
     for node in source.nodes(cst.Name, cst.Attribute):
         name = source.old(node)
@@ -218,11 +221,11 @@ def _left(source: Source, sites: list[Site]) -> Iterator[Site]:
         reason, todo = next(
             (said for start, said in _LEFT.items() if name.startswith(start)), _UNKNOWN
         )
-        yield Site(line, name, "left", reason, todo)
+        yield Site(line, name, "unchanged", reason, todo)
 
 
 def _is_changed(source: Source, node: cst.CSTNode) -> bool:
-    """Whether an edit of a node, or of the call of it, replaces a name."""
+    """Whether an edit replaces a name, or an expression or call that starts with it."""
     at: Any = node
     while isinstance(at, cst.Name | cst.Attribute | cst.Call):
         if at in source.edits:

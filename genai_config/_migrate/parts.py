@@ -1,4 +1,4 @@
-"""What is inside an answer: google-genai has None where the old SDK has an empty message."""
+"""What is inside a response: google-genai has None where the old SDK has an empty message."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from genai_config._migrate.unit import BlockedError, Unit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Where an operation needs no brackets.
+# Parents in which an operation needs no parentheses.
 _ALONE = (cst.Arg, cst.AugAssign, cst.If, cst.While, cst.Assert, cst.GeneratorExp, cst.ListComp)
-_BY_HAND = "move it by hand, with what uses it."
+_BY_HAND = "migrate it together with the code that uses it."
 
-# What may be None or empty, by what it is part of.
+# The fields of a part that are None in google-genai if they are not set.
 _MESSAGES = {
     "function_call": ("function call", frozenset(("name", "args"))),
     "inline_data": ("blob", frozenset(("data", "mime_type"))),
-    "executable_code": ("piece of code", frozenset(("code",))),
-    "code_execution_result": ("result of code", frozenset(("output",))),
+    "executable_code": ("code", frozenset(("code",))),
+    "code_execution_result": ("code result", frozenset(("output",))),
 }
 
 FINISH_REASONS = (
     "FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER", "LANGUAGE",
     "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL",
 )  # fmt: skip
-"""The old SDK's numbers, which google-genai has no more: each name stands at its number."""
+"""The names by the old SDK's numbers, which google-genai does not have."""
 
 BLOCK_REASONS = ("BLOCK_REASON_UNSPECIFIED", "SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT")
-"""Likewise, why a prompt was blocked."""
+"""The same for the reasons why a prompt was blocked."""
 
 
 class Sequence(Thing):
     """A list that is None in google-genai where it would be empty.
 
     Args:
-        unit: What it moves with.
+        unit: The unit it belongs to.
         kind: What it is, for messages.
-        inner: What is in it.
+        inner: Makes one of its elements.
     """
 
     def __init__(self, unit: Unit, kind: str, inner: Callable[[], Thing]) -> None:
@@ -50,33 +50,33 @@ class Sequence(Thing):
         self._inner = inner
 
     def element(self, node: Any, *, is_async: bool) -> Thing:
-        """One of them; none where there is no list."""
+        """One element; there are none if the list is None."""
         if is_async:
             return super().element(node, is_async=is_async)
         self.or_empty(node)
         return self._inner()
 
     def item(self, mover: Follower, node: cst.Subscript) -> Thing | None:
-        """The first of them, for example."""
+        """One element, by its index."""
         check_handlers(mover, node, "IndexError")
         if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
             return self._inner()
         return super().item(mover, node)
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
-        """To what counts them."""
+        """It may be given to ``len()``."""
         if mover.source.text(call.func) == "len":
             self.or_empty(node)
             return True
         return super().may_be_given(mover, node, call)
 
     def or_empty(self, node: Any) -> None:
-        """Puts an empty list in its place where it is None."""
+        """Replaces None with an empty list."""
         self.unit.edit(node, lambda updated: expression("value or []", value=updated))
 
 
 def candidates(unit: Unit, *, in_stream: bool) -> Sequence:
-    """The candidates of an answer, or of a chunk."""
+    """The candidates of a response or a chunk."""
     return Sequence(unit, "list of candidates", lambda: Candidate(unit, in_stream=in_stream))
 
 
@@ -89,8 +89,8 @@ class Candidate(Thing):
     """A candidate.
 
     Args:
-        unit: What it moves with.
-        in_stream: Whether it is one of a chunk: only the last one has a reason to finish.
+        unit: The unit it belongs to.
+        in_stream: Whether it is part of a chunk: only the last chunk has a finish reason.
     """
 
     kind = "candidate"
@@ -100,19 +100,19 @@ class Candidate(Thing):
         self._in_stream = in_stream
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """What has the same name, and is of another type."""
+        """Attributes with the same name and another type."""
         match node.attr.value:
             case "content":
                 return Content(self.unit)
             case "finish_reason":
                 return Reason(self.unit, "FinishReason", FINISH_REASONS, may_miss=self._in_stream)
             case "safety_ratings":
-                return Sequence(self.unit, "list of ratings", lambda: Rating(self.unit))
+                return Sequence(self.unit, "list of safety ratings", lambda: Rating(self.unit))
         return super().attribute(mover, node)
 
 
 class Content(Thing):
-    """A content of the service's."""
+    """A content that the service returned."""
 
     kind = "content"
     is_content = True
@@ -134,7 +134,7 @@ class Part(Thing):
     is_content = True
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """Its text; or what else it is, which is None if it is not."""
+        """Its text, or another field; a field that is not set is None."""
         name = node.attr.value
         if name == "text":
             if not mover.source.is_tested(node) and not is_known(
@@ -150,24 +150,24 @@ class Part(Thing):
 
 
 class Rating(Thing):
-    """A rating of a prompt or an answer."""
+    """A safety rating of a prompt or a response."""
 
-    kind = "rating"
+    kind = "safety rating"
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """Its category and probability are enums of the same names."""
+        """Its category and probability are enums with the same names."""
         if node.attr.value in ("category", "probability"):
             return Reason(self.unit, "", (), may_miss=False)
         return super().attribute(mover, node)
 
 
 class Message(Thing):
-    """A message inside another one, which is None where it is not set.
+    """A nested message, which is None if it is not set.
 
     Args:
-        unit: What it moves with.
+        unit: The unit it belongs to.
         kind: What it is, for messages.
-        attributes: What it has in both SDKs.
+        attributes: The attributes that it has in both SDKs.
     """
 
     def __init__(self, unit: Unit, kind: str, attributes: frozenset[str]) -> None:
@@ -176,32 +176,32 @@ class Message(Thing):
         self._attributes = attributes
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """Where it was tested that there is one."""
+        """Allowed only after a check that it is set."""
         if node.attr.value not in self._attributes:
             return super().attribute(mover, node)
-        check_guarded(mover, node, self)
+        check_guarded(mover, node)
         return None
 
 
 class Feedback(Thing):
-    """What the service says of a prompt."""
+    """The feedback on a prompt."""
 
     kind = "feedback"
 
     def formatted(self) -> None:
-        """It is shown, if in other words."""
+        """Allowed: the text differs, but it is only displayed."""
 
     def attribute(self, mover: Follower, node: cst.Attribute) -> Thing | None:
-        """It is None where there is nothing to say."""
+        """It is None if there is no feedback."""
         name = node.attr.value
         if name == "safety_ratings":
-            check_guarded(mover, node, self)
-            return Sequence(self.unit, "list of ratings", lambda: Rating(self.unit))
+            check_guarded(mover, node)
+            return Sequence(self.unit, "list of safety ratings", lambda: Rating(self.unit))
         if name != "block_reason":
             return super().attribute(mover, node)
         if not is_guarded(mover, node):
             if not (mover.source.is_tested(node) and is_pure(node)):
-                check_guarded(mover, node, self)
+                check_guarded(mover, node)
             alone = isinstance(mover.source.parent(node), _ALONE)
             code = "value and whole" if alone else "(value and whole)"
             self.unit.edit(
@@ -211,13 +211,13 @@ class Feedback(Thing):
 
 
 class Reason(Thing):
-    """A reason: a number in the old SDK, a text in google-genai, and an enum in both.
+    """A reason: an enum in both SDKs, of numbers in the old one and of strings in google-genai.
 
     Args:
-        unit: What it moves with.
-        enum: What google.genai.types calls the enum; "": it cannot be compared.
+        unit: The unit it belongs to.
+        enum: The name of the enum in google.genai.types; "" if it cannot be compared.
         names: The names by number.
-        may_miss: Whether it is None where the old SDK has 0.
+        may_miss: Whether it may be None where the old SDK has 0.
     """
 
     kind = "reason"
@@ -233,19 +233,19 @@ class Reason(Thing):
         if node.attr.value != "name":
             return super().attribute(mover, node)
         if self._may_miss:
-            check_guarded(mover, node, self)
+            check_guarded(mover, node)
         return None
 
     def compared(self, mover: Follower, node: Any, comparison: cst.Comparison) -> None:
-        """With members of the enum, or numbers that stand for these.
+        """Allowed with members of the enum, or with their numbers.
 
         Raises:
-            BlockedError: With something else.
+            BlockedError: It is compared with something else.
         """
         (target, *others) = comparison.comparisons
         operands = [comparison.left, target.comparator]
         if others or node not in operands:
-            raise BlockedError("a reason is compared", _BY_HAND)
+            raise BlockedError("the reason is compared in an unsupported way", _BY_HAND)
         (other,) = (one for one in operands if one is not node)
         elements = [other]
         if isinstance(target.operator, cst.In | cst.NotIn) and node is comparison.left and (
@@ -253,14 +253,14 @@ class Reason(Thing):
         ):  # fmt: skip
             elements = [element.value for element in other.elements]
         elif not isinstance(target.operator, cst.Equal | cst.NotEqual):
-            raise BlockedError("a reason is compared", _BY_HAND)
+            raise BlockedError("the reason is compared in an unsupported way", _BY_HAND)
         for element in elements:
             member = f"{mover.aliases['types']}.{self._enum}.{self._name(mover, element)}"
             self.unit.need("types")
             self.unit.edit(element, always(expression(member)))
 
     def _name(self, mover: Follower, node: Any) -> str:
-        """The member that an operand means; 0 is not among them: google-genai has None there."""
+        """The member that an operand stands for; 0 has none, because google-genai has None."""
         name = ""
         if isinstance(node, cst.Integer):
             name = dict(enumerate(self._names)).get(node.evaluated_value, "")
@@ -268,18 +268,18 @@ class Reason(Thing):
             name = node.attr.value
         if name not in self._names[1:]:
             raise BlockedError(
-                f"a reason is compared with {mover.source.text(node)}: it is a number in the old "
-                "SDK, and none in google-genai",
-                "compare its name, or with a member of the enum.",
+                f"the reason is compared with {mover.source.text(node)}: reasons are numbers in "
+                "the old SDK and strings in google-genai",
+                "compare .name, or use a member of the enum.",
             )
         return name
 
     def formatted(self) -> None:
-        """It is shown, if in other words."""
+        """Allowed: the text differs, but it is only displayed."""
 
 
-def check_guarded(mover: Follower, node: cst.Attribute, thing: Thing) -> None:
-    """Whether something is known to be there where one of its attributes is read.
+def check_guarded(mover: Follower, node: cst.Attribute) -> None:
+    """Checks that a value is known to be set where one of its attributes is read.
 
     Raises:
         BlockedError: It may be None.
@@ -287,17 +287,16 @@ def check_guarded(mover: Follower, node: cst.Attribute, thing: Thing) -> None:
     if not is_guarded(mover, node):
         text = mover.source.text(node.value)
         raise BlockedError(
-            f"{text} is None in google-genai where there is no {thing.kind}, and "
-            f".{node.attr.value} of it is read",
-            f"put it into `if {text}:`, and run this again.",
+            f"{text} may be None in google-genai, and .{node.attr.value} is read without a check",
+            f"check it with `if {text}:`, then run the command again.",
         )
 
 
 def check_handlers(mover: Follower, node: cst.CSTNode, error: str) -> None:
-    """The old SDK raises an error where google-genai gives None.
+    """Checks that no except clause expects an error where google-genai returns None.
 
     Raises:
-        BlockedError: The program goes by that error.
+        BlockedError: The program handles that error.
     """
     inner: Any = node
     while (handled := mover.source.above(inner, cst.Try)) is not None:
@@ -306,19 +305,19 @@ def check_handlers(mover: Follower, node: cst.CSTNode, error: str) -> None:
             if handler.type is not None and error in mover.source.text(handler.type):
                 text = mover.source.text(node)
                 raise BlockedError(
-                    f"except {error} around {text}, which is None in google-genai where there is "
-                    "none", "test for None, and run this again.",
+                    f"`except {error}` handles a missing {text}, which is None in google-genai",
+                    "check for None, then run the command again.",
                 )  # fmt: skip
         inner = handled
 
 
 def is_guarded(mover: Follower, node: cst.Attribute) -> bool:
-    """Whether an attribute is read only where what has it was tested."""
+    """Whether an attribute is read only after a check that its object is set."""
     return is_known(mover, node, mover.source.text(node.value))
 
 
 def is_known(mover: Follower, node: cst.CSTNode, text: str) -> bool:
-    """Whether an expression stands where another one, given as code, is known to be true."""
+    """Whether an expression is evaluated only if another one, given as code, is true."""
     at: Any = node
     while at is not mover.source.module:
         above: Any = mover.source.parent(at)
@@ -334,7 +333,7 @@ def is_known(mover: Follower, node: cst.CSTNode, text: str) -> bool:
 
 
 def _implies(mover: Follower, test: Any, text: str) -> bool:
-    """Whether something is there if a test holds."""
+    """Whether a true test implies that an expression is set."""
     match test:
         case cst.BooleanOperation(operator=cst.And()):
             return _implies(mover, test.left, text) or _implies(mover, test.right, text)

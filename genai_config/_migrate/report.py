@@ -1,4 +1,4 @@
-"""What a step found in a file: each site, whether it was moved, and why not."""
+"""The report of a migration step: each site found, whether it was migrated, and if not, why."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Outcome = Literal["moved", "left", "note"]
+Outcome = Literal["migrated", "unchanged", "note"]
 
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """One place in a file that uses the old SDK.
+    """One use of the old SDK in a file.
 
     Attributes:
         line: The line, from 1.
         what: What is used there, such as "GenerativeModel".
-        outcome: "moved", "left" as it was, or "note": moved, and worth a look.
-        reason: Why it was left, or what differs; "" if it was moved.
-        todo: What to do by hand; "" if it was moved.
+        outcome: "migrated", "unchanged", or "note": migrated, but needs a review.
+        reason: Why it is unchanged, or what behaves differently; "" if there is nothing to say.
+        todo: What to do by hand; "" if there is nothing to do.
     """
 
     line: int
@@ -32,14 +32,14 @@ class Site:
 
 @dataclass
 class FileReport:
-    """What came of one file.
+    """The result for one file.
 
     Attributes:
-        path: The file.
-        before: Its text.
-        after: Its new text; the same if nothing is to change.
-        sites: What was found in it, by line.
-        problem: Why it could not be read; "" if it could.
+        path: The path of the file.
+        before: Its original text.
+        after: Its new text; the same as `before` if nothing changes.
+        sites: The sites found in it, ordered by line.
+        problem: Why it cannot be read or parsed; "" if there is no problem.
     """
 
     path: str
@@ -50,28 +50,28 @@ class FileReport:
 
     @property
     def changed(self) -> bool:
-        """Whether the file is to be written."""
+        """Whether the text of the file changes."""
         return self.before != self.after
 
 
 def counts(reports: Iterable[FileReport]) -> dict[str, int]:
-    """How many sites were found, moved and left, and how many files change."""
+    """Counts the sites that were found, migrated and left unchanged, and the files that change."""
     reports = list(reports)
     sites = [site for report in reports for site in report.sites]
-    moved = sum(site.outcome == "moved" for site in sites)
-    left = sum(site.outcome == "left" for site in sites)
+    moved = sum(site.outcome == "migrated" for site in sites)
+    left = sum(site.outcome == "unchanged" for site in sites)
     return {
         "files": len(reports),
         "changed": sum(report.changed for report in reports),
         "unreadable": sum(bool(report.problem) for report in reports),
         "found": moved + left,
-        "moved": moved,
-        "left": left,
+        "migrated": moved,
+        "unchanged": left,
     }
 
 
 def as_data(reports: Iterable[FileReport]) -> dict[str, Any]:
-    """The whole report, for machines."""
+    """The whole report as JSON-compatible data."""
     reports = list(reports)
     return {
         **counts(reports),

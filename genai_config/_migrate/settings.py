@@ -1,4 +1,4 @@
-"""The settings of a model or call, as the arguments of google-genai's GenerateContentConfig."""
+"""Migrates the settings of a model or call to arguments of GenerateContentConfig."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Settings:
     """Turns arguments of the old SDK into recipes: functions from the changed value to arguments.
 
     Args:
-        values: Changes what is inside of them.
+        values: Changes the values inside them.
     """
 
     def __init__(self, values: Values) -> None:
@@ -62,11 +62,11 @@ class Settings:
         Args:
             name: The argument, one of `NAMES`.
             value: Its value.
-            unit: What it moves with.
+            unit: The unit it belongs to.
             afc: Whether functions among the tools are called automatically.
 
         Raises:
-            BlockedError: It cannot be told what it means.
+            BlockedError: Its meaning cannot be determined.
         """
         if isinstance(value, cst.Name) and value.value == "None":
             return lambda _: []
@@ -92,8 +92,8 @@ class Settings:
             isinstance(one, cst.Dict) or self._is_config(one) for one in found.values
         ):
             raise BlockedError(
-                f"generation_config={self._source.text(value)} is not written out here",
-                "give types.GenerateContentConfig(…) as config=.",
+                f"the value of generation_config={self._source.text(value)} cannot be determined",
+                "pass config=types.GenerateContentConfig(…).",
             )
         if self._values.allow(found, unit, value):
             for one in found.values:
@@ -112,8 +112,8 @@ class Settings:
         for arg in call.args:
             if arg.keyword is None or arg.star or arg.keyword.value not in _FIELDS:
                 raise BlockedError(
-                    "GenerationConfig with arguments that are not known by name",
-                    "give them by name, and run this again.",
+                    "GenerationConfig has positional or unknown arguments",
+                    "use known keyword arguments, then run the command again.",
                 )
             self._field(arg.value, unit)
 
@@ -121,8 +121,8 @@ class Settings:
         for element in node.elements:
             if not isinstance(element, cst.DictElement) or string(element.key) not in _FIELDS:
                 raise BlockedError(
-                    f"generation_config with {self._source.text(element).strip()}",
-                    "google-genai has no such field, or it is not written out.",
+                    f"generation_config has an unknown field: {self._source.text(element).strip()}",
+                    "use the fields of types.GenerateContentConfig, as string literals.",
                 )
             self._field(element.value, unit)
 
@@ -139,8 +139,8 @@ class Settings:
             found = variable(self._source, value)
             if found is None or not all(isinstance(o, cst.Dict | cst.List) for o in found.values):
                 raise BlockedError(
-                    f"safety_settings={self._source.text(value)} is not written out here",
-                    "give a list of types.SafetySetting.",
+                    f"the value of safety_settings={self._source.text(value)} cannot be determined",
+                    "pass a list of types.SafetySetting.",
                 )
             literals = found.values if self._values.allow(found, unit, value) else []
         for literal in literals:
@@ -148,7 +148,7 @@ class Settings:
         return lambda updated: [keyword("safety_settings", updated)]
 
     def _one_threshold(self, value: Any, unit: Unit) -> Recipe:
-        """One threshold for the categories that the old SDK knows."""
+        """One threshold for all categories that the old SDK knows."""
         threshold = self._member(value, unit, "HarmBlockThreshold")
         categories = dict.fromkeys(_CATEGORIES.values())
         settings = [
@@ -166,7 +166,9 @@ class Settings:
             pairs = []
             for element in literal.elements:
                 if not isinstance(element, cst.DictElement):
-                    raise BlockedError("safety_settings with **", "write them out.")
+                    raise BlockedError(
+                        "safety_settings are unpacked with **", "write each setting out."
+                    )
                 pairs.append((self._member(element.key, unit, "HarmCategory"),
                               self._member(element.value, unit, "HarmBlockThreshold")))  # fmt: skip
             unit.edit(literal, lambda updated: self._as_list(updated, pairs))
@@ -181,12 +183,15 @@ class Settings:
                     key or ""
                 )
                 if kind is None:
-                    raise BlockedError("a safety setting that is not written out", "write it out.")
+                    raise BlockedError(
+                        "a safety setting has a key other than category and threshold",
+                        "use types.SafetySetting(category=…, threshold=…).",
+                    )
                 member = self._member(entry.value, unit, kind)
                 unit.edit(entry.value, always(member))
 
     def _member(self, node: Any, unit: Unit, kind: str) -> cst.BaseExpression:
-        """A category or threshold, as a member of google.genai's enum."""
+        """A category or threshold, as a member of google-genai's enum."""
         old = self._source.old(node) if isinstance(node, cst.Name | cst.Attribute) else ""
         name = old.rpartition(".")[2]
         text = string(node)
@@ -197,8 +202,8 @@ class Settings:
             )  # fmt: skip
         if not name or name == "HARM_CATEGORY_UNSPECIFIED":
             raise BlockedError(
-                f"{self._source.text(node)} is no {kind} that google-genai has",
-                f"name a member of types.{kind}.",
+                f"{self._source.text(node)} is not a {kind} of google-genai",
+                f"use a member of types.{kind}.",
             )
         unit.need("types")
         unit.cover(node)
@@ -226,8 +231,8 @@ class Settings:
             found = variable(self._source, value)
             if found is None or not all(isinstance(one, cst.List) for one in found.values):
                 raise BlockedError(
-                    f"tools={self._source.text(value)} is not written out here",
-                    "give a list of functions or types.Tool.",
+                    f"the value of tools={self._source.text(value)} cannot be determined",
+                    "pass a list of functions or types.Tool objects.",
                 )
             literals = list(found.values)
             if not self._values.allow(found, unit, value):
@@ -239,7 +244,7 @@ class Settings:
             tools = cst.List([cst.Element(updated)]) if whole else updated
             args = [keyword("tools", tools)]
             if not afc and (any(functions) or not functions):
-                # google-genai calls functions by itself unless it is told not to.
+                # google-genai calls functions automatically unless this is disabled.
                 disabled = expression(
                     f"{self._values.aliases['types']}.AutomaticFunctionCallingConfig(disable=True)"
                 )
@@ -250,7 +255,7 @@ class Settings:
         return recipe
 
     def _tool_list(self, literal: Any, unit: Unit) -> bool:
-        """Changes the tools of a list; says whether functions of Python may be among them."""
+        """Changes the tools of a list; returns whether it may hold Python functions."""
         items = [literal] if not isinstance(literal, cst.List) else [
             element.value for element in literal.elements
         ]  # fmt: skip
@@ -264,14 +269,14 @@ class Settings:
                         "Tool(google_search_retrieval={0}.GoogleSearchRetrieval())",
                 }.get(text)  # fmt: skip
                 if new is None:
-                    raise BlockedError(f"the tool {text!r} is unknown", "give a types.Tool.")
+                    raise BlockedError(f"the tool {text!r} is unknown", "pass a types.Tool.")
                 alias = self._values.aliases["types"]
                 code = f"{alias}.{new.format(alias)}"
                 if text == "code_execution":
                     unit.note(
                         self._source.line(item), text,
-                        ".text leaves out the code that the service ran, and its output",
-                        "read .parts: executable_code and code_execution_result.",
+                        ".text omits the code that the service ran, and its output",
+                        "read executable_code and code_execution_result in .parts.",
                     )  # fmt: skip
                 unit.edit(item, always(expression(code)))
             elif isinstance(item, cst.Call) and self._source.old(item.func).endswith(".Tool"):
@@ -281,12 +286,12 @@ class Settings:
             else:
                 raise BlockedError(
                     f"the tool {self._source.text(item)} cannot be followed",
-                    "give functions, or types.Tool with declarations.",
+                    "pass functions, or a types.Tool with declarations.",
                 )
         return functions
 
     def _is_function(self, node: cst.Name) -> bool:
-        """Whether a name is a function that is defined, or imported, here."""
+        """Whether a name is a function that this module defines."""
         scope = self._source.scope(node)
         found = [getattr(one, "node", None) for one in scope[node.value]] if scope else []
         return bool(found) and all(isinstance(one, cst.FunctionDef) for one in found)
@@ -300,12 +305,14 @@ class Settings:
             for mode in modes:
                 text = string(mode)
                 if text is None:
-                    raise BlockedError("a mode that is not written out", "write it out.")
+                    raise BlockedError(
+                        "the mode is not a literal", 'write a literal, such as "ANY".'
+                    )
                 unit.edit(mode, always(cst.SimpleString(f'"{text.upper()}"')))
         elif not isinstance(value, cst.Call):
             raise BlockedError(
-                f"tool_config={self._source.text(value)} is not written out here",
-                "give types.ToolConfig(…).",
+                f"the value of tool_config={self._source.text(value)} cannot be determined",
+                "pass types.ToolConfig(…).",
             )
         self._values.types(value, unit)
         return lambda updated: [keyword("tool_config", updated)]
@@ -320,8 +327,8 @@ class Settings:
             pairs = [(arg.keyword.value if arg.keyword else None, arg.value) for arg in value.args]
         if [name for name, _ in pairs] != ["timeout"]:
             raise BlockedError(
-                "request_options with more than a timeout",
-                "give types.HttpOptions(timeout=…, retry_options=…): milliseconds there.",
+                "request_options hold more than a timeout, or cannot be determined",
+                "use types.HttpOptions(timeout=…, retry_options=…); timeout is in milliseconds.",
             )
         seconds = pairs[0][1]
         if isinstance(seconds, cst.Integer):
@@ -336,17 +343,17 @@ class Settings:
 
 
 def _like(arg: cst.Arg, element: Any) -> cst.Arg:
-    """An argument that is followed by what follows an element."""
+    """An argument with the comma and whitespace of an element."""
     return arg.with_changes(comma=element.comma)
 
 
 def joined(call: cst.Call, args: list[cst.Arg]) -> cst.Call:
-    """A call with other arguments, laid out as its own were."""
+    """A call with new arguments, in the layout of the old ones."""
     before = call.whitespace_before_args
     spread = isinstance(before, cst.ParenthesizedWhitespace)
     last = call.args[-1].comma if call.args else cst.MaybeSentinel.DEFAULT
     between = cst.Comma(whitespace_after=before if spread else cst.SimpleWhitespace(" "))
-    # What follows the last argument, such as the bracket, is set off by that argument.
+    # The whitespace before the closing parenthesis belongs to the last argument.
     after = call.args[-1].whitespace_after_arg if call.args else cst.SimpleWhitespace("")
     done = []
     for number, arg in enumerate(args, 1):
@@ -364,7 +371,7 @@ def joined(call: cst.Call, args: list[cst.Arg]) -> cst.Call:
 
 
 def _aligned(comma: cst.Comma, like: Any) -> cst.Comma:
-    """A comma with its own comment, after which the next line starts as others do."""
+    """A comma with its comment, and the indentation of the other lines after it."""
     after = comma.whitespace_after
     if not isinstance(after, cst.ParenthesizedWhitespace):
         return comma

@@ -1,4 +1,4 @@
-"""A parsed module: what its names mean, where its variables go, and the edits that it gets."""
+"""A parsed module: the meaning of its names, its variables, and the edits to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OLD = "google.generativeai"
 
-# Where the old SDK defines what it also has under a shorter name.
+# Longer names of the old SDK, and the shorter names for the same objects.
 _SAME = (
     (r"^google\.ai\.generativelanguage(_v1beta)?(\.types)?\.", f"{OLD}.protos."),
     (rf"^{OLD}\.(generative_models|client|files|models|embedding|operations)\.", f"{OLD}."),
@@ -30,18 +30,18 @@ _SAME = (
 
 
 class Source:
-    """A module of Python with what LibCST knows about it.
+    """A Python module with the metadata of LibCST.
 
     Args:
         text: The text of the module.
-        shared: Names that other modules import, perhaps from this one.
+        shared: Names that other modules import, possibly from this one.
 
     Attributes:
-        lifetimes: Of each name that was asked for, by its scope, what belongs together.
-        edits: The changes that it gets.
+        lifetimes: The groups of assignments and reads of a name, by its scope; a cache.
+        edits: The changes to the module.
 
     Raises:
-        libcst.ParserSyntaxError: It is no Python that LibCST understands.
+        libcst.ParserSyntaxError: LibCST cannot parse the text.
     """
 
     def __init__(self, text: str, shared: frozenset[str] = frozenset()) -> None:
@@ -69,7 +69,7 @@ class Source:
             yield from self.within(child, *kinds)
 
     def line(self, node: cst.CSTNode) -> int:
-        """The line that a node starts in, from 1."""
+        """The line where a node starts, from 1."""
         return int(self._positions[node].start.line)
 
     def start(self, node: cst.CSTNode) -> tuple[int, int]:
@@ -78,16 +78,16 @@ class Source:
         return found.line, found.column
 
     def end(self, node: cst.CSTNode) -> tuple[int, int]:
-        """The line and the column behind a node."""
+        """The line and the column where a node ends."""
         found = self._positions[node].end
         return found.line, found.column
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode:
-        """The node that a node is part of; for the module itself, the module."""
+        """The parent of a node; the module is its own parent."""
         return self._parents.get(node, self.module)
 
     def above(self, node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> Any:
-        """The nearest node of these kinds that a node is in; None: there is none."""
+        """The nearest enclosing node of these kinds; None if there is none."""
         while node is not self.module:
             node = self.parent(node)
             if isinstance(node, kinds):
@@ -95,12 +95,12 @@ class Source:
         return None
 
     def name(self, node: cst.CSTNode) -> str:
-        """What an expression names of an import, such as "google.generativeai.configure".
+        """The full name of an imported object, such as "google.generativeai.configure".
 
-        "" for everything else, and where two imports could be meant.
+        "" for every other expression, and if more than one import could be meant.
         """
         found = self._names.get(node, set())
-        found = found() if callable(found) else found  # LibCST computes some names when asked
+        found = found() if callable(found) else found  # LibCST computes some names lazily
         imported = {one.name for one in found if one.source is QualifiedNameSource.IMPORT}
         if len(found) != 1 or len(imported) != 1:
             return ""
@@ -119,11 +119,11 @@ class Source:
         return self.module.code_for_node(node)
 
     def scope(self, node: cst.CSTNode) -> Any:
-        """The scope that a node belongs to; None: LibCST knows of none."""
+        """The scope that a node belongs to; None if LibCST knows none."""
         return self._scopes.get(node)
 
     def before(self, node: cst.CSTNode) -> Iterator[Any]:
-        """The statements before the one that a node is in, in the same block, the nearest first."""
+        """The statements before that of a node, in the same block, nearest first."""
         at = node
         while not isinstance(self.parent(at), cst.IndentedBlock | cst.Module):
             at = self.parent(at)
@@ -131,7 +131,7 @@ class Source:
         yield from reversed(block.body[: list(block.body).index(at)])
 
     def is_alone(self, statement: cst.CSTNode, call: cst.Call) -> bool:
-        """Whether a statement is a call, perhaps awaited, whose result nobody takes."""
+        """Whether a statement is only this call, awaited or not, and its result is unused."""
         outer = self.parent(call)
         outer = self.parent(outer) if isinstance(outer, cst.Await) else outer
         return isinstance(statement, cst.SimpleStatementLine) and (
@@ -139,7 +139,7 @@ class Source:
         )
 
     def is_tested(self, node: cst.CSTNode) -> bool:
-        """Whether it only matters whether an expression is true."""
+        """Whether an expression is used only for its truth value."""
         above: Any = self.parent(node)
         match above:
             case cst.If() | cst.While() | cst.IfExp() | cst.Assert() | cst.CompIf():
@@ -155,7 +155,7 @@ class Source:
         return any(node.value == name for node in self.nodes(cst.Name))
 
     def free(self, name: str) -> str:
-        """The name, or one like it, that does not occur in the module."""
+        """The name, with underscores added if it occurs in the module."""
         while self.uses_name(name):
             name += "_"
         return name
@@ -167,7 +167,7 @@ class Source:
 
 
 class Edits(cst.CSTTransformer):
-    """Changes of nodes, each a function from the node as its own parts left it to the new one."""
+    """Changes to nodes: each is a function from the node with changed children to the new node."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,19 +180,19 @@ class Edits(cst.CSTTransformer):
         return len(self._of)
 
     def add(self, node: cst.CSTNode, change: Callable[[Any], Any]) -> None:
-        """Adds a change; a second one of the same node comes after the first."""
+        """Adds a change; a second one for the same node is applied after the first."""
         first = self._of.get(node)
         self._of[node] = change if first is None else lambda updated: change(first(updated))
 
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
-        """Applies the change of a node, when those of its parts are done."""
+        """Applies the change of a node after those of its children."""
         left = super().on_leave(original_node, updated_node)
         change = self._of.get(original_node)
         return left if change is None else change(left)
 
 
 def expression(code: str, **parts: cst.BaseExpression) -> Any:
-    """An expression from code in which names stand for parts that are kept as they are."""
+    """Parses an expression, and replaces the given names in it with existing nodes."""
     parsed = cst.parse_expression(code)
     return parsed.visit(_Put(parts)) if parts else parsed
 
@@ -211,12 +211,12 @@ class _Put(cst.CSTTransformer):
 
 
 def always(new: Any) -> Callable[[Any], Any]:
-    """A change that puts something in the place of a node, whatever has become of its parts."""
+    """A change that replaces a node, whatever its children have become."""
     return lambda _: new
 
 
 def string(node: cst.CSTNode | None) -> str | None:
-    """The value of a literal string; None: it is none."""
+    """The value of a string literal; None for everything else."""
     if isinstance(node, cst.SimpleString):
         value = node.evaluated_value
         return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""What moves together: a model with its chats, answers, files and settings, or nothing of it."""
+"""Units of migration: a model with its chats, responses, files and settings, all or nothing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class BlockedError(Exception):
-    """Something cannot be moved without a guess.
+    """Something cannot be migrated with certainty.
 
     Attributes:
-        reason: Why.
+        reason: Why it cannot.
         todo: What to do by hand.
     """
 
@@ -29,14 +29,14 @@ class BlockedError(Exception):
 
 
 class Unit:
-    """Edits that are made all together, or not at all; units that touch become one.
+    """Edits that are applied together or not at all; units that share code are merged.
 
     Attributes:
-        into: The unit that this one was joined to; None: it stands for itself.
-        edits: The changes, each of a node.
-        sites: The places that it moves, each with what blocks it there.
-        notes: What to look at, if it is moved.
-        imports: What the changed code imports, as "types".
+        into: The unit that this one was merged into; None if it was not merged.
+        edits: The nodes to change, each with its change.
+        sites: The sites that it covers, each with what blocks it there; None if nothing does.
+        notes: What to review if it is migrated.
+        imports: The names that the changed code imports, such as "types".
     """
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class Unit:
 
     @property
     def root(self) -> Unit:
-        """The unit that this one has become part of."""
+        """The unit that this one was finally merged into; itself if it was not merged."""
         unit = self
         while unit.into is not None:
             unit = unit.into
         return unit
 
     def join(self, other: Unit) -> None:
-        """Makes one unit of two."""
+        """Merges another unit into this one."""
         mine, theirs = self.root, other.root
         if mine is not theirs:
             theirs.into = mine
@@ -66,42 +66,44 @@ class Unit:
                 mine.sites[site] = mine.sites.get(site) or blocker
 
     def edit(self, node: cst.CSTNode, change: Callable[[Any], Any]) -> None:
-        """Adds a change of a node."""
+        """Adds a change to a node."""
         self.root.edits.append((node, change))
 
     def cover(self, node: cst.CSTNode) -> None:
-        """Says that a node is replaced together with what it is in."""
+        """Marks a node as replaced by the change of an enclosing node."""
         self.edit(node, lambda updated: updated)
 
     def need(self, name: str) -> None:
-        """Adds something that the changed code imports: "google_genai", "types" or "errors"."""
+        """Adds an import of the changed code: "google_genai", "types", "errors" or "os"."""
         self.root.imports.add(name)
 
     def site(self, line: int, what: str) -> None:
-        """Adds a place that this unit moves."""
+        """Adds a site that this unit covers."""
         self.root.sites.setdefault((line, what), None)
 
     def note(self, line: int, what: str, reason: str, todo: str) -> None:
-        """Adds what to look at, if the unit is moved."""
+        """Adds something to review if the unit is migrated."""
         self.root.notes.append(Site(line, what, "note", reason, todo))
 
     def block(self, line: int, what: str, error: BlockedError) -> None:
-        """Keeps the unit as it is, for a reason."""
+        """Leaves the whole unit unchanged, for a reason."""
         self.root.sites[line, what] = self.root.sites.get((line, what)) or error
 
     def commit(self, source: Source) -> tuple[list[Site], set[str]]:
-        """Makes the edits, unless something blocks them; says what came of each site."""
+        """Applies the edits unless something blocks them; returns the sites and the imports."""
         sites = self.sites
         first = next(((site, error) for site, error in sites.items() if error), None)
         if first is None:
             for node, change in self.edits:
                 source.edits.add(node, change)
-            moved = [Site(line, what, "moved") for line, what in sites]
+            moved = [Site(line, what, "migrated") for line, what in sites]
             return moved + self.notes, self.imports
         (at, _), cause = first
         return [
-            Site(line, what, "left", error.reason, error.todo)
+            Site(line, what, "unchanged", error.reason, error.todo)
             if error
-            else Site(line, what, "left", f"it stays with line {at}: {cause.reason}", cause.todo)
+            else Site(
+                line, what, "unchanged", f"it depends on line {at}: {cause.reason}", cause.todo
+            )
             for (line, what), error in sites.items()
         ], set()

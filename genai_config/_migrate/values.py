@@ -1,4 +1,4 @@
-"""Values of the old SDK, contents and types, as google-genai wants them."""
+"""Migrates values of the old SDK, such as contents and types, to google-genai."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ TYPES = {
     "types.Tool": "Tool",
     "types.FunctionDeclaration": "FunctionDeclaration",
 }  # fmt: skip
-"""The old SDK's types, below its package, by what they are called in google.genai.types."""
+"""The old SDK's types, and their names in google.genai.types."""
 
 PRODUCERS = frozenset(
     ("GenerativeModel", "upload_file", "get_file", "embed_content", "GenerationConfig",
      "caching.CachedContent.create", "caching.CachedContent.get")
 )  # fmt: skip
-"""What is looked at by itself where it stands inside of something else."""
+"""Calls that are migrated separately where they occur inside another value."""
 
 _RENAMED = {"type_": "type", "format_": "format"}
-_BY_HAND = "see docs/google-genai.md for what takes its place."
+_BY_HAND = "see Moving to google-genai in the documentation."
 
 
 class Values:
-    """Changes values inside the arguments of what a unit moves.
+    """Changes values inside the arguments of migrated calls.
 
     Args:
         source: The module.
-        aliases: What "types" and the others are called in it.
+        aliases: The names of "types" and the other imports in it.
 
     Attributes:
-        given: What holds contents of calls that move, each with its unit.
-        allowed: The variables that change, each with its unit and the uses that go well with that.
+        given: The nodes that hold contents of migrated calls, each with its unit.
+        allowed: The variables that change, each with its unit and the uses that allow it.
     """
 
     def __init__(self, source: Source, aliases: dict[str, str]) -> None:
@@ -64,14 +64,14 @@ class Values:
         self.allowed: dict[Any, tuple[Any, Unit, set[cst.CSTNode]]] = {}
 
     def type_name(self, name: str) -> Any:
-        """The expression of one of google.genai's types."""
+        """The expression of a type in google.genai.types."""
         return expression(f"{self.aliases['types']}.{name}")
 
     def types(self, node: cst.CSTNode, unit: Unit) -> None:
         """Changes the old SDK's types in an expression.
 
         Raises:
-            BlockedError: It holds something of the old SDK that has no counterpart.
+            BlockedError: It holds something that has no equivalent in google-genai.
         """
         old = self.source.old(node) if isinstance(node, cst.Name | cst.Attribute) else ""
         if old:
@@ -92,22 +92,22 @@ class Values:
         if old in TYPES:
             unit.edit(node, lambda _: self.type_name(TYPES[old]))
         elif old.rpartition(".")[0] in TYPES and isinstance(node, cst.Attribute):
-            # A member of an enum, or a constructor of another name.
+            # A member of an enum, or an alternative constructor.
             holder, _, member = old.rpartition(".")
             if member.startswith("from_"):
-                raise BlockedError(f"{old} has no counterpart", _BY_HAND)
+                raise BlockedError(f"{old} has no equivalent in google-genai", _BY_HAND)
             unit.edit(node, lambda _: expression(
                 f"{self.aliases['types']}.{TYPES[holder]}.{member}"))  # fmt: skip
         else:
-            raise BlockedError(f"{old} has no counterpart in google.genai.types", _BY_HAND)
+            raise BlockedError(f"{old} has no equivalent in google-genai", _BY_HAND)
         unit.need("types")
 
     def _keywords(self, call: cst.Call, called: str, unit: Unit) -> None:
         for arg in call.args:
             if arg.keyword is None or arg.star:
                 raise BlockedError(
-                    f"{called} with arguments that are not given by name",
-                    "give them by name, and run this again.",
+                    f"{called} has positional or unpacked arguments",
+                    "use keyword arguments, then run the command again.",
                 )
             renamed = _RENAMED.get(arg.keyword.value)
             if renamed:
@@ -123,17 +123,17 @@ class Values:
         """Changes contents or, inside a list, parts of them.
 
         Raises:
-            BlockedError: As for `types`; or a dictionary that cannot be told apart.
+            BlockedError: As for `types`, or a dictionary cannot be interpreted.
         """
         if isinstance(node, cst.Dict):
             self._content_dict(node, unit)
         elif isinstance(node, cst.List):
             for element in node.elements:
                 if isinstance(element, cst.StarredElement):
-                    raise BlockedError("contents with a starred list", "write the list out.")
+                    raise BlockedError("a list is unpacked into the contents", "write it out.")
                 self.contents(element.value, unit)
         elif isinstance(node, cst.Tuple | cst.Set | cst.GeneratorExp):
-            raise BlockedError("google-genai takes lists alone for contents", "make it a list.")
+            raise BlockedError("google-genai accepts only lists as contents", "use a list.")
         elif isinstance(node, cst.Name | cst.Attribute) and self._is_literal(node):
             self._contents_variable(node, unit)
         elif isinstance(node, cst.Subscript) and self._is_literal(node.value):
@@ -145,11 +145,11 @@ class Values:
                 self._unknown.append((node, unit))
 
     def known_later(self, history: Any, unit: Unit) -> None:
-        """Notes the history of a chat: it is written out, or that of another one, or cannot move.
+        """Records the history of a chat if it is not a literal, for `check_unknown`.
 
         Args:
             history: The expression.
-            unit: What it moves with.
+            unit: The unit it belongs to.
         """
         written = isinstance(history, cst.List) or self.source.text(history) == "None"
         found = variable(self.source, history)
@@ -157,16 +157,16 @@ class Values:
             self._histories.append((history, unit))
 
     def check_unknown(self, is_followed: Callable[[cst.CSTNode], bool]) -> None:
-        """Blocks what is given contents that may be a dictionary in the old SDK's form.
+        """Blocks units whose contents may be a dictionary in the old SDK's format.
 
         Args:
-            is_followed: Whether an expression is known to give something of the old SDK's.
+            is_followed: Whether an expression is known to be an object of the old SDK.
         """
         for node, unit in self._histories:
             if not is_followed(node):
                 unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
-                    "a history that is not written out may hold dictionaries in the old SDK's form",
-                    'make its parts {"text": …}, and run this again.',
+                    "the history may hold dictionaries in the old SDK's format",
+                    'write its parts as {"text": …}, then run the command again.',
                 ))  # fmt: skip
         read = self._dicts
         old = next((d for d in self.source.nodes(cst.Dict) if _is_old(d) and d not in read), None)
@@ -177,15 +177,15 @@ class Values:
             if may_be and not is_followed(node):
                 line = self.source.line(node)
                 unit.block(line, self.source.text(node)[:40], BlockedError(
-                    f"it may hold the dictionary of line {self.source.line(old)}, whose form "
-                    "google-genai does not know",
-                    "make that a types.Part or types.Content, and run this again.",
+                    f"it may hold the dictionary of line {self.source.line(old)}, whose format "
+                    "google-genai does not accept",
+                    "write that as a types.Part or types.Content, then run the command again.",
                 ))  # fmt: skip
 
     def _is_literal(self, node: Any) -> bool:
-        """Whether a variable holds a list or dictionary that is written out, and has to change.
+        """Whether a variable holds a literal list or dictionary that has to change.
 
-        A list of texts is the same to both; where there are files, what is added to it matters.
+        A list of strings is valid in both SDKs, unless files or dictionaries may be added to it.
         """
         found = variable(self.source, node)
         if found is None or node in found.values:
@@ -201,9 +201,9 @@ class Values:
         )
 
     def _holds_texts(self, node: Any) -> bool:
-        """Whether a variable holds a dictionary of texts, written out, and nothing is put in."""
+        """Whether a variable holds a literal dictionary of strings that is never changed."""
         found = variable(self.source, node)
-        assert found is not None  # noqa: S101 -- so it was asked
+        assert found is not None  # noqa: S101 -- the caller has checked it
         written = [value for value in found.values if isinstance(value, cst.Dict)]
         texts = (is_text(self.source, getattr(one, "value", None))
                  for value in written for one in value.elements)  # fmt: skip
@@ -226,7 +226,7 @@ class Values:
         return any(name in ("upload_file", "get_file", "list_files") for name in names)
 
     def _is_extended(self, found: Variable) -> bool:
-        """Whether more than texts may be added to a list of contents."""
+        """Whether values other than strings may be added to a list of contents."""
         for read in found.reads:
             attribute = self.source.parent(read)
             call = self.source.parent(attribute)
@@ -239,13 +239,13 @@ class Values:
 
     def _contents_variable(self, node: Any, unit: Unit) -> None:
         found = variable(self.source, node)
-        assert found is not None  # noqa: S101 -- so it was asked
+        assert found is not None  # noqa: S101 -- the caller has checked it
         first = self.allow(found, unit, node)
         if not first:
             return
         for value in found.values:
             if value is None:
-                raise BlockedError(f"{found.name} is not assigned in a simple way", _BY_HAND)
+                raise BlockedError(f"{found.name} is not assigned by a simple statement", _BY_HAND)
             self.given[value] = unit
             self.contents(value, unit)
         for read in found.reads:
@@ -253,7 +253,7 @@ class Values:
                 self.allow(found, unit, read)
 
     def _is_appended(self, read: cst.CSTNode, unit: Unit) -> bool:
-        """Whether it is ``contents.append(…)``, of something that can be changed too."""
+        """Whether it is ``contents.append(…)``; if so, changes what is appended."""
         attribute = self.source.parent(read)
         call = self.source.parent(attribute)
         if (
@@ -277,7 +277,7 @@ class Values:
             string(e.key): e for e in node.elements if isinstance(e, cst.DictElement)
         }
         if len(keys) != len(node.elements) or None in keys:
-            raise BlockedError("a dictionary whose keys are not written out", "write them out.")
+            raise BlockedError("a dictionary has keys that are not literals", "write them out.")
         self._dicts.add(node)
         if keys.keys() == {"mime_type", "data"}:
             names = {string(getattr(e, "key", None)): i for i, e in enumerate(node.elements)}
@@ -293,8 +293,8 @@ class Values:
                     unit.edit(value, lambda text: expression('{"text": value}', value=text))
                 elif isinstance(value, cst.Name | cst.Attribute | cst.Subscript):
                     raise BlockedError(
-                        "parts of a content that cannot be followed",
-                        'make each {"text": …} or a types.Part.',
+                        "the parts of a content cannot be followed",
+                        'write each as {"text": …} or a types.Part.',
                     )
                 else:
                     self.contents(value, unit)
@@ -304,7 +304,7 @@ class Values:
         elif keys.keys() == {"text"}:
             return
         else:
-            raise BlockedError("a dictionary that is no content", _BY_HAND)
+            raise BlockedError("a dictionary is not a valid content", _BY_HAND)
 
     def _from_bytes(self, updated: cst.Dict, names: dict[Any, int]) -> cst.Call:
         data, mime = (updated.elements[names[key]].value for key in ("data", "mime_type"))
@@ -314,9 +314,9 @@ class Values:
         )
 
     def allow(self, found: Any, unit: Unit, read: cst.CSTNode) -> bool:
-        """Notes a use of a variable that goes well with its change; True: it is the first."""
+        """Records a use of a variable that allows its change; returns whether it is the first."""
         if found.problem:
-            raise BlockedError(found.problem, "move it by hand.")
+            raise BlockedError(found.problem, "migrate it together with the code that uses it.")
         known = self.allowed.get(found.key)
         if known is None:
             self.allowed[found.key] = (found, unit, {read})
@@ -326,26 +326,26 @@ class Values:
         return False
 
     def check_variables(self) -> None:
-        """Blocks the units whose variables are used in a way that was not foreseen."""
+        """Blocks units with variables that have other uses than the recorded ones."""
         for found, unit, allowed in self.allowed.values():
             for read in found.reads:
                 if read not in allowed:
                     unit.block(
                         self.source.line(read), found.name,
-                        BlockedError(f"{found.name} is used for something else as well",
-                                     "give google-genai a copy of its own."),
+                        BlockedError(f"{found.name} is also used for something else",
+                                     "use a separate copy for google-genai."),
                     )  # fmt: skip
                     break
 
 
 def _is_old(node: cst.Dict) -> bool:
-    """Whether a dictionary looks like a content, or a part of one, of the old SDK."""
+    """Whether a dictionary looks like a content or a part in the old SDK's format."""
     keys = {string(getattr(element, "key", None)) for element in node.elements}
     return keys == {"mime_type", "data"} or ("parts" in keys and keys <= {"role", "parts"})
 
 
 def is_text(source: Source, node: Any) -> bool:
-    """Whether an expression is a text, as far as can be seen."""
+    """Whether an expression is known to be a string."""
     match node:
         case cst.SimpleString() | cst.FormattedString() | cst.ConcatenatedString():
             return True
@@ -367,5 +367,5 @@ def _is_text_parameter(source: Source, parameter: cst.Param) -> bool:
 
 
 def _name(name: str) -> Callable[[Any], cst.Name]:
-    """A change into a name."""
+    """A change that replaces a node with a name."""
     return lambda _: cst.Name(name)

@@ -1,4 +1,4 @@
-"""Variables that can be followed: locals, globals of the module, attributes of self in a class."""
+"""Variables that can be followed: locals, module globals, and attributes of self."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Variable(NamedTuple):
-    """One variable and all that is done with it in its module.
+    """A variable and all its uses in the module.
 
     Attributes:
-        key: The same for each place that means this variable.
-        name: What it is called, "model" or "self.model".
-        values: What is assigned to it; None for what is no simple assignment.
+        key: The same for every use of this variable.
+        name: Its name, such as "model" or "self.model".
+        values: The values assigned to it; None where it is not a simple assignment.
         reads: Where it is read.
-        targets: Where it is assigned; None for what LibCST has no place of.
+        targets: Where it is assigned; None where LibCST has no position.
         problem: Why it cannot be followed; "" if it can.
     """
 
@@ -36,7 +36,7 @@ class Variable(NamedTuple):
 
 
 def variable(source: Source, node: cst.CSTNode) -> Variable | None:
-    """The variable that a name or ``self.x`` means; None: it is neither."""
+    """The variable of a name or of ``self.x``; None for every other expression."""
     if isinstance(node, cst.Name):
         return _name(source, node)
     if isinstance(node, cst.Attribute) and _is_self(node.value):
@@ -55,7 +55,7 @@ def _name(source: Source, node: cst.Name) -> Variable | None:
         return None
     owner = assignments[0].scope
     exported = _exported(source)
-    problem = f"{node.value} is in __all__" if node.value in exported else ""
+    problem = f"{node.value} is exported in __all__" if node.value in exported else ""
     if node.value in source.shared and isinstance(owner, GlobalScope):
         problem = f"another file imports {node.value}"
     targets = [getattr(assignment, "node", None) for assignment in assignments]
@@ -94,7 +94,7 @@ def _attribute(source: Source, node: cst.Attribute) -> Variable | None:
         if not _is_self(other.value) or source.above(other, cst.ClassDef) is not owner:
             where = source.line(other)
             if not _is_self(other.value):
-                problem = f"{source.text(other)} in line {where} may be the same attribute"
+                problem = f"{source.text(other)} on line {where} may be the same attribute"
             continue
         if is_target(source, other):
             values.append(value_of(source, other))
@@ -105,14 +105,14 @@ def _attribute(source: Source, node: cst.Attribute) -> Variable | None:
 
 
 def is_target(source: Source, node: cst.CSTNode) -> bool:
-    """Whether something is assigned to a node."""
+    """Whether a node is the target of an assignment."""
     parent = source.parent(node)
     return (isinstance(parent, cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For)
             and parent.target is node) or isinstance(parent, cst.Del)  # fmt: skip
 
 
 def value_of(source: Source, target: cst.CSTNode | None) -> Any:
-    """What a simple assignment assigns to a target; None: it is no simple assignment."""
+    """The value that a simple assignment gives a target; None for other assignments."""
     if target is None:
         return None
     parent = source.parent(target)

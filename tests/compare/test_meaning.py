@@ -103,13 +103,13 @@ def test_differences_are_found_by_path() -> None:
     second = first._replace(resource="models/b")
     changed = second._replace(body={"contents": [{"text": "y"}]}, credentials="oauth")
     same, differs, gone = compare([first, second, first], [changed, first])
-    assert (same.differences, gone.differences[0].after) == ((), "(nothing)")
+    assert (same.differences, gone.differences[0].after) == ((), "(absent)")
     assert differs.differences == (
         Difference("credentials", '"api_key"', '"oauth"'),
         Difference("contents[0].text", '"x"', '"y"'),
     )
     (new,) = compare([], [first])
-    assert new.differences[0].before == "(nothing)"
+    assert new.differences[0].before == "(absent)"
     (moved,) = compare([first], [second])
     assert moved.differences == (Difference("resource", '"models/a"', '"models/b"'),)
 

@@ -62,7 +62,7 @@ def test_it_is_replaced(name: str) -> None:
     before, expected = MOVED[name]
     after, sites = adopt(before)
     assert expected in after
-    assert [site.outcome for site in sites] == ["moved"]
+    assert [site.outcome for site in sites] == ["migrated"]
     assert adopt(after) == (after, [])
 
 
@@ -85,7 +85,7 @@ def test_what_asks_later_gets_no_scope(name: str) -> None:
     """The call is replaced all the same, with a note on what it does to other callers."""
     after, sites = adopt(OLD + FUNCTION + NOT_PLAIN[name])
     assert "    safe_configure(api_key=key)\n" in after
-    assert [site.outcome for site in sites] == ["moved", "note"]
+    assert [site.outcome for site in sites] == ["migrated", "note"]
 
 
 ODD = {
@@ -119,7 +119,11 @@ def test_what_is_left() -> None:
     )
     after, sites = adopt(code)
     assert after == code
-    assert [(site.line, site.outcome) for site in sites] == [(2, "left"), (6, "left"), (3, "left")]
+    assert [(site.line, site.outcome) for site in sites] == [
+        (2, "unchanged"),
+        (6, "unchanged"),
+        (3, "unchanged"),
+    ]
 
 
 def test_without_the_sdk() -> None:

@@ -89,14 +89,23 @@ def test_what_is_left_is_told_with_its_line(file: Path) -> None:
     """In the numbers of the file as it is, and as data."""
     file.write_text(LEFT, encoding="utf-8")
     done = run("migrate", "--to", "google-genai", "--check", file)
-    assert f"{file}:6: model left:" in done.output.replace("\n", "")
+    assert f"{file}:6: model: not migrated:" in done.output.replace("\n", "")
     assert "By hand:" in done.output
     found = json.loads(run("migrate", "--to", "google-genai", "--json", file).output)
     sites = found["reports"][0]["sites"]
-    assert {site["line"] for site in sites if site["outcome"] == "left"} == {4, 5, 6}
-    assert (found["moved"], found["left"], found["changed"]) == (1, 3, 1)
+    assert {site["line"] for site in sites if site["outcome"] == "unchanged"} == {4, 5, 6}
+    assert (found["migrated"], found["unchanged"], found["changed"]) == (1, 3, 1)
     stays = [site["reason"] for site in sites if site["line"] == 4]
     assert "line 6" in stays[0]
+
+
+def test_what_both_steps_find_is_told_once(file: Path) -> None:
+    """The function itself: the first step says what to do."""
+    file.write_text(PROGRAM + "run(genai.configure)\n", encoding="utf-8")
+    found = json.loads(run("migrate", "--to", "google-genai", "--json", file).output)
+    (left,) = (site for site in found["reports"][0]["sites"] if site["line"] == 6)
+    assert "genai_config.safe_configure" in left["todo"]
+    assert found["unchanged"] == 1
 
 
 def test_a_variable_that_another_file_imports_is_left(file: Path) -> None:

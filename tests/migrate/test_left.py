@@ -29,7 +29,7 @@ def test_it_stays_as_it_is(name: str) -> None:
     code = LEFT[name]
     after, sites = move(code)
     assert after == code
-    left = [site for site in sites if site.outcome == "left"]
+    left = [site for site in sites if site.outcome == "unchanged"]
     (at,) = (n for n, line in enumerate(code.splitlines(), 1) if "#!" in line)
     sign = code.splitlines()[at - 1].partition("#! ")[2]
     assert any(sign in site.reason for site in left if site.line == at)
@@ -73,4 +73,4 @@ def test_only_models_that_are_held_stay_where_keys_change() -> None:
     code = f'{HEAD}{keys}print(genai.GenerativeModel("m").generate_content("a").text)\n'
     after, sites = move(code + "safe_configure(api_key=B)\n")
     assert "shared_client()" in after
-    assert [site.what for site in sites if site.outcome == "left"] == ["GenerativeModel"]
+    assert [site.what for site in sites if site.outcome == "unchanged"] == ["GenerativeModel"]

@@ -25,7 +25,7 @@ def test_it_becomes_the_other(pair: Any) -> None:
     """Nothing of it is left, and moving it again changes nothing."""
     after, sites = move(adopt(pair.before)[0])
     assert after == pair.after
-    assert [site for site in sites if site.outcome == "left"] == []
+    assert [site for site in sites if site.outcome == "unchanged"] == []
     assert move(adopt(after)[0]) == (after, [])
 
 
