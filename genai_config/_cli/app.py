@@ -31,6 +31,7 @@ _LABEL = 12
 
 app = typer.Typer(
     name="genai-config",
+    cls=_console.Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show local variables, and so keys
 )

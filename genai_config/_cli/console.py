@@ -1,12 +1,14 @@
-"""What all commands share: where they print, and the option --profile."""
+"""What all commands share: where they print, how help is laid out, and the option --profile."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeAlias
+import shutil
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from genai_config._settings.environment import PROFILE_VARIABLE
 from genai_config.testing.isolation import environment
@@ -19,6 +21,20 @@ def console(*, stderr: bool = False) -> Console:
     made = Console(highlight=False, stderr=stderr)
     made.width = min(made.width, WIDTH)
     return made
+
+
+class Group(TyperGroup):
+    """The commands; on a narrow terminal, their help is plain text instead of a table of options.
+
+    The table cuts long words there. The list of commands is short enough for every terminal.
+    """
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Runs a command."""
+        if shutil.get_terminal_size().columns < WIDTH:
+            for command in self.commands.values():
+                command.rich_markup_mode = None  # type: ignore[attr-defined] # all are typer's
+        return super().main(*args, **options)
 
 
 def _use(context: typer.Context, name: str | None) -> None:

@@ -75,14 +75,14 @@ def env(
     "token",
     help="Print only an access token.\n\n"
     "Examples:\n\n"
-    'curl -H "Authorization: Bearer $(genai-config token)" …\n\n'
+    'curl -H "Authorization: Bearer $(genai-config token)" "$URL"\n\n'
     "genai-config token --scopes https://www.googleapis.com/auth/generative-language\n\n" + _CODES,
 )
 def token(
     *,
     scopes: Annotated[
         str | None,
-        typer.Option(help=f"OAuth scopes, separated by commas. Default: {CLOUD_PLATFORM}."),
+        typer.Option(help="OAuth scopes, separated by commas. Default: the cloud-platform scope."),
     ] = None,
     credentials: Credentials = None,
     profile: console.Profile = None,

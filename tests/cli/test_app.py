@@ -11,9 +11,10 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 import genai_config
@@ -181,6 +182,55 @@ def test_help_and_version() -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"genai-config {genai_config.__version__}\n")
     assert run("tell").exit_code == 2
+
+
+GROUP: Any = typer.main.get_command(app.app)
+
+
+def shown_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, *command: str
+) -> str:
+    """What --help prints on a terminal of a width; typer's runner has one of its own."""
+    for name in LOOKS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit):
+        app.app([*command, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in GROUP.commands)], ids="-".join)
+@pytest.mark.parametrize("width", [60, 79, 80, 120])
+def test_help_is_not_cut(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    width: int,
+    command: tuple[str, ...],
+) -> None:
+    """No line is longer than the terminal is wide, and no word is shortened."""
+    output = shown_help(monkeypatch, capsys, width, *command)
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= width
+
+
+@pytest.mark.parametrize("name", GROUP.commands)
+def test_help_on_a_narrow_terminal_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """All that is said of a command and of its options is there, but for where lines break."""
+    output = "".join(shown_help(monkeypatch, capsys, 60, name).split())
+    command = GROUP.commands[name]
+    for text in (command.help, *(one.help for one in command.params)):
+        assert "".join((text or "").split()) in output
+
+
+def test_the_list_of_commands_on_a_narrow_terminal_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has its whole summary."""
+    output = "".join(shown_help(monkeypatch, capsys, 60).replace("│", "").split())
+    for command in GROUP.commands.values():
+        assert "".join(command.help.partition("\n\n")[0].split()) in output
 
 
 # One for each place that imports them: the commands, the demo, the server.
