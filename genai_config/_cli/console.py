@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from genai_config._settings import profile_files
 from genai_config._settings.environment import PROFILE_VARIABLE
 from genai_config.testing.isolation import environment
 
@@ -43,11 +44,25 @@ def _use(context: typer.Context, name: str | None) -> None:
         context.with_resource(environment({PROFILE_VARIABLE: name}))
 
 
+# Other names would have to be quoted, and a shell may run what is in them.
+_COMPLETED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def _complete_profile(incomplete: str) -> list[str]:
+    """The profiles whose names start like this, for the completion of a shell."""
+    try:
+        names = profile_files.names()
+    except Exception:  # noqa: BLE001 -- a traceback would be printed into the command line
+        return []
+    return [n for n in names if n.startswith(incomplete) and _COMPLETED.fullmatch(n)]
+
+
 # The command itself gets None: the profile is in force.
 Profile: TypeAlias = Annotated[
     str | None,
     typer.Option(
         callback=_use,
+        autocompletion=_complete_profile,
         help="A named set of settings in genai-config.toml or pyproject.toml. Default: "
         f"{PROFILE_VARIABLE}.",
     ),

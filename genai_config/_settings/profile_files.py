@@ -51,6 +51,15 @@ def layer(profile: object) -> Layer | None:
     raise refused
 
 
+def names() -> tuple[str, ...]:
+    """The names of the profiles that can be used in the current folder.
+
+    Raises:
+        ConfigurationError: There is no file with profiles, or it cannot be read.
+    """
+    return profiles.names(*_found(""))
+
+
 def from_environment() -> Layer | None:
     """The layer of the profile that the environment names; None: it names none.
 

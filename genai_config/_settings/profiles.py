@@ -36,6 +36,13 @@ def concerns(path: Path, document: Mapping[str, Any]) -> bool:
     return path.name != PYPROJECT or (isinstance(tool, Mapping) and "genai-config" in tool)
 
 
+def names(path: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the profiles in a file."""
+    return tuple(
+        name for name, table in _profiles(path, document).items() if isinstance(table, Mapping)
+    )
+
+
 def patch_of(name: str, path: Path, document: Mapping[str, Any]) -> Patch:
     """The settings of a profile, checked; relative paths start at the file's folder.
 

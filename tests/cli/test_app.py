@@ -190,7 +190,7 @@ GROUP: Any = typer.main.get_command(app.app)
 def shown_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, *command: str
 ) -> str:
-    """What --help prints on a terminal of a width; typer's runner has one of its own."""
+    """What --help prints on a terminal of this width; typer's runner would fix the width."""
     for name in LOOKS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", str(width))
@@ -207,7 +207,7 @@ def test_help_is_not_cut(
     width: int,
     command: tuple[str, ...],
 ) -> None:
-    """No line is longer than the terminal is wide, and no word is shortened."""
+    """No line is wider than the terminal, and no word is shortened."""
     output = shown_help(monkeypatch, capsys, width, *command)
     assert "…" not in output
     assert max(map(len, output.splitlines())) <= width
@@ -217,7 +217,7 @@ def test_help_is_not_cut(
 def test_help_on_a_narrow_terminal_is_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """All that is said of a command and of its options is there, but for where lines break."""
+    """It has the whole text of the command and its options; only line breaks differ."""
     output = "".join(shown_help(monkeypatch, capsys, 60, name).split())
     command = GROUP.commands[name]
     for text in (command.help, *(one.help for one in command.params)):
@@ -227,7 +227,7 @@ def test_help_on_a_narrow_terminal_is_whole(
 def test_the_list_of_commands_on_a_narrow_terminal_is_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each has its whole summary."""
+    """It has the whole summary of each command."""
     output = "".join(shown_help(monkeypatch, capsys, 60).replace("│", "").split())
     for command in GROUP.commands.values():
         assert "".join(command.help.partition("\n\n")[0].split()) in output
