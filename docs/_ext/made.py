@@ -98,11 +98,11 @@ def rules() -> str:
         "retriever": "OAuth, scopes of corpora",
         "api_key": "API key",
     }
-    header = "| methods | fields that name a resource | credentials | on Vertex AI |"
-    lines = [header, "|---|---|---|---|"]
+    lines = ["| methods | fields that name a resource | credentials |", "|---|---|---|"]
     for (methods, fields, need, _, on_vertex), services in by_rule.items():
         called = f"{', '.join(services)}: {_code(methods)}"
-        cells = [called, _code(fields), needs[need], "OAuth" if on_vertex else "no"]
+        vertex = "OAuth on Vertex AI" if on_vertex else "not on Vertex AI"
+        cells = [called, _code(fields), f"{needs[need]}; {vertex}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
