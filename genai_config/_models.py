@@ -32,6 +32,10 @@ TUNING_ENDED = "May 2025"
 """When the Gemini API stopped serving tuned models (its page on model tuning, April 2026)."""
 
 
+WORDS = ("embedding", "flash", "gemini", "latest", "lite", "preview")
+"""Words in the names of Google's models: what is nearly one of them is misspelt."""
+
+
 class Retirement(NamedTuple):
     """Models that a service has stopped serving, or will.
 

@@ -20,9 +20,9 @@ ROOMS = {
     "exceptions": (),
     "_models": (),
     "_settings": (
-        "environment", "secrets", "primitives", "callables", "keys", "addresses", "references",
-        "given", "validation", "frozen_model", "patch", "portable", "profiles", "model", "layers",
-        "profile_files", "callers", "state",
+        "forks", "environment", "secrets", "primitives", "callables", "keys", "addresses",
+        "references", "given", "validation", "frozen_model", "patch", "portable", "profiles",
+        "model", "layers", "profile_files", "callers", "state",
     ),
     "_routing": ("places", "decision"),
     "_transport": (

@@ -8,7 +8,6 @@ longer than that is abandoned: the next caller starts it anew.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from genai_config._auth import events
 from genai_config._masking import copied
+from genai_config._settings import forks
 from genai_config._transport.http import CANCELLATION, Cancellation
 
 if TYPE_CHECKING:
@@ -188,10 +188,7 @@ def _result(outcome: _Outcome) -> Any:
 _ALIVE: weakref.WeakSet[Flights] = weakref.WeakSet()
 
 
+@forks.in_children
 def _start_all_anew() -> None:
     for one in list(_ALIVE):
         one.start_anew()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
-    os.register_at_fork(after_in_child=_start_all_anew)

@@ -12,12 +12,22 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from genai_config._settings import forks
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
 _SIGN = b"thought_signature"
 # A line of a stream, or a whole answer, that is longer is handed on unread.
 _LONGEST = 4 << 20
+
+_lock = threading.Lock()
+
+
+@forks.in_children
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 -- a thread of the parent may have held it
+    _lock = threading.Lock()
 
 
 class Signatures:
@@ -31,14 +41,13 @@ class Signatures:
         self._most = most
         self._size = 0
         self._kept: OrderedDict[str, Any] = OrderedDict()
-        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def keep(self, identifier: str, extra: Any) -> None:
         """Keeps what the service attached to a tool call."""
-        with self._lock:
+        with _lock:
             self._forget(identifier)
             self._kept[identifier] = extra
             self._size += _size(identifier, extra)

@@ -45,6 +45,20 @@ def scopes(config: GenAIConfig, model: str) -> tuple[str, ...]:
     return config.scopes or ((CLOUD_PLATFORM,) if on_vertex(config, model) else TUNED_SCOPES)
 
 
+def _misspelt(model: str) -> Meaning | None:
+    """A model whose name has a word that is nearly, and not quite, one of those that Google uses."""
+    name = model.rpartition("/")[2]
+    for word in name.split("-"):
+        near = difflib.get_close_matches(word, _models.WORDS, n=1, cutoff=0.8)
+        if near and word not in _models.WORDS:
+            return Meaning(
+                "misspelt model",
+                f"{scrub(model)!r} looks misspelt.",
+                f"did you mean {model.replace(word, near[0], 1)!r}?",
+            )
+    return None
+
+
 def problem(config: GenAIConfig | None, model: str, now: float) -> Meaning | None:
     """Why requests on a model will fail, whatever the credentials; None: nothing is known.
 
@@ -69,7 +83,7 @@ def problem(config: GenAIConfig | None, model: str, now: float) -> Meaning | Non
         return None  # a gateway, or a server for tests, has models of its own
     retirement = _models.retirement(model)
     if retirement is None and (vertex or not model.startswith(TUNED_PREFIX)):
-        return None
+        return None if model.startswith((TUNED_PREFIX, "projects/")) else _misspelt(model)
     if retirement is not None:
         today = dt.datetime.fromtimestamp(now, dt.timezone.utc).date().isoformat()
         day = retirement.vertex if vertex else retirement.gemini

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from genai_config._settings import forks
 from genai_config._settings.state import call_site, warn
 from genai_config.exceptions import ThoughtSignatureWarning
 
@@ -30,6 +31,12 @@ _MOST = 4096
 _lock = threading.Lock()
 _owners: OrderedDict[int, int] = OrderedDict()
 """To whom each signature was given, both by their hashes; the oldest are dropped."""
+
+
+@forks.in_children
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 -- a thread of the parent may have held it
+    _lock = threading.Lock()
 
 
 def check(request: Any, context: CallContext) -> None:

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from genai_config._settings import environment as _environ
-from genai_config._settings import keys
+from genai_config._settings import forks, keys
 from genai_config._settings.callers import call_site, calling_package, warn
 from genai_config._settings.layers import (
     Identity,
@@ -438,5 +438,4 @@ def _repeats(new: Layer, old: Layer) -> bool:
 state = State()
 """The state of this process."""
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
-    os.register_at_fork(after_in_child=state.renew_lock)
+forks.in_children(state.renew_lock)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from genai_config._settings import forks
 from genai_config._transport.http import CANCELLATION, Cancellation
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ class _Watch:
 _watch = _Watch()
 
 
+@forks.in_children
 def _start_anew() -> None:
     global _watch  # noqa: PLW0603 -- a forked child has neither the thread nor its lock
     _watch = _Watch()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
-    os.register_at_fork(after_in_child=_start_anew)

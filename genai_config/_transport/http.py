@@ -23,6 +23,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
+from genai_config._settings import forks
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
 
@@ -87,6 +88,11 @@ class Cancellation:
     def _break_off(self) -> None:
         with self._hands, contextlib.suppress(OSError, AttributeError):  # closed, and gone
             self.connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+@forks.in_children
+def _renew_lock() -> None:
+    Cancellation._hands = threading.Lock()  # noqa: SLF001 -- a thread of the parent may have held it
 
 
 CANCELLATION: ContextVar[Cancellation | None] = ContextVar("genai_config cancel", default=None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from genai_config._settings import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -119,12 +120,9 @@ _POOLS: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
 _INHERITED: list[Any] = []
 
 
+@forks.in_children
 def _start_anew() -> None:
     for pool in list(_POOLS):
         # Kept, and never used: a process that destroys an asyncio channel of its parent crashes.
         _INHERITED.append(pool._things)  # noqa: SLF001 -- this room's own
         pool.start_anew()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch -- Windows cannot fork
-    os.register_at_fork(after_in_child=_start_anew)

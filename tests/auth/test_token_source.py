@@ -774,7 +774,7 @@ class TestFork:
     def test_during_a_refresh(self) -> None:
         """The child fetches a token of its own, though lock and flight are its parent's."""
         program = """
-            import os, threading
+            import faulthandler, os, threading
             from google.auth.transport.requests import Request
             from genai_config._auth import credentials as _credentials
             from genai_config._auth.token_source import TokenSource
@@ -795,6 +795,7 @@ class TestFork:
                 with source._lock:
                     child = os.fork()
                     if not child:
+                        faulthandler.dump_traceback_later(20, exit=True)
                         os._exit(0 if source.token().startswith("ya29.") else 1)
                 server.tokens.release()
                 _, status = os.waitpid(child, 0)
@@ -805,7 +806,7 @@ class TestFork:
     def test_while_a_token_is_renewed(self) -> None:
         """The child goes on with the token that is valid, and renews it by itself."""
         program = """
-            import os, threading, time
+            import faulthandler, os, threading, time
             from google.auth.transport.requests import Request
             from genai_config._auth import credentials as _credentials
             from genai_config._auth.token_source import TokenSource
@@ -835,6 +836,7 @@ class TestFork:
                 asked.wait(10)
                 child = os.fork()
                 if not child:
+                    faulthandler.dump_traceback_later(20, exit=True)
                     same = source.token() == first
                     now[0] += 170
                     os._exit(0 if same and source.token() != first else 1)
@@ -864,8 +866,10 @@ def run(program: str, **environ: str) -> str:
         [sys.executable, "-c", textwrap.dedent(program)],
         env={**os.environ, **environ},
         capture_output=True,
-        check=True,
+        check=False,
         text=True,
         timeout=30,
     )
+    assert done.returncode == 0, done.stderr
+    sys.stderr.write(done.stderr)  # a child that hangs says where
     return done.stdout.strip()

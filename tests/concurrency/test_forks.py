@@ -274,6 +274,51 @@ class TestWorkers:
         assert {request.identity for request in server.requests} == {"mine", "workload"}
 
 
+@forks
+def test_no_lock_of_a_parents_thread_is_kept(server: GeminiServer, tmp_path: Path) -> None:
+    """Whatever lock of the process a thread holds at the fork, the child has it free."""
+    program = """
+        import importlib, pkgutil
+        import genai_config
+
+        KINDS = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
+
+        def locks():
+            # Of modules, of classes, and of objects that modules hold.
+            for module in [m for n, m in sys.modules.items() if n.startswith("genai_config.")]:
+                things = list(vars(module).values())
+                mine = [t for t in things if getattr(t, "__module__", "") == module.__name__]
+                for holder in (module, *mine):
+                    for name, value in list(getattr(holder, "__dict__", {}).items()):
+                        if isinstance(value, KINDS):
+                            yield f"{module.__name__} {name}", value
+
+        for found in pkgutil.walk_packages(genai_config.__path__, "genai_config."):
+            if not found.name.endswith("__main__"):
+                importlib.import_module(found.name)
+        taken, over = threading.Event(), threading.Event()
+
+        def take():
+            for name, lock in locks():
+                lock.acquire()
+            taken.set()
+            over.wait()
+
+        threading.Thread(target=take, daemon=True).start()
+        taken.wait()
+
+        def look():
+            held = [name for name, lock in locks() if not lock.acquire(blocking=False)]
+            assert not held, held
+
+        names = [name for name, lock in locks()]
+        print(json.dumps([names, in_a_child(look)]))
+    """
+    names, status = run(program, server, tmp_path)
+    assert len(names) >= 5
+    assert status == 0
+
+
 class TestInThisProcess:
     """What happens around a fork, step by step."""
 

@@ -8,12 +8,15 @@ import pytest
 
 from genai_config import GenAIConfig, explain, safe_configure
 from genai_config._diagnosis import doctor, models
-from genai_config._models import MODEL, SMALL_MODEL
+from genai_config._models import MODEL, RETIREMENTS, SMALL_MODEL
 
 TODAY = dt.datetime(2026, 11, 28, tzinfo=dt.timezone.utc).timestamp()
 PLAIN = GenAIConfig(api_key="k")
 MAPPED = GenAIConfig(
     tuned_endpoints={"tunedModels/mine": "projects/p-1234/locations/eu/endpoints/1"}
+)
+FLAHS = GenAIConfig(
+    tuned_endpoints={"tunedModels/flahs": "projects/p-1234/locations/eu/endpoints/1"}
 )
 GATEWAY = GenAIConfig(client_options={"api_endpoint": "gateway.example.com"})
 VERTEX = GenAIConfig(backend="vertex")
@@ -26,6 +29,9 @@ VERTEX = GenAIConfig(backend="vertex")
         (PLAIN, "tunedmodels/x", "misspelt model", "tunedModels/x"),
         (PLAIN, "model/gemini-x", "misspelt model", "models/gemini-x"),
         (None, "qqq/x", "misspelt model", "tunedModels/x"),
+        (PLAIN, "gemini-3.6-flahs", "misspelt model", "gemini-3.6-flash"),
+        (None, "models/gemni-3.6-flash", "misspelt model", "models/gemini-3.6-flash"),
+        (VERTEX, "gemini-embeding-2", "misspelt model", "gemini-embedding-2"),
         (PLAIN, "tunedModels/mine", "tuned model gone", "tuned_endpoints="),
         (None, "tunedModels/mine", "tuned model gone", "Vertex AI"),
         (VERTEX, "tunedModels/mine", "tuned model gone", "Vertex AI"),
@@ -45,11 +51,16 @@ def test_what_will_fail(config: GenAIConfig | None, model: str, name: str, remed
 @pytest.mark.parametrize(
     ("config", "model"),
     [
+        *((PLAIN, known.successor) for known in RETIREMENTS),
         (PLAIN, MODEL),
         (PLAIN, f"models/{MODEL}"),
         (PLAIN, "gemini-2.5-flash-lite"),  # leaving Vertex AI alone
         (PLAIN, "gemini-2.5-flash"),  # leaving in December
         (PLAIN, "gemini-3.7-flash"),  # the successor answers
+        (PLAIN, "gemini-4-live-image"),
+        (PLAIN, "imagen-5"),
+        (GATEWAY, "gemini-3.6-flahs"),
+        (FLAHS, "tunedModels/flahs"),
         (PLAIN, "projects/p/locations/l/endpoints/1"),
         (MAPPED, "tunedModels/mine"),
         (GATEWAY, "tunedModels/mine"),
@@ -92,6 +103,14 @@ def test_a_tuned_model_on_vertex(monkeypatch: pytest.MonkeyPatch) -> None:
     model, server = doctor.examine("tunedModels/mine", checks=checks).outcomes
     assert model.facts == ("tunedModels/mine is served on Vertex AI",)
     assert "log in: gcloud auth application-default login." in server.problems[0].remedy
+
+
+def test_a_model_that_nothing_is_known_against() -> None:
+    """That is all that is said."""
+    checks = [check for check in doctor.CHECKS if check.name == "model"]
+    (outcome,) = doctor.examine(MODEL, checks=checks).outcomes
+    assert outcome.problems == ()
+    assert outcome.facts == (f"no problem is known with {MODEL}",)
 
 
 def test_a_placeholder_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

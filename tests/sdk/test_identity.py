@@ -354,6 +354,33 @@ class TestIsolate:
         tracer.call(genai.list_models)
         assert served.requests[-1].identity == "ours"
 
+    @pytest.mark.parametrize("policy", ["merge", "warn"])
+    @pytest.mark.filterwarnings("ignore::genai_config.exceptions.RawConfigureWarning")
+    def test_a_package_that_shares_again(self, served: GeminiServer, policy: Any) -> None:
+        """Its genai.configure() is for all again, and what is set for all is for it."""
+        safe_configure(api_key=served.api_key("ours"), raw_configure="isolate")
+        llm = package("one_llm", THEIRS).Llm
+        llm(served.api_key("theirs"))
+        assert asked(served, genai.GenerativeModel(BASE)) == "ours"
+        safe_configure(raw_configure=policy)
+        theirs = llm(served.api_key("shared"))
+        safe_configure(**pointing(served))
+        assert asked(served, genai.GenerativeModel(BASE)) == "shared"
+        safe_configure(api_key=served.api_key("all's"))
+        theirs.embed()
+        assert served.requests[-1].identity == "all's"
+
+    async def test_an_event_loop_calls_for_no_package(self, served: GeminiServer) -> None:
+        """Whoever has started the loop has not made the call."""
+        safe_configure(api_key=served.api_key("ours"), raw_configure="isolate")
+        loop, caught = asyncio.get_running_loop(), list[Any]()
+        failed = asyncio.Event()
+        loop.set_exception_handler(lambda _, context: (caught.append(context), failed.set()))
+        loop.call_soon(functools.partial(genai.configure, api_key="made-up"))
+        await asyncio.wait_for(failed.wait(), 30)
+        (context,) = caught
+        assert isinstance(context["exception"], exceptions.RawConfigureError)
+
     def test_uninstall_leaves_the_models_class_as_it_was(self) -> None:
         """But for what somebody has put around it since."""
         model: Any = genai.GenerativeModel

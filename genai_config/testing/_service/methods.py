@@ -22,6 +22,7 @@ from google.ai.generativelanguage_v1beta import services
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from genai_config._settings import forks
 from genai_config.testing import _schemas
 from genai_config.testing._service.rules import RESOURCE_FIELDS
 
@@ -106,6 +107,12 @@ def bindings() -> tuple[Binding, ...]:
 
 
 _READING = threading.Lock()
+
+
+@forks.in_children
+def _renew_lock() -> None:
+    global _READING  # noqa: PLW0603 -- a thread of the parent may have held it
+    _READING = threading.Lock()
 
 
 @functools.cache
