@@ -46,7 +46,7 @@ def scopes(config: GenAIConfig, model: str) -> tuple[str, ...]:
 
 
 def _misspelt(model: str) -> Meaning | None:
-    """A model whose name has a word that is nearly, and not quite, one of those that Google uses."""
+    """A model with a word in its name that is nearly, and not quite, one that Google uses."""
     name = model.rpartition("/")[2]
     for word in name.split("-"):
         near = difflib.get_close_matches(word, _models.WORDS, n=1, cutoff=0.8)
