@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 
-class NetworkBlockedError(ConnectionError):
-    """A connection to another machine was to be opened where `isolated` forbids it."""
+class NetworkBlockedError(RuntimeError):
+    """A connection to another machine was to be opened where `isolated` forbids it.
+
+    It is no OSError: HTTP clients take those for the network's, wrap them, and try again.
+    """
 
 
 @contextlib.contextmanager
@@ -151,6 +154,6 @@ def _check_host(host: str) -> None:
     if host and not is_loopback(host) and host not in ("0.0.0.0", "::"):  # noqa: S104 -- to listen
         raise NetworkBlockedError(
             f"A connection to {host} was refused in an isolated test, which can only reach this "
-            "machine. Point the code at the server (the gemini_server fixture does), or use "
-            "isolated(network=True)."
+            "machine. Point the code at the server (the gemini_server fixture does, until reset() "
+            "or uninstall() is called), or use isolated(network=True)."
         )

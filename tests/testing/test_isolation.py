@@ -7,11 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import google.generativeai as genai
 import grpc
 import pytest
+import requests
 from google.generativeai import client as client_lib
 from grpc import aio
 
@@ -121,13 +122,22 @@ def test_other_machines_are_out_of_reach(connect: Any) -> None:
         connect()
 
 
-def test_the_sdks_own_request_is_stopped_before_it_leaves() -> None:
-    """Code that nobody pointed at a server finds out at once."""
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_the_sdks_own_request_is_stopped_before_it_leaves(
+    transport: Literal["grpc", "rest"],
+) -> None:
+    """Code that nobody pointed at a server finds out at once, whatever the transport."""
     with isolated():
-        safe_configure(api_key="k")
+        safe_configure(api_key="k", transport=transport)
         model = genai.GenerativeModel("gemini-3.6-flash")
         with pytest.raises(NetworkBlockedError):
             model.generate_content("hi")
+
+
+def test_http_clients_do_not_take_it_for_the_networks() -> None:
+    """They do not wrap it, as they do errors that another try may mend."""
+    with isolated(), pytest.raises(NetworkBlockedError, match=r"reset\(\)"):
+        requests.get("https://generativelanguage.googleapis.com", timeout=60)
 
 
 def test_this_machine_can_be_reached(server: GeminiServer) -> None:
