@@ -103,15 +103,15 @@ def demo() -> None:
     "only to this server. The Gemini API, Vertex AI, OpenAI's protocol and OAuth are served; "
     "models answer with their name, call the functions that they are given, and follow JSON "
     "schemas.\n\n"
-    "Example: genai-config serve --port 8443 --rest-port 8444"
+    "Example: genai-config serve --port 8443"
 )
 def serve(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port for gRPC; 0 chooses a free one.")
+        int, typer.Option(min=0, max=65535, help="Port for gRPC and REST; 0 chooses a free one.")
     ] = 0,
     rest_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port for REST; 0 chooses a free one.")
+        int, typer.Option(min=0, max=65535, help="Another port, for REST alone.")
     ] = 0,
     today: Annotated[
         bool,
@@ -152,17 +152,18 @@ def serve(
 
 def _exports(server: GeminiServer, authorities: Path) -> Iterator[str]:
     """What a program needs to reach the server, as a shell reads it."""
-    rest = f"https://{server.rest_endpoint}"
+    rest = f"https://{server.endpoint}"
     place = "projects/my-project/locations/us-central1"
-    yield f"# gRPC: {server.grpc_endpoint}   REST: {rest}   (TLS)"
+    yield f"# gRPC and REST, with TLS: {rest}"
     yield f"# Vertex AI: {rest}/v1beta1/{place}/publishers/google/models/{_models.MODEL}"
     # No variables of OpenAI's own: whoever reads these lines may have an account there.
     yield f"# OpenAI clients with GEMINI_API_KEY: {rest}/v1beta/openai"
     yield f"# OpenAI clients with an access token: {rest}/v1/{place}/endpoints/openapi"
     variables = {
         "GEMINI_API_KEY": server.api_key("serve-key"),
-        "GEMINI_GRPC_ENDPOINT": server.grpc_endpoint,
-        "GEMINI_REST_ENDPOINT": server.rest_endpoint,
+        # One address: by their names it is read which wire a program has in mind.
+        "GEMINI_GRPC_ENDPOINT": server.endpoint,
+        "GEMINI_REST_ENDPOINT": server.endpoint,
         "GEMINI_OPENAI_URL": f"{rest}/v1beta/openai",
         # What google-genai reads.
         "GOOGLE_GEMINI_BASE_URL": rest,

@@ -11,7 +11,6 @@ from unittest import mock
 from google.generativeai import client as client_lib
 
 from genai_config import safe_configure
-from genai_config._clients import resolve
 from genai_config.testing.isolation import environment, isolated
 from genai_config.testing.server import GeminiServer
 
@@ -53,13 +52,12 @@ def serving(  # noqa: PLR0913 -- options, each by its name
         undo.enter_context(
             mock.patch.object(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
         )
-        undo.enter_context(_openai_clients_at(server))
-        rest = transport == "rest"
         safe_configure(
             transport=transport,
             tuned_transport=transport,
             ca_certs=server.ca_file,
-            client_options={"api_endpoint": server.rest_endpoint if rest else server.grpc_endpoint},
+            client_options={"api_endpoint": server.endpoint},
+            vertex_endpoint=server.base_url,
             raw_configure="merge",
         )
         yield server
@@ -99,20 +97,6 @@ def vertex_project(server: GeminiServer) -> VertexProject:
     made = VertexProject(server)
     safe_configure(project=made.project, location=made.location, vertex_endpoint=server.base_url)
     return made
-
-
-@contextlib.contextmanager
-def _openai_clients_at(server: GeminiServer) -> Iterator[None]:
-    """Sends OpenAI's clients, which speak REST alone, to REST where gRPC is configured."""
-    configured = resolve.service_origin
-
-    def service_origin(*args: Any) -> str:
-        found = configured(*args)
-        grpc = found == f"https://{server.grpc_endpoint}"
-        return f"https://{server.rest_endpoint}" if grpc else found
-
-    with mock.patch.object(resolve, "service_origin", service_origin):
-        yield
 
 
 class GeminiTestMixin:

@@ -14,6 +14,7 @@ from genai_config.testing._service.accounts import Accounts
 from genai_config.testing._service.core import Service
 from genai_config.testing._wire import certificates
 from genai_config.testing._wire.control import Control
+from genai_config.testing._wire.front import Front
 from genai_config.testing._wire.grpc_side import GrpcSide
 from genai_config.testing._wire.http_side import HttpSide
 from genai_config.testing._wire.oauth import TokenEndpoint
@@ -35,8 +36,8 @@ class GeminiServer(Accounts, Control):
     ``async with`` starts and stops it off the event loop.
 
     Args:
-        port: The port of gRPC; 0 is a free one.
-        rest_port: The port of REST; 0 is a free one.
+        port: The port of `endpoint`, for gRPC and REST; 0 is a free one.
+        rest_port: The port of `rest_endpoint`, for REST alone; 0 is a free one.
         clock: The server's time in seconds since the epoch; tokens expire by it.
         tuning_polls: How often an operation must be looked at until the tuned model is done.
 
@@ -47,7 +48,7 @@ class GeminiServer(Accounts, Control):
         >>> with GeminiServer() as server:
         ...     genai.configure(
         ...         api_key=server.api_key(),
-        ...         client_options={"api_endpoint": server.grpc_endpoint},
+        ...         client_options={"api_endpoint": server.endpoint},
         ...     )
     """
 
@@ -113,15 +114,20 @@ class GeminiServer(Accounts, Control):
             self._http = HttpSide(rest, plain, chain, key, self._ports[1])
             self._http.start()
             undo.callback(self._http.stop)
-            self._grpc = GrpcSide(self._service, certificate, pool, self._ports[0])
+            self._grpc = GrpcSide(self._service, certificate, pool)
+            undo.callback(self._grpc.stop)
+            rest_port = self._http.secure_port
+            self._front = Front(self._http.loop, self._ports[0], self._grpc.port, rest_port)
+            undo.callback(self._front.stop)
+            # Before the front, over which go the answers that are under way.
             undo.callback(self._grpc.stop)
             # First of all: nothing may wait for what will never come.
             undo.callback(self._service.programming.close)
             undo.callback(self.tokens.release)
             self._undo = undo.pop_all()
         self._running = True
-        for endpoint in (self.grpc_endpoint, self.rest_endpoint, "localhost"):
-            self._service.registry.audiences.add(f"https://{endpoint}/")
+        addresses = (self.endpoint, self.grpc_endpoint, self.rest_endpoint, "localhost")
+        self._service.registry.audiences.update(f"https://{one}/" for one in addresses)
 
     def stop(self) -> None:
         """Stops the server and removes its files; stopping twice does no harm.
@@ -147,14 +153,20 @@ class GeminiServer(Accounts, Control):
     # Addresses
 
     @property
+    def endpoint(self) -> str:
+        """Host and port of gRPC and REST, for ``client_options["api_endpoint"]``."""
+        self._check_running()
+        return f"localhost:{self._front.port}"
+
+    @property
     def grpc_endpoint(self) -> str:
-        """Host and port of gRPC, for ``client_options["api_endpoint"]``."""
+        """Host and port of gRPC alone; a call takes some microseconds less than at `endpoint`."""
         self._check_running()
         return f"localhost:{self._grpc.port}"
 
     @property
     def rest_endpoint(self) -> str:
-        """Host and port of REST, for ``client_options["api_endpoint"]``."""
+        """Host and port of REST alone; likewise."""
         self._check_running()
         return f"localhost:{self._http.secure_port}"
 

@@ -292,10 +292,12 @@ def test_serve_prints_what_to_export_and_stops_on_a_signal(
 ) -> None:
     """Here the signal comes when all has been printed."""
     exports = app._exports
+    found: list[str] = []
 
     def then_stop(server: GeminiServer, authorities: Path) -> Iterator[str]:
         assert authorities.read_bytes().endswith(server.ca_file.read_bytes())
         assert (server.tuning, server.models) == ("ended", "today")
+        found.append(server.endpoint)
         yield from exports(server, authorities)
         signal.raise_signal(getattr(signal, "SIGHUP", signal.SIGTERM))
 
@@ -313,6 +315,9 @@ def test_serve_prints_what_to_export_and_stops_on_a_signal(
     assert ssl.create_default_context(cafile=str(bundle)).get_ca_certs()
     for name in ("GEMINI_API_KEY", "GEMINI_GRPC_ENDPOINT", "GOOGLE_APPLICATION_CREDENTIALS"):
         assert f"export {name}=" in result.stdout
+    # One address: whichever a program takes, both wires work.
+    wires = re.findall(r"^export GEMINI_(?:GRPC|REST)_ENDPOINT=(.+)$", result.stdout, re.MULTILINE)
+    assert wires == [found[0]] * 2
     place = "v1/projects/my-project/locations/us-central1/endpoints/openapi"
     for path in ("v1beta/openai", place):
         assert re.search(

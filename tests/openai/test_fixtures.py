@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from genai_config import openai, override
-from genai_config._clients import resolve
 from genai_config.testing import isolated, serving
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.usefixtures("gemini_api_key")
 def test_gemini_with_the_fixtures(gemini_server: GeminiServer) -> None:
-    """The configuration points at gRPC, and the client goes to REST by itself."""
+    """The configuration says gRPC, and the client uses REST by itself."""
     with openai.client(backend="gemini", max_retries=0) as client:
         assert client.models.list().data
     assert [(r.identity, r.transport) for r in gemini_server.requests] == [("test-key", "rest")]
@@ -32,14 +31,12 @@ async def test_vertex_with_the_fixtures(gemini_server: GeminiServer) -> None:
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_another_endpoint_is_left_alone(transport: Literal["grpc", "rest"]) -> None:
-    """Only the server's own address is completed; afterwards all is as before."""
-    before = resolve.service_origin
+def test_the_endpoint_is_the_configurations(transport: Literal["grpc", "rest"]) -> None:
+    """The server's, or another one that the test configures."""
     with isolated(), serving(transport=transport) as server:
         key = server.api_key()
         client = openai.client(backend="gemini", api_key=key)
-        assert str(client.base_url) == f"https://{server.rest_endpoint}/v1beta/openai/"
+        assert str(client.base_url) == f"https://{server.endpoint}/v1beta/openai/"
         with override(client_options={"api_endpoint": "localhost:1"}):
             client = openai.client(backend="gemini", api_key=key)
         assert str(client.base_url) == "https://localhost:1/v1beta/openai/"
-    assert resolve.service_origin is before

@@ -24,7 +24,7 @@ def post(server: GeminiServer, key: str, method: str = "generateContent") -> req
     """Asks once over plain HTTP, on a connection of its own."""
     with requests.Session() as session:
         session.trust_env = False
-        url = f"https://{server.rest_endpoint}/v1beta/{BASE}:{method}"
+        url = f"https://{server.endpoint}/v1beta/{BASE}:{method}"
         return session.post(url, params={"key": key}, json={}, verify=str(server.ca_file))
 
 
@@ -71,7 +71,7 @@ def test_fixed_ports() -> None:
     ports = free_port(), free_port()
     for _ in range(2):
         with GeminiServer(port=ports[0], rest_port=ports[1]) as server:
-            assert server.grpc_endpoint == f"localhost:{ports[0]}"
+            assert server.endpoint == f"localhost:{ports[0]}"
             assert server.rest_endpoint == f"localhost:{ports[1]}"
             assert post(server, server.api_key()).status_code == 200
 
@@ -135,7 +135,7 @@ def count_files() -> int:
 
 
 def test_a_thousand_requests() -> None:
-    """A thousand requests of 32 threads are all answered, and all recorded."""
+    """A thousand requests of 32 threads at one address are all answered, and all recorded."""
     server = GeminiServer()
     server.start()
     key = server.api_key()
@@ -160,13 +160,13 @@ def test_a_thousand_requests() -> None:
             local.session.trust_env = False
             local.session.verify = str(server.ca_file)
             sessions.append(local.session)
-        url = f"https://{server.rest_endpoint}/v1beta/models/{number}:generateContent"
+        url = f"https://{server.endpoint}/v1beta/models/{number}:generateContent"
         answer = local.session.post(url, params={"key": key}, json={}).json()
         return str(answer["candidates"][0]["content"]["parts"][0]["text"])
 
     sessions: list[requests.Session] = []
     with (
-        grpc.secure_channel(server.grpc_endpoint, trust) as channel,
+        grpc.secure_channel(server.endpoint, trust) as channel,
         concurrent.futures.ThreadPoolExecutor(32) as pool,
     ):
         asked = [

@@ -5,26 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 import unittest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import google.generativeai as genai
 import pytest
 from google.api_core import exceptions
 
-from genai_config import get_config, openai
+from genai_config import get_config, openai, override, reset, safe_configure, uninstall
 from genai_config.testing import (
     GeminiServer,
     GeminiTestMixin,
+    NetworkBlockedError,
     RecordedRequest,
     assert_auth,
     assert_requests,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from genai_config.testing import FakeClock, VertexProject
 
+TRANSPORTS: tuple[Literal["rest", "grpc"], ...] = ("rest", "grpc")
 MODEL, TUNED = "gemini-3.6-flash", "tunedModels/mine"
 
 
@@ -67,6 +70,43 @@ def test_the_marker_chooses_the_transport(gemini_server: GeminiServer) -> None:
     ask()
     ask(TUNED)
     assert_requests(gemini_server, transport="rest", count=2)
+
+
+@pytest.mark.usefixtures("gemini_api_key", "gemini_adc")
+def test_code_that_chooses_the_transport(gemini_server: GeminiServer) -> None:
+    """The address that is configured takes either."""
+    for transport in TRANSPORTS:
+        safe_configure(transport=transport)
+        ask()
+        with override(tuned_transport=transport):
+            ask(TUNED)
+    assert [(one.transport, one.auth) for one in gemini_server.requests] == [
+        ("rest", "api_key"), ("rest", "oauth"), ("grpc", "api_key"), ("grpc", "oauth"),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("gemini_adc")
+def test_code_that_chooses_vertex_ai(gemini_server: GeminiServer) -> None:
+    """A tuned model by its endpoint, and base models by `backend`: nothing names the server."""
+    safe_configure(
+        project="my-project", location="us-central1", tuned_endpoints={TUNED: "1234567890"}
+    )
+    ask(TUNED)
+    with override(backend="vertex"):
+        ask()
+    place = "projects/my-project/locations/us-central1"
+    assert [one.resource for one in gemini_server.requests] == [
+        f"{place}/endpoints/1234567890", f"{place}/publishers/google/models/{MODEL}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("undo", [reset, uninstall])
+@pytest.mark.usefixtures("gemini_server", "gemini_api_key")
+def test_code_that_undoes_the_configuration(undo: Callable[[], None]) -> None:
+    """It asks Google, which a test does not reach; the error says why."""
+    undo()
+    with pytest.raises(NetworkBlockedError, match=r"reset\(\) or uninstall\(\)"):
+        ask()
 
 
 @pytest.mark.usefixtures("gemini_api_key")

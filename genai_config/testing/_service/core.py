@@ -29,7 +29,7 @@ class Call:
     Attributes:
         transport: "grpc" or "rest".
         headers: The headers by lower-cased name.
-        connection: The client's end of the connection.
+        connection: The other end of the connection: the client's, or the front's.
         key: The API key in the URL.
         bearer_keys: Whether the API key may come as a bearer token.
     """

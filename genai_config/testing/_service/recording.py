@@ -28,7 +28,7 @@ class RecordedRequest:
         identity: The name of the key or account that was verified; None if unknown.
         scopes: The scopes of the token.
         headers: The headers by lower-cased name, secrets masked. A key in the URL is "?key".
-        connection: The client's end of the connection; one per connection.
+        connection: The connection's name; one per connection.
         status: "OK" or the code of the error.
         message: What was asked, as a protobuf message; None for what is no method of the service.
     """

@@ -16,7 +16,6 @@ from genai_config.testing._service import recording
 from genai_config.testing._service.core import Call, Service
 from genai_config.testing._service.errors import DroppedError, ServiceError
 from genai_config.testing._service.methods import Method, methods
-from genai_config.testing._wire.http_side import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,21 +36,18 @@ _GRACE = 0.1
 
 
 class GrpcSide:
-    """A gRPC server on a port; 0 is a free one.
+    """A gRPC server on a free port.
 
     Attributes:
         port: The port.
     """
 
     def __init__(
-        self, service: Service, certificate: Certificate, pool: ThreadPoolExecutor, port: int
+        self, service: Service, certificate: Certificate, pool: ThreadPoolExecutor
     ) -> None:
-        if port:
-            # gRPC's own error does not say what is wrong, and it writes to the terminal.
-            listen(port, "port").close()
         self._server = grpc.server(pool, handlers=(_Handlers(service),), options=_OPTIONS)
         credentials = grpc.ssl_server_credentials(((certificate.key, certificate.chain),))
-        self.port: int = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
+        self.port: int = self._server.add_secure_port("127.0.0.1:0", credentials)
         self._server.start()
 
     def stop(self) -> None:

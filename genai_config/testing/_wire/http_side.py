@@ -27,9 +27,12 @@ class HttpSide:
     """Two servers, with and without TLS.
 
     Attributes:
+        loop: The loop, once it has started.
         secure_port: The port with TLS.
         plain_port: The port without.
     """
+
+    loop: asyncio.AbstractEventLoop
 
     def __init__(
         self, secure: Starlette, plain: Starlette, chain: Path, key: Path, secure_port: int
@@ -51,7 +54,7 @@ class HttpSide:
 
     def stop(self) -> None:
         """Stops at once: every connection is cut."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self.loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _cut(self, client: Any) -> None:
@@ -77,7 +80,7 @@ class HttpSide:
     async def _serve(self) -> None:
         # Not uvicorn's own serve(): it looks every 100 ms whether it is to stop, and then waits
         # for the clients to hang up.
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         for server, listening in zip(self._servers, self._sockets, strict=True):
             server.config.load()
