@@ -145,18 +145,21 @@ def _http2(case: Case) -> Iterator[Finding | str]:
     if not _address(case.config)[2]:
         yield Skipped("no TLS is used")
         return
+    agreed = None
     try:
-        with _connect(case, "h2", "http/1.1") as connection:
+        # As gRPC does: what is chosen from more is not what gRPC gets.
+        with _connect(case, "h2") as connection:
             agreed = getattr(connection, "selected_alpn_protocol", lambda: None)()
-    except OSError:
-        yield Skipped("not known: the endpoint cannot be reached")
-        return
-    if agreed == "h2":
+    except OSError as error:
+        if "no application protocol" not in str(error).lower().replace("_", " "):
+            yield Skipped("not known: the endpoint cannot be reached")
+            return
+    if agreed:
         yield "HTTP/2 is spoken"
         return
     yield Finding(
-        f"The endpoint speaks {agreed or 'no protocol of HTTP that it tells'}, and not HTTP/2, "
-        "without which there is no gRPC: a proxy that inspects TLS may be in between.",
+        "The endpoint does not speak HTTP/2, without which there is no gRPC: a proxy that "
+        "inspects TLS may be in between, or the endpoint takes REST alone.",
         'safe_configure(transport="rest", tuned_transport="rest"), or an exception in the proxy.',
     )
 

@@ -162,9 +162,26 @@ class TestTheWay:
         safe_configure(
             ca_certs=server.ca_file, client_options={"api_endpoint": server.rest_endpoint}
         )
-        assert "not HTTP/2, without which there is no gRPC" in found("http2")
+        assert "not speak HTTP/2" in found("http2")
         with override(**REST):
             assert look("http2").facts == ("not needed: no request uses gRPC",)
+
+    def test_an_endpoint_that_refuses_http2(self) -> None:
+        """By TLS's own alert, as some servers do."""
+
+        def refuse(connection: socket.socket) -> None:
+            connection.recv(1 << 16)
+            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x78")
+
+        with _Listener(refuse) as address:
+            safe_configure(client_options={"api_endpoint": address})
+            assert "not speak HTTP/2" in found("http2")
+
+    def test_an_endpoint_for_both(self, server: GeminiServer) -> None:
+        """The local server's takes gRPC and REST."""
+        safe_configure(ca_certs=server.ca_file, client_options={"api_endpoint": server.endpoint})
+        assert look("http2").facts == ("HTTP/2 is spoken",)
+        assert found("endpoint") == ""
 
     def test_a_way_without_tls(self) -> None:
         """On this machine alone."""
