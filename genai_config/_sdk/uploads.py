@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 
 import httplib2
 import requests
-from google.api_core.exceptions import DeadlineExceeded
+from google.api_core.exceptions import DeadlineExceeded, from_grpc_error
 from google.generativeai import client as client_lib
 from googleapiclient import discovery
 from googleapiclient.errors import HttpError
 from googleapiclient.http import DEFAULT_HTTP_TIMEOUT_SEC, HttpRequest
 
 from genai_config._masking import mask_exception
+from genai_config._transport import unreachable
 from genai_config._transport.call_credentials import (
     METADATA_KEY,
     CallContext,
@@ -31,6 +32,7 @@ from genai_config._transport.call_credentials import (
     context_of,
 )
 from genai_config._transport.http_call import HttpCall
+from genai_config._transport.http_errors import not_reached
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -138,6 +140,7 @@ class FileClient(client_lib.FileServiceClient):
 
         Raises:
             DeadlineExceeded: It took longer than `timeout`.
+            ServiceUnavailable: The endpoint cannot be reached, or does not take uploads.
         """
         upload = _Upload(metadata)
         token = _UPLOAD.set(upload)
@@ -146,6 +149,10 @@ class FileClient(client_lib.FileServiceClient):
         except HttpError as error:
             mask_exception(error)
             raise
+        except requests.ConnectionError as error:
+            server = urlsplit(str(getattr(error.request, "url", ""))).netloc
+            # The upload's own error has its address, which whoever knows it may write to.
+            raise unreachable.explained(from_grpc_error(not_reached(server, error))) from None
         except requests.Timeout as error:
             bound = upload.timeout or DEFAULT_HTTP_TIMEOUT_SEC
             raise DeadlineExceeded(f"The upload was not complete within {bound:g} s.") from error

@@ -140,6 +140,32 @@ def from_answer(status: int, body: bytes, server: str, headers: Any = ()) -> Htt
     return HttpCallError(code, f"{server} answered HTTP {status}{shown}", trailing)
 
 
+def not_reached(server: str, error: BaseException) -> HttpCallError:
+    """What went wrong on the way to a server, as gRPC says it, so that the cause is found.
+
+    Args:
+        server: The server's host and port.
+        error: An error of requests or of the system. The outer text is left out, which holds the
+            URL, and with it the names of models.
+    """
+    return HttpCallError(
+        grpc.StatusCode.UNAVAILABLE,
+        f"failed to connect to all addresses; {server}: {_reason(error)}",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost of an error's causes, which says most, and names no URL."""
+    while True:
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((cause for cause in error.args if isinstance(cause, BaseException)), None)
+        inner = inner or error.__cause__
+        if inner is None:
+            return f"{type(error).__name__}: {error}"
+        error = inner
+
+
 def error_in(
     data: Any, trailing: tuple[tuple[str, str | bytes], ...] = (), answered: int = 0
 ) -> HttpCallError | None:

@@ -15,7 +15,7 @@ from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 from genai_config._transport import http
 from genai_config._transport.call_credentials import Opened
 from genai_config._transport.http_call import HttpCall
-from genai_config._transport.http_errors import HttpCallError, from_answer
+from genai_config._transport.http_errors import HttpCallError, from_answer, not_reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,30 +179,13 @@ def _as_grpc_has_it(error: BaseException, server: str, bounded: Bounded) -> Base
             "The metadata of the call holds a name or a value that no HTTP header may have.",
         )
     if isinstance(error, (requests.RequestException, HTTPError, OSError)):
-        # As gRPC says it, so that the cause is found. Without the outer text, which holds the URL,
-        # and with it the names of models.
-        return HttpCallError(
-            grpc.StatusCode.UNAVAILABLE,
-            f"failed to connect to all addresses; {server}: {_reason(error)}",
-        )
+        return not_reached(server, error)
     return error
 
 
 def _has_time(bounded: Bounded) -> bool:
     left = bounded.left()
     return left is None or left > 1
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost of an error's causes, which says most, and names no URL."""
-    while True:
-        inner = getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((cause for cause in error.args if isinstance(cause, BaseException)), None)
-        inner = inner or error.__cause__
-        if inner is None:
-            return f"{type(error).__name__}: {error}"
-        error = inner
 
 
 def _json(data: Any) -> bytes:

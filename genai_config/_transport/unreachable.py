@@ -21,19 +21,28 @@ class Cause(NamedTuple):
         problem: What it means.
         remedy: What to do.
         final: Whether trying again is useless.
+        grpc: What else to do where the call went over gRPC.
+        rest: The same for REST.
     """
 
     says: re.Pattern[str]
     problem: str
     remedy: str
     final: bool = False
+    grpc: str = ""
+    rest: str = ""
 
 
-def _cause(says: str, problem: str, remedy: str, *, final: bool = False) -> Cause:
-    return Cause(re.compile(says, re.IGNORECASE), problem, remedy, final)
+def _cause(says: str, problem: str, remedy: str, *, final: bool = False, **more: str) -> Cause:
+    return Cause(re.compile(says, re.IGNORECASE), problem, remedy, final, **more)
 
 
 _REST = 'safe_configure(transport="rest", tuned_transport="rest")'
+_BLOCKED = f"; where gRPC is blocked: {_REST}"
+_GRPC_ALONE = (
+    "; where client_options={'api_endpoint': …} takes gRPC alone: give its address for REST, which "
+    'uploads always use, or transport="grpc"'
+)
 
 CAUSES = (
     _cause(
@@ -41,31 +50,31 @@ CAUSES = (
         r"peer name .* is not in peer certificate",
         "the server's certificate does not verify",
         "behind a proxy that inspects TLS: safe_configure(ca_certs=…) with the PEM file of its "
-        "certificate authority; else check client_options={'api_endpoint': …}.",
+        "certificate authority; else check client_options={'api_endpoint': …}",
         final=True,
     ),
     _cause(
         r"alpn|expected settings frame|failed parsing http/2|http2 client preface",
         "something between this machine and the service does not support HTTP/2, which gRPC needs",
-        f"{_REST}; or check proxy=… and client_options={{'api_endpoint': …}}.",
+        f"{_REST}; or check proxy=… and client_options={{'api_endpoint': …}}",
         final=True,
     ),
     _cause(
         r"(proxy returned response code|tunnel connection failed:) 407",
         "the proxy requires a login",
-        'safe_configure(proxy="http://USER:PASSWORD@HOST:PORT").',
+        'safe_configure(proxy="http://USER:PASSWORD@HOST:PORT")',
         final=True,
     ),
     _cause(
         r"proxy returned response code|tunnel connection failed",
         "the proxy refuses to connect to the service",
-        "check proxy=… (or HTTPS_PROXY), and whether the proxy allows the service's host.",
+        "check proxy=… (or HTTPS_PROXY), and whether the proxy allows the service's host",
         final=True,
     ),
     _cause(
         r"wrong_version_number|wrong version number|record layer|http_request",
         "the server does not speak TLS",
-        "check the port in client_options={'api_endpoint': …}, and proxy=….",
+        "check the port in client_options={'api_endpoint': …}, and proxy=…",
         final=True,
     ),
     _cause(
@@ -73,22 +82,33 @@ CAUSES = (
         r"temporary failure in name resolution|nodename nor servname|getaddrinfo|nameresolution",
         "the host name cannot be resolved",
         "check client_options={'api_endpoint': …}, and the network; "
-        "where only a proxy reaches the Internet: proxy=….",
+        "where only a proxy reaches the Internet: proxy=…",
     ),
     _cause(
         r"connection refused|errno 111",
         "nothing accepts connections at the address",
-        "check client_options={'api_endpoint': …} and proxy=… (or HTTPS_PROXY).",
+        "check client_options={'api_endpoint': …} and proxy=… (or HTTPS_PROXY)",
+    ),
+    _cause(
+        r"eof occurred in violation|unexpected.eof|closed connection without response|"
+        r"no.application.protocol",
+        "the server hangs up without an answer",
+        "check client_options={'api_endpoint': …}, the network and proxy=…",
+        grpc=_BLOCKED,
+        rest=_GRPC_ALONE,
     ),
     _cause(
         r"handshake read failed|timed out|timeout|watchdog|unreachable|no route",
         "no answer arrives: a firewall or a dead route drops the packets",
-        f"check the firewall; behind a proxy: proxy=…; where gRPC is blocked: {_REST}.",
+        "check the firewall; behind a proxy: proxy=…",
+        grpc=_BLOCKED,
     ),
     _cause(
         r"failed to connect|failed to establish|connection aborted|connection reset|broken pipe",
         "the connection cannot be made, or breaks",
-        f"check the network and proxy=…; where gRPC is blocked: {_REST}.",
+        "check the network and proxy=…",
+        grpc=_BLOCKED,
+        rest=_GRPC_ALONE,
     ),
 )
 
@@ -121,6 +141,12 @@ def _is_of_requests(error: BaseException) -> bool:
     )
 
 
+def _went_over_rest(error: BaseException) -> bool:
+    from genai_config._transport.http_errors import HttpCallError
+
+    return _is_of_requests(error) or isinstance(getattr(error, "response", None), HttpCallError)
+
+
 def explained(error: Exception) -> Exception:
     """The error as the caller is to see it: with the cause and the remedy, if it has such a cause.
 
@@ -133,8 +159,9 @@ def explained(error: Exception) -> Exception:
     cause = cause_of(last) if last is not None else None
     if cause is None or last is None:
         return error
+    more = cause.rest if _went_over_rest(last) else cause.grpc
     return ServiceUnavailable(
-        f"The service cannot be reached: {cause.problem}.\n  Remedy: {cause.remedy}\n"
+        f"The service cannot be reached: {cause.problem}.\n  Remedy: {cause.remedy}{more}.\n"
         f"  {getattr(last, 'message', last)}",
         errors=getattr(last, "errors", ()),
         response=getattr(last, "response", None),

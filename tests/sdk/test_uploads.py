@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import google.generativeai as genai
 import pytest
 import requests
-from google.api_core.exceptions import DeadlineExceeded
+from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from google.generativeai import client as client_lib
 from googleapiclient.errors import HttpError
 
@@ -143,6 +143,31 @@ def test_it_goes_where_the_rest_goes(
     with override(transport="rest", client_options=options):
         made = genai.upload_file(file)
     assert made.sha256_hash == hashlib.sha256(CONTENT).hexdigest().encode()
+
+
+def test_it_needs_no_address_of_its_own(
+    server: GeminiServer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the endpoint takes gRPC and REST, as the service's does."""
+    monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", GOOGLES)
+    with override(client_options={"api_endpoint": server.endpoint}):
+        made = genai.upload_file(file)
+        assert genai.get_file(made.name).sha256_hash == made.sha256_hash
+    assert {request.transport for request in server.requests} == {"grpc", "rest"}
+
+
+def test_an_endpoint_for_grpc_alone(
+    server: GeminiServer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot take files: the error says so, and what to do."""
+    monkeypatch.setattr(client_lib, "GENAI_API_DISCOVERY_URL", GOOGLES)
+    options = {"api_endpoint": server.grpc_endpoint}
+    with (
+        override(client_options=options),
+        pytest.raises(ServiceUnavailable, match="address for REST") as caught,
+    ):
+        genai.upload_file(file)
+    assert server.grpc_endpoint in str(caught.value)
 
 
 def test_a_place_that_takes_no_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from google.api_core.retry import Retry
 from genai_config import override, reset, safe_configure
 from genai_config._models import MODEL
 from genai_config._transport import channels, http, http_call, threads, unreachable
+from genai_config._transport.http_errors import HttpCallError
 from genai_config._transport.pool import Pool
 from genai_config.testing import FakeClock, GeminiServer
 
@@ -221,6 +222,22 @@ class TestUnreachable:
             with pytest.raises(core.ServiceUnavailable, match='transport="rest"'):
                 call()
 
+    def test_rest_where_grpc_alone_is_spoken(self, server: GeminiServer) -> None:
+        """The remedy is an address for REST, and not REST itself."""
+        configure(server, server.grpc_endpoint, "rest")
+        for call in BOTH:
+            with pytest.raises(core.ServiceUnavailable, match="takes gRPC alone") as caught:
+                call()
+            assert "api_endpoint" in str(caught.value)
+            assert 'transport="rest"' not in str(caught.value)
+
+    def test_grpc_where_rest_alone_is_spoken(self, server: GeminiServer) -> None:
+        """REST is the remedy, and nothing is tried again."""
+        configure(server, server.rest_endpoint)
+        for call in BOTH:
+            with pytest.raises(core.ServiceUnavailable, match='transport="rest"'):
+                call()
+
     def test_nobody_listens(self, server: GeminiServer) -> None:
         """That may change, and is tried for a while."""
         configure(server, "localhost:1")
@@ -263,6 +280,18 @@ class TestUnreachable:
         """As gRPC says them."""
         told = unreachable.explained(core.ServiceUnavailable(text))
         assert remedy in str(told).partition("Remedy")[2]
+
+    @pytest.mark.parametrize("says", ["UNEXPECTED_EOF", "Handshake read failed", "strange"])
+    def test_remedies_are_those_of_the_transport(self, says: str) -> None:
+        """Whoever uses REST is not told to use it."""
+        text = f"failed to connect to all addresses; {says}"
+        over_grpc = unreachable.explained(core.ServiceUnavailable(text))
+        assert 'transport="rest"' in str(over_grpc)
+        failed = HttpCallError(grpc.StatusCode.UNAVAILABLE, text)
+        for error in (core.from_grpc_error(failed), requests.ConnectionError(text)):
+            told = str(unreachable.explained(error))
+            assert "Remedy" in told
+            assert 'transport="rest"' not in told
 
     @pytest.mark.parametrize(
         "error",
