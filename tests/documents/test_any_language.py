@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from genai_config import safe_configure
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,7 +29,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-START, SOURCED, CURL, OLD, NEW, CHAT, NODE = blocks("console")
+START, SOURCED, CURL, OLD, MINE, NEW, CHAT, NODE = blocks("console")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,8 @@ def shell(where: Path, commands: str) -> str:
 )
 @pytest.mark.parametrize(
     ("transcript", "package"),
-    [(CURL, ""), (OLD, ""), (NEW, "google.genai"), (CHAT, "openai")],
-    ids=["curl", "google-generativeai", "google-genai", "openai"],
+    [(CURL, ""), (OLD, ""), (MINE, ""), (NEW, "google.genai"), (CHAT, "openai")],
+    ids=["curl", "google-generativeai", "genai-config", "google-genai", "openai"],
 )
 def test_each_client_does_a_text_a_stream_and_a_call(
     folder: Path, transcript: str, package: str
@@ -80,6 +82,17 @@ def test_each_client_does_a_text_a_stream_and_a_call(
     if package and not importlib.util.find_spec(package):
         pytest.skip(f"{package} is not installed")  # pragma: no cover  # in the oldest environment
     check(folder, transcript)
+
+
+def test_the_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It leads to the port that the page names."""
+    (port,) = re.findall(r"serve --port (\d+)", PAGE)
+    (tmp_path / "genai-config.toml").write_text("\n".join(blocks("toml")), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    config = safe_configure(profile="local")
+    assert config.client_options is not None
+    assert config.client_options.api_endpoint == f"localhost:{port}"
+    assert config.vertex_endpoint == f"https://localhost:{port}"
 
 
 @pytest.mark.skipif(

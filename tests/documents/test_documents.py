@@ -127,9 +127,20 @@ def test_the_first_test_of_a_reader_is_green(tmp_path: Path) -> None:
     assert re.sub(r" in [\d.]+s", "", done.stdout) == expected
 
 
+def test_the_page_configures_the_server_again(tmp_path: Path) -> None:
+    """After a reset, as the page says."""
+    app, _, again, *_ = blocks(TESTING, "python")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (tmp_path / "app.py").write_text(app, encoding="utf-8")
+    (tmp_path / "test_again.py").write_text(again, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
+    assert done.stdout.startswith("."), done.stdout
+
+
 def test_the_pages_programs_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Programming the server, reading it, and OpenAI's client on it."""
-    programs = blocks(TESTING, "python")[2:]
+    programs = blocks(TESTING, "python")[3:]
     assert len(programs) == 3
     for program in programs:
         exec(compile(program, "testing page", "exec"), {})  # noqa: S102 -- our own
