@@ -26,9 +26,10 @@ ROOMS = {
     ),
     "_routing": ("places", "decision"),
     "_transport": (
-        "call_credentials", "pool", "http", "deadlines", "exchange", "json_codec", "http_rules",
-        "http_errors", "http_call", "json_call", "json_events", "channel_pool", "grpc_sync",
-        "grpc_async", "channels", "json_rest", "threads", "unreachable",
+        "call_credentials", "loop_streams", "pool", "http", "deadlines", "exchange",
+        "json_codec", "http_rules", "http_errors", "http_call", "json_call", "json_events",
+        "channel_pool", "grpc_sync", "grpc_async", "channels", "json_rest", "threads",
+        "unreachable",
     ),
     "_auth": (
         "events", "flights", "custom", "key_files", "secret_readers", "secret_source",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genai_config._api.decorators import decorated
@@ -21,7 +22,7 @@ from genai_config.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from typing_extensions import Unpack
 
@@ -43,8 +44,24 @@ def layer_of(settings: Mapping[str, Any], kind: Kind = "override") -> Layer:
     """
     profile = profile_layer(settings.get("profile"))
     patch = make_patch({name: value for name, value in settings.items() if name != "profile"})
+    _refuse_empty_key(settings, patch)
     check_files(patch)
     return Layer(patch, Origin(kind, _state.call_site()), profile)
+
+
+def _refuse_empty_key(settings: Mapping[str, Any], patch: Patch) -> None:
+    """Refuses a scope for an empty key: its requests would carry the key of whoever is around it.
+
+    For the whole process an empty key is none, as in the SDK, and the environment's counts.
+    """
+    options = settings.get("client_options")
+    options = options if isinstance(options, Mapping) else getattr(options, "__dict__", {})
+    given = [settings.get("api_key"), options.get("api_key")]
+    if "api_key" not in patch.values and any(key is not None for key in given):
+        raise ConfigurationError(
+            "api_key is empty, and the requests in this scope would carry the key outside it.",
+            "give the tenant's key; UNSET as the key sends none, and None leaves it as it is.",
+        )
 
 
 def profile_layer(profile: object) -> Layer | None:

@@ -13,6 +13,7 @@ from grpc import aio
 from genai_config._masking import mask_exception
 from genai_config._sdk import signatures
 from genai_config._transport.call_credentials import context_of
+from genai_config._transport.loop_streams import OfItsLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,10 @@ class _Stream:
 class _AsyncStream:
     """The same for a stream that is awaited; its first answer comes as late as all others."""
 
+    def __aiter__(self) -> OfItsLoop:
+        own: OfItsLoop = vars(self)["_genai_config_items"]
+        return own
+
     async def read(self) -> Any:
         try:
             return await super().read()  # type: ignore[misc] # the SDK's
@@ -104,6 +109,8 @@ def _watched(answer: Any, request: Any, context: CallContext, stream: Any, mixin
     kind: Any = _mixed(mixin, answer.__class__)
     watched = kind.__new__(kind)
     vars(watched).update(vars(answer), _genai_config_call=(request, context))
+    if mixin is _AsyncStream:
+        vars(watched).update(_genai_config_items=OfItsLoop(watched._wrapped_aiter()))
     return watched
 
 

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import AsyncIterator, Hashable, Iterable
+from collections.abc import AsyncGenerator, Hashable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -20,6 +20,7 @@ import proto
 from google.api_core.exceptions import DeadlineExceeded
 
 from genai_config._transport.http import CANCELLATION, Cancellation
+from genai_config._transport.loop_streams import OfItsLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,12 +102,12 @@ class OffTheLoop:
                 raise
             raise DeadlineExceeded(f"No answer within timeout={self._timeout:g} s.") from None
         if isinstance(result, Iterable) and not isinstance(result, proto.Message):
-            return self._fetched(cancellation, result)
+            return OfItsLoop(self._fetched(cancellation, result))
         return result
 
     async def _fetched(
         self, cancellation: Cancellation, result: Iterable[Any]
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         items = iter(result)
         is_fetching, item = True, None
         fetch = functools.partial(next, items, _END)

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
+from pydantic import SecretStr
 
 from genai_config import (
     UNSET,
@@ -747,3 +749,24 @@ async def test_an_object_that_is_called_and_awaited_is_a_coroutine_function() ->
             return get_config().timeout
 
     assert await override(timeout=1)(Called())() == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"api_key": ""},
+        {"api_key": " \n"},
+        {"api_key": SecretStr("")},
+        {"client_options": {"api_key": ""}},
+        {"client_options": ClientOptions(api_key="")},
+    ],
+)
+@pytest.mark.parametrize("scope", [override, base_models])
+def test_no_scope_is_for_an_empty_key(scope: Any, settings: dict[str, Any]) -> None:
+    """Its requests would carry somebody else's."""
+    safe_configure(api_key="the-process")
+    with override(api_key="another-tenant"):
+        with pytest.raises(ConfigurationError, match="UNSET"):
+            scope(**settings)
+        with scope(api_key=None, timeout=3):
+            assert get_config().api_key.get_secret_value() == "another-tenant"

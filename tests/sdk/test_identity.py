@@ -373,13 +373,12 @@ class TestIsolate:
     async def test_an_event_loop_calls_for_no_package(self, served: GeminiServer) -> None:
         """Whoever has started the loop has not made the call."""
         safe_configure(api_key=served.api_key("ours"), raw_configure="isolate")
-        loop, caught = asyncio.get_running_loop(), list[Any]()
-        failed = asyncio.Event()
-        loop.set_exception_handler(lambda _, context: (caught.append(context), failed.set()))
+        loop = asyncio.get_running_loop()
+        failed: asyncio.Future[Any] = loop.create_future()
+        loop.set_exception_handler(lambda _, context: failed.set_result(context["exception"]))
         loop.call_soon(functools.partial(genai.configure, api_key="made-up"))
-        await asyncio.wait_for(failed.wait(), 30)
-        (context,) = caught
-        assert isinstance(context["exception"], exceptions.RawConfigureError)
+        error = await asyncio.wait_for(failed, 30)
+        assert isinstance(error, exceptions.RawConfigureError)
 
     def test_uninstall_leaves_the_models_class_as_it_was(self) -> None:
         """But for what somebody has put around it since."""
