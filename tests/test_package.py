@@ -40,7 +40,7 @@ ROOMS = {
         "manager"),
     "_api": ("decorators", "scopes", "carrying", "configure"),
     "_diagnosis": (
-        "provenance", "layout", "models", "explain", "checks", "check_environment",
+        "provenance", "layout", "models", "references", "explain", "checks", "check_environment",
         "check_references", "check_credentials", "check_online", "doctor",
     ),
     "_clients": ("target", "resolve", "account", "errors", "signatures", "link", "http"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from genai_config._auth import credentials as _credentials
 from genai_config._auth import headers as _headers
 from genai_config._diagnosis import layout, models, provenance
+from genai_config._diagnosis.references import missing
 from genai_config._masking import scrub, without_secrets
 from genai_config._routing import decision as _decision
 from genai_config._routing.decision import (
@@ -22,8 +24,14 @@ from genai_config._routing.decision import (
 )
 from genai_config._settings import validation
 from genai_config._settings.layers import set_by
+from genai_config._settings.references import Reference
 from genai_config._settings.state import Snapshot, state
-from genai_config.exceptions import ConfigurationError, GenAIConfigError, OAuthRequiredError
+from genai_config.exceptions import (
+    ConfigurationError,
+    GenAIConfigError,
+    OAuthRequiredError,
+    SecretReferenceError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -168,6 +176,10 @@ def explain(
     settings = provenance.settings(layers, config)
     if decision is not None and config is not None:
         named = {setting.name: setting for setting in settings}
+        sent = "api_key" if decision.auth == "api_key" else "credentials"
+        reference = getattr(config, sent)
+        if isinstance(reference, Reference) and (gone := missing(os.environ, sent, reference)):
+            problems.append(Problem(SecretReferenceError.__name__, *gone))
         if decision.auth == "api_key":
             assert config.api_key is not None  # noqa: S101 -- the routing chose the key
             held = provenance.key_held(config.api_key, named["api_key"])

@@ -17,7 +17,15 @@ from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials as EndUser
 
 import genai_config
-from genai_config import UNSET, explain, override, safe_configure
+from genai_config import (
+    UNSET,
+    explain,
+    from_command,
+    from_env,
+    from_file,
+    override,
+    safe_configure,
+)
 from genai_config._diagnosis.provenance import Setting, Source
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNED_SCOPES, TUNING
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
@@ -441,6 +449,26 @@ def test_no_form_shows_a_secret(server: GeminiServer, monkeypatch: pytest.Monkey
             for form in (str(told), repr(told), told._repr_html_(), told.model_dump_json()):
                 for secret in (KEY, other, "nobody-may", info["private_key"], "BEGIN PRIVATE"):
                     assert secret not in form
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "lacking"),
+    [
+        ({"api_key": from_env("NOT_SET")}, None, "NOT_SET is not set"),
+        ({"api_key": from_file("/nowhere/key")}, None, "cannot read"),
+        ({"api_key": from_command(["no-such-program"])}, None, "no-such-program"),
+        ({"credentials": from_env("NOT_SET")}, "tunedModels/mine", "NOT_SET is not set"),
+        ({"credentials": from_env("NOT_SET"), "api_key": "k"}, None, None),
+    ],
+)
+def test_a_secret_that_is_not_there(
+    settings: dict[str, Any], model: str | None, lacking: str | None
+) -> None:
+    """As far as the request needs it."""
+    safe_configure(**settings)
+    problems = [p for p in explain(model).problems if p.kind == "SecretReferenceError"]
+    assert [lacking in problem.problem for problem in problems if lacking] == [True] * bool(lacking)
+    assert bool(problems) == bool(lacking)
 
 
 def test_given_scopes_are_kept(adc: Path) -> None:
