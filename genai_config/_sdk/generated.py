@@ -19,7 +19,7 @@ from genai_config._sdk.methods import with_cheap_retries
 from genai_config._transport import channels
 from genai_config._transport.call_credentials import METADATA_KEY, NoCredentials
 from genai_config._transport.grpc_sync import SharedChannel
-from genai_config._transport.pool import Key
+from genai_config._transport.pool import Itself, Key
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -264,5 +264,11 @@ def client_key(snapshot: Snapshot, service: str, transport: str, vertex_url: str
     known: Key | None = snapshot.memo.get(key)
     return known or snapshot.memo.setdefault(
         key,
-        Key(snapshot.config, _NOT_OF_A_CLIENT, *key, grpc.secure_channel, aio.secure_channel),
+        Key(
+            snapshot.config,
+            _NOT_OF_A_CLIENT,
+            *key,
+            Itself(grpc.secure_channel),
+            Itself(aio.secure_channel),
+        ),
     )

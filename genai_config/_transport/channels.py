@@ -18,7 +18,7 @@ from grpc import aio
 
 from genai_config._settings.state import call_site, warn
 from genai_config._transport.channel_pool import ChannelPool
-from genai_config._transport.pool import Pool
+from genai_config._transport.pool import Itself, Pool
 from genai_config.exceptions import ConfigurationError, GenAIConfigWarning
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Connections:
     def _pooled(self, address: Address, *makers: Callable[..., Any]) -> ChannelPool[Any]:
         _warn_of_gevent()
         # What instruments gRPC replaces its functions: then there are to be other channels.
-        key = (address, *makers)
+        key = (address, *map(Itself, makers))
         return self._channels.get(key, lambda: _channel_pool(address, *makers))
 
     def clear(self) -> None:

@@ -46,6 +46,27 @@ class Key:
         return f"Key({self._hash:x})"
 
 
+class Itself:
+    """A part of a key that equals itself alone.
+
+    A tracer's wrapper of a function compares equal to the function, and has its hash.
+
+    Args:
+        thing: The part.
+    """
+
+    __slots__ = ("_thing",)
+
+    def __init__(self, thing: object) -> None:
+        self._thing = thing
+
+    def __hash__(self) -> int:
+        return id(self._thing)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and self._thing is other._thing
+
+
 class _Making(Generic[T]):
     """A thing of a pool, or a place for it while it is made."""
 

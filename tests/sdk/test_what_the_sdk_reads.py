@@ -53,11 +53,20 @@ def test_instrumentation_that_is_installed_later(
     made: list[str] = []
     real = grpc.secure_channel
 
-    def traced(target: str, *args: Any, **options: Any) -> Any:
-        made.append(target)
-        return real(target, *args, **options)
+    class Traced:
+        """As wrapt's wrappers do, it compares equal to what it wraps."""
 
-    monkeypatch.setattr(grpc, "secure_channel", traced)
+        def __call__(self, target: str, *args: Any, **options: Any) -> Any:
+            made.append(target)
+            return real(target, *args, **options)
+
+        def __hash__(self) -> int:
+            return hash(real)
+
+        def __eq__(self, other: object) -> bool:
+            return bool(real == other)
+
+    monkeypatch.setattr(grpc, "secure_channel", Traced())
     safe_configure(timeout=30)
     model.generate_content("after")
     assert made == [server.grpc_endpoint]
