@@ -77,13 +77,13 @@ def _used(source: Source) -> set[str]:
     """The names that a module reads, or exports in `__all__`."""
     exported = {
         str(node.evaluated_value)
-        for assign in source.nodes(cst.Assign)
+        for assign in source.within(source.module, cst.Assign)
         if any(source.text(target.target) == "__all__" for target in assign.targets)
         for node in source.within(assign.value, cst.SimpleString)
     }
     return exported | {
         node.value
-        for node in source.nodes(cst.Name)
+        for node in source.within(source.module, cst.Name)
         if source.above(node, cst.Import, cst.ImportFrom) is None and not _is_member(source, node)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from libcst.metadata import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from libcst.metadata import CodeRange
 
 OLD = "google.generativeai"
 
@@ -46,20 +49,37 @@ class Source:
 
     def __init__(self, text: str, shared: frozenset[str] = frozenset()) -> None:
         self.shared = shared
-        self._wrapper = MetadataWrapper(cst.parse_module(text))
+        # What is parsed has no node twice, so it need not be copied.
+        self._wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
         self.module = self._wrapper.module
-        self._names = self._wrapper.resolve(QualifiedNameProvider)
-        self._parents = self._wrapper.resolve(ParentNodeProvider)
-        self._positions = self._wrapper.resolve(PositionProvider)
-        self._scopes = self._wrapper.resolve(ScopeProvider)
         self.lifetimes: dict[tuple[Any, str], Any] = {}
         self.edits = Edits()
 
+    # LibCST walks through the whole module for each of these.
+
+    @functools.cached_property
+    def _names(self) -> Mapping[cst.CSTNode, Any]:
+        return self._wrapper.resolve(QualifiedNameProvider)
+
+    @functools.cached_property
+    def _parents(self) -> Mapping[cst.CSTNode, cst.CSTNode]:
+        return self._wrapper.resolve(ParentNodeProvider)
+
+    @functools.cached_property
+    def _positions(self) -> Mapping[cst.CSTNode, CodeRange]:
+        return self._wrapper.resolve(PositionProvider)
+
+    @functools.cached_property
+    def _in_order(self) -> list[cst.CSTNode]:
+        return sorted(self._positions, key=self.start)
+
+    @functools.cached_property
+    def _scopes(self) -> Mapping[cst.CSTNode, Any]:
+        return self._wrapper.resolve(ScopeProvider)
+
     def nodes(self, *kinds: type[cst.CSTNode]) -> Iterator[Any]:
         """All nodes of these kinds, in the order of the text."""
-        found = [node for node in self._positions if isinstance(node, kinds)]
-        found.sort(key=self.start)
-        return iter(found)
+        return (node for node in self._in_order if isinstance(node, kinds))
 
     def within(self, node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> Iterator[Any]:
         """All nodes of these kinds in a part of the tree."""
@@ -101,7 +121,7 @@ class Source:
         """
         found = self._names.get(node, set())
         found = found() if callable(found) else found  # LibCST computes some names lazily
-        imported = {one.name for one in found if one.source is QualifiedNameSource.IMPORT}
+        imported: set[str] = {one.name for one in found if one.source is QualifiedNameSource.IMPORT}
         if len(found) != 1 or len(imported) != 1:
             return ""
         (name,) = imported
