@@ -1,6 +1,6 @@
 """The reference of the command line, made from the commands themselves.
 
-Where a page says ``<!-- made: commands -->``, a section for each command is put.
+In place of a line that ends with ``<!-- made: commands -->``, a section for each command is put.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ def _cell(option: Any) -> str:
 
 def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:
     del app, docname
-    if "<!-- made: commands -->" in source[0]:
-        source[0] = source[0].replace("<!-- made: commands -->", commands())
+    source[0] = re.sub("(?m)^.*<!-- made: commands -->$", lambda _: commands(), source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

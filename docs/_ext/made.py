@@ -1,6 +1,7 @@
 """Parts of pages that are made from the package when the site is built.
 
-Where a page says ``<!-- made: errors -->``, the Markdown that `errors` returns is put.
+In place of a line that ends with ``<!-- made: errors -->`` is put what `errors` returns.
+Who reads the file itself finds the line.
 """
 
 from __future__ import annotations
@@ -187,7 +188,8 @@ MAKERS = {"environment": environment, "errors": errors, "rules": rules}
 
 def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:
     del app, docname
-    source[0] = re.sub(rf"<!-- made: ({'|'.join(MAKERS)}) -->", lambda m: MAKERS[m[1]](), source[0])
+    place = rf"(?m)^.*<!-- made: ({'|'.join(MAKERS)}) -->$"
+    source[0] = re.sub(place, lambda found: MAKERS[found[1]](), source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
