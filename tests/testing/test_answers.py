@@ -155,8 +155,16 @@ def test_chunks_made_one_by_one(server: GeminiServer, ask: Any) -> None:
     ],
 )
 def test_what_is_no_answer(server: GeminiServer, ask: Any, answer: Any, kind: type) -> None:
-    """Is the test's mistake: the client hears of an internal error, the test of its own."""
-    server.respond(OLD, answer)
+    """Is the test's mistake, and refused where it is given.
+
+    From a function or an iterator, the client hears of an internal error, the test of its own.
+    """
+    server.respond(OLD, "before")
+    for given in (answer, ["a", answer]):
+        with pytest.raises(kind, match=r"respond\(\)"):
+            server.respond(OLD, given)
+    assert parts(ask()) == [glm.Part(text="before")]
+    server.respond(OLD, iter([answer]))
     with pytest.raises(exceptions.InternalServerError):
         ask()
     (error,) = server.errors

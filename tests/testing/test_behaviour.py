@@ -82,7 +82,7 @@ def test_programmed_function_fails(
 
 def test_programmed_nonsense(server: GeminiServer, wire: Any, key: Any) -> None:
     """An answer that is no answer is an internal error, not a dead connection."""
-    server.respond(BASE, [b"bytes"])
+    server.respond(BASE, lambda _: [b"bytes"])
     with pytest.raises(exceptions.InternalServerError):
         wire.client("GenerativeService").generate_content(REQUEST, metadata=key)
     assert server.requests[0].status == "INTERNAL"
@@ -140,6 +140,19 @@ def test_fail(server: GeminiServer, wire: Any, key: Any) -> None:
     assert client.generate_content(REQUEST, metadata=key).candidates
     with pytest.raises(ValueError, match="NONSENSE"):
         server.fail(1, "NONSENSE")
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [("RESOURCE_EXHAUSTED", "quota"), ("UNAVAILABLE", "unavailable"), ("ABORTED", "ABORTED")],
+)
+def test_what_a_failure_says(
+    server: GeminiServer, wire: Any, key: Any, status: str, text: str
+) -> None:
+    """Its own words fit the status."""
+    server.fail(1, status)
+    with pytest.raises(exceptions.GoogleAPICallError, match=text):
+        wire.client("GenerativeService").generate_content(REQUEST, metadata=key, retry=None)
 
 
 def test_hang(server: GeminiServer, wire: Any, key: Any) -> None:

@@ -215,7 +215,7 @@ def test_errors_of_the_servers_own(
 
 def test_errors_in_the_middle(server: GeminiServer, channel: Any) -> None:
     """What fails after the first chunk is an internal error as well."""
-    server.respond("*", ["a", 5])
+    server.respond("*", iter(["a", 5]))
     client = glm.GenerativeServiceClient(
         transport=glm.GenerativeServiceClient.get_transport_class("grpc")(channel=channel)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from genai_config.testing import _schemas
@@ -10,11 +11,25 @@ from genai_config.testing._service import samples, strict_json
 from genai_config.testing._service.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _STOP = 1
 # What google-genai's own answers have beside those of the service.
 _NOT_SENT = ("sdkHttpResponse", "automaticFunctionCallingHistory", "parsed")
+
+
+def check(answer: Any) -> None:
+    """Refuses what cannot be answered with; functions are not called, iterators not read.
+
+    Raises:
+        TypeError: It is of no form that is understood.
+        ValueError: It is a dict with fields that the service has not.
+    """
+    if answer is None or callable(answer) or isinstance(answer, Iterator):
+        return
+    for chunk in answer if isinstance(answer, list | tuple) else (answer,):
+        if not isinstance(chunk, Exception):
+            to_response(chunk)
 
 
 def to_response(answer: Any) -> Any:

@@ -35,6 +35,19 @@ HTTP_STATUS = {
 }
 
 
+MESSAGES = {
+    "INVALID_ARGUMENT": "Request contains an invalid argument.",
+    "DEADLINE_EXCEEDED": "The request timed out.",
+    "NOT_FOUND": "Requested entity was not found.",
+    "PERMISSION_DENIED": "The caller does not have permission.",
+    "RESOURCE_EXHAUSTED": "You exceeded your current quota.",
+    "INTERNAL": "An internal error has occurred. Please retry or report it.",
+    "UNAVAILABLE": "The service is currently unavailable.",
+    "UNAUTHENTICATED": "Request had invalid authentication credentials.",
+}
+"""What an error of each status says unless a test gives it other words."""
+
+
 class DroppedError(Exception):
     """The connection is to be cut: no answer at all.
 

@@ -11,7 +11,12 @@ from typing import Any
 
 from google.api_core.exceptions import GoogleAPICallError
 
-from genai_config.testing._service.errors import HTTP_STATUS, DroppedError, ServiceError
+from genai_config.testing._service.errors import (
+    HTTP_STATUS,
+    MESSAGES,
+    DroppedError,
+    ServiceError,
+)
 
 logger = logging.getLogger("genai_config.testing")
 
@@ -164,7 +169,7 @@ class Programming:
 
 def internal() -> ServiceError:
     """The error that says nothing."""
-    return ServiceError("INTERNAL", "An internal error has occurred. Please retry or report it.")
+    return ServiceError("INTERNAL", MESSAGES["INTERNAL"])
 
 
 def to_service_error(error: Exception) -> ServiceError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from genai_config.testing._service.errors import HTTP_STATUS, ServiceError
+from genai_config.testing._service import answers
+from genai_config.testing._service.errors import HTTP_STATUS, MESSAGES, ServiceError
 from genai_config.testing._service.models import STATES
 from genai_config.testing._service.programming import full_name
 
@@ -35,14 +36,19 @@ class Control:
                 error of ``google.api_core.exceptions`` answers with it; of any other the client
                 hears that there was an internal error, and it is kept in `errors`. Requests of
                 OpenAI's clients and of Vertex AI come as `GenerateContentRequest` too.
+
+        Raises:
+            TypeError: The answer has none of these forms.
+            ValueError: It is a dict with a field that the service does not have.
         """
+        answers.check(answer)
         self._service.programming.respond(model, answer)
 
     def fail(
         self,
         count: int = 1,
         status: str = "UNAVAILABLE",
-        message: str = "The service is currently unavailable.",
+        message: str | None = None,
         reason: str = "",
     ) -> None:
         """Makes the next requests that pass the rules fail.
@@ -50,7 +56,7 @@ class Control:
         Args:
             count: How many; replaces what is left of an earlier call.
             status: The name of the status, such as "RESOURCE_EXHAUSTED".
-            message: The message.
+            message: The message; None: one that fits the status.
             reason: The reason of the error's details.
 
         Raises:
@@ -58,6 +64,8 @@ class Control:
         """
         if status not in HTTP_STATUS:
             raise ValueError(f"{status!r} is none of {', '.join(HTTP_STATUS)}")
+        if message is None:
+            message = MESSAGES.get(status, f"The request failed: {status}.")
         self._service.programming.fail(count, ServiceError(status, message, reason))
 
     def limit(self, requests: int | None, seconds: float = 1.0) -> None:
