@@ -228,14 +228,14 @@ def _vertex_route(config: GenAIConfig, service: str, method: str, resource: str)
         reasons.append(f"{resource} is a name of Vertex AI.")
     else:
         reasons.append('backend="vertex".')
-    # Refuses a name here, where explain and doctor see it as well.
-    places.resource(config, resource, config.project or "the-credentials-own")
     if config.auth == "api_key":
         raise OAuthRequiredError(
             f'{what} goes to Vertex AI, which takes OAuth credentials, and auth="api_key" rules '
             "them out.",
             'with override(auth="auto"): …',
         )
+    # Refuses a name here, where explain and doctor see it as well.
+    places.resource(config, resource, config.project or "the-credentials-own")
     reasons.append("Vertex AI takes only OAuth credentials.")
     reasons.append("Requests to Vertex AI are JSON over HTTPS, whatever the transport.")
     return Route("oauth", "rest", config.scopes or VERTEX_SCOPES, tuple(reasons), "vertex")

@@ -226,6 +226,10 @@ def test_a_key_is_not_enough() -> None:
     """`auth="api_key"` and Vertex AI exclude each other."""
     with pytest.raises(OAuthRequiredError, match="Vertex AI"):
         route(config(auth="api_key"), "generative", "generate_content", "tunedModels/mine")
+    # This comes first: a location would not help.
+    nowhere = GenAIConfig().merge(api_key="made-up", backend="vertex", auth="api_key")
+    with pytest.raises(OAuthRequiredError, match='auth="api_key"'):
+        route(nowhere, "generative", "generate_content", "models/gemini-x")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.service}-{rule.methods[0]}")
