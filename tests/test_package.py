@@ -20,9 +20,9 @@ ROOMS = {
     "exceptions": (),
     "_models": (),
     "_settings": (
-        "forks", "environment", "secrets", "primitives", "callables", "keys", "addresses",
+        "forks", "environment", "secrets", "keys", "primitives", "callables", "addresses",
         "references", "given", "validation", "frozen_model", "patch", "portable", "profiles",
-        "model", "layers", "profile_files", "callers", "state",
+        "model", "googles_endpoint", "layers", "profile_files", "callers", "state",
     ),
     "_routing": ("places", "decision"),
     "_transport": (
@@ -200,6 +200,7 @@ def test_only_the_sdks_side_imports_the_sdk(module: str) -> None:
         "_settings.validation",
         "_settings.secrets",
         "_settings.keys",
+        "_settings.googles_endpoint",
         "_routing.decision",
         "_clients.target",
         "_clients.resolve",

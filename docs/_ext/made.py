@@ -59,7 +59,7 @@ RAISED_BY = {
     "RawConfigureError": 'safe_configure(raw_configure="error")\ngenai.configure(api_key=KEY)',
     "SecretReferenceError": f'with override(api_key=from_env("TEAM_KEY")):\n    {_BASE}',
     "SecretPicklingError": "pickle.dumps(safe_configure(api_key=KEY))",
-    "APIKeyWarning": 'reset()\nsafe_configure(api_key="YOUR_API_KEY")',
+    "APIKeyWarning": 'reset()\nsafe_configure(api_key="my-api-key")',
     "ThoughtSignatureWarning": _SWITCHED,
     "EnvironmentConflictWarning": (
         'os.environ["GEMINI_API_KEY"] = "one"\nos.environ["GOOGLE_API_KEY"] = "two"\nget_config()'

@@ -88,10 +88,11 @@ def safe_configure(  # noqa: PLR0913 -- every keyword of the SDK, and ours, spel
         transport: "grpc", "grpc_asyncio" or "rest"; sync and async calls work with each.
         client_options: As for the SDK; merged field by field.
         client_info: As for the SDK; copied.
-        default_metadata: (name, value) pairs to send with every request; merged by name.
+        default_metadata: (name, value) pairs to send with every request; merged by name. A key or a
+            token is given as `api_key` or `credentials`; a gateway may get an ``authorization``.
         auth: "auto": per request, "oauth": OAuth for all, "api_key": never OAuth.
         tuned_transport: "grpc" or "rest", for tuned models whatever `transport` says.
-        scopes: OAuth scopes; by default those the request needs.
+        scopes: OAuth scopes: URLs, openid, email or profile; by default those the request needs.
         quota_project: The project that OAuth requests are billed to.
         timeout: Seconds for a whole call, retries included.
         auth_timeout: Seconds for finding credentials, reading a secret and fetching a token; 30 by

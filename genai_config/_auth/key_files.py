@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genai_config._masking import looks_secret, scrub, shown_path
+from genai_config._settings import keys
 from genai_config.exceptions import ConfigurationError, InvalidCredentialsError
 
 if TYPE_CHECKING:
@@ -179,8 +180,7 @@ def load(info: dict[str, Any], origin: str, scopes: tuple[str, ...]) -> Any:
         shown = repr(scrub(kind)) if isinstance(kind, str) else "missing"
         raise InvalidCredentialsError(
             f"The type of {origin} is {shown}; google-auth knows {', '.join(sorted(loaders))}.",
-            "give a key file of one of these types; an OAuth client file "
-            "(client_secret.json) is for gcloud's --client-id-file.",
+            f"give a key file of one of these types; {keys.OAUTH_CLIENT}",
         )
     _check_fields(info, origin)
     try:

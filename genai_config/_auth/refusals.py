@@ -8,13 +8,13 @@ reasons, https://github.com/googleapis/googleapis/blob/master/google/api/error_r
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from genai_config import _models
 from genai_config._auth.credentials import login_command
 from genai_config._masking import scrub
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNED_PREFIX, TUNED_SCOPES
-from genai_config._settings.keys import AI_STUDIO, Kind
+from genai_config._settings.keys import AI_STUDIO, Kind, vendor
 
 Credential = Literal[Kind, "token", "none"]
 Place = Literal["gemini", "vertex"]
@@ -94,7 +94,7 @@ class Row(NamedTuple):
     about: Literal["", "tuned", "retired"] = ""
 
 
-_KEYS: tuple[Credential, ...] = ("standard key", "auth key", "key")
+_KEYS: tuple[Credential, ...] = get_args(Kind)
 _TOKEN: tuple[Credential, ...] = ("token",)
 _NONE: tuple[Credential, ...] = ("none",)
 _ANY = (*_KEYS, *_TOKEN, *_NONE)
@@ -184,7 +184,7 @@ ROWS = (
     Row("expired key", _KEYS, None, 400, r"(?i)key expired", "The key has expired.",
         f"{_NEW_KEY}.", "[G] API_KEY_INVALID"),
     Row("unknown key", _KEYS, None, 400, r"(?i)API_KEY_INVALID|API key not (valid|found)",
-        "Google does not know the key: it is mistyped, incomplete or deleted.",
+        "Google does not know the key: it is mistyped, incomplete or deleted.{looks}",
         f"copy the key again, or {_NEW_KEY}.", "[G] API_KEY_INVALID"),
     Row("key on a tuned model", _KEYS, "gemini", 403, r"access tuned model",
         "An API key does not open this tuned model.",
@@ -208,8 +208,8 @@ ROWS = (
         "account is disabled, or this method does not accept auth keys.",
         f"copy the key again from {AI_STUDIO}; if it is refused again, use OAuth: {_LOGIN}",
         "[F] 187509"),
-    Row("key refused", ("key",), "gemini", 401, "",
-        "The service does not accept this key, which does not look like a Google key.",
+    Row("key refused", _KEYS, "gemini", 401, "",
+        "The service does not accept this key, which does not look like a Google key.{looks}",
         f"{_NEW_KEY}.", "[F] 174585"),
     # Tokens
     Row("no credentials", _NONE, "vertex", 401, "", "The request carried no credentials.",
@@ -290,7 +290,9 @@ def meaning(sent: Sent, answer: Answer) -> Meaning | None:
             break
     else:
         return None
+    other = vendor(sent.credential)
     words = {
+        "looks": f" It looks like a key of {other}." if other else "",
         "resource": scrub(named),
         "successor": _models.MODEL if retirement is None else retirement.successor,
         "day": day,

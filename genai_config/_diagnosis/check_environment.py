@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from genai_config._auth import headers as _headers
 from genai_config._diagnosis import models
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
-from genai_config._settings import environment, keys, validation
+from genai_config._settings import environment, googles_endpoint, keys, validation
 from genai_config._settings.patch import environment_value
 from genai_config.exceptions import ConfigurationError
 
@@ -145,7 +145,7 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
             )
             continue
         looks = keys.suspicion(value.strip())
-        if looks and models.is_googles(models.host_of(case.config)):
+        if looks and googles_endpoint.in_force(case.config):
             yield Finding(
                 f"{name} looks like {looks}, which Google's service will refuse.",
                 f"make a key: {keys.AI_STUDIO}",
@@ -155,7 +155,7 @@ def _key_values(case: Case) -> Iterator[Finding | str]:
 
 
 def _article(noun: str) -> str:
-    return f"n {noun}" if noun[0] in "aeiou" else f" {noun}"
+    return f"n {noun}" if noun[0] in "aeiouxAO" else f" {noun}"
 
 
 def _model(case: Case) -> Iterator[Finding | str]:

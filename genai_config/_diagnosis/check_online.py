@@ -21,6 +21,7 @@ from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
 from genai_config._masking import scrub
 from genai_config._models import SMALL_MODEL
 from genai_config._routing import decision
+from genai_config._settings import googles_endpoint
 from genai_config._settings.state import Snapshot
 from genai_config.exceptions import GenAIConfigError
 
@@ -40,7 +41,7 @@ TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
 
 def _address(config: GenAIConfig) -> tuple[str, int, bool]:
     """Host and port of the endpoint, and whether there is TLS."""
-    endpoint = config.client_options.api_endpoint or models.GOOGLES
+    endpoint = config.client_options.api_endpoint or googles_endpoint.HOST
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     secure = parts.scheme == "https"
     return parts.hostname or "", parts.port or (443 if secure else 80), secure
@@ -302,7 +303,7 @@ def _token(case: Case) -> Iterator[Finding | str]:
 def _rights(case: Case) -> Iterator[Finding | str]:
     import requests
 
-    if not models.is_googles(_address(case.config)[0]):
+    if not googles_endpoint.in_force(case.config):
         yield Skipped(
             "not asked: a token for another endpoint is not sent to Google; see tuned_models"
         )

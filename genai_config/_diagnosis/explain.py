@@ -22,7 +22,7 @@ from genai_config._routing.decision import (
     TUNED_SCOPES,
     TUNING,
 )
-from genai_config._settings import validation
+from genai_config._settings import primitives
 from genai_config._settings.layers import set_by
 from genai_config._settings.references import Reference
 from genai_config._settings.state import Snapshot, state
@@ -243,7 +243,7 @@ def _find(method: str) -> tuple[Rule, str, bool]:
     known = [name for rule in RULES for name in rule.methods]
     raise ConfigurationError(
         f"There is no method {scrub(method)!r}.",
-        validation.nearest(plain, [*known, *_ALIASES], 'method="generate_content", for example.'),
+        primitives.nearest(plain, [*known, *_ALIASES], 'method="generate_content", for example.'),
     )
 
 

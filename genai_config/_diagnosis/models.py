@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from genai_config import _models
 from genai_config._auth import refusals
@@ -13,24 +12,12 @@ from genai_config._auth.refusals import Answer, Meaning, Sent
 from genai_config._masking import looks_secret, scrub
 from genai_config._routing import places
 from genai_config._routing.decision import CLOUD_PLATFORM, TUNED_PREFIX, TUNED_SCOPES
+from genai_config._settings import googles_endpoint
 
 if TYPE_CHECKING:
     from genai_config._settings.model import GenAIConfig
 
-GOOGLES = "generativelanguage.googleapis.com"
-
 _PREFIXES = ("models/", TUNED_PREFIX, "corpora/", "projects/", "publishers/")
-
-
-def is_googles(host: str) -> bool:
-    """Whether a host is Google's Gemini API."""
-    return host == GOOGLES or host.endswith((f".{GOOGLES}", f"-{GOOGLES}"))
-
-
-def host_of(config: GenAIConfig) -> str:
-    """The host of the Gemini API's endpoint."""
-    endpoint = config.client_options.api_endpoint or GOOGLES
-    return urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}").hostname or ""
 
 
 def on_vertex(config: GenAIConfig, model: str) -> bool:
@@ -79,7 +66,7 @@ def problem(config: GenAIConfig | None, model: str, now: float) -> Meaning | Non
             else f"did you mean {model.replace(f'{start}/', meant, 1)!r}?",
         )
     vertex = config is not None and on_vertex(config, model)
-    if config is not None and not vertex and not is_googles(host_of(config)):
+    if config is not None and not vertex and not googles_endpoint.in_force(config):
         return None  # a gateway, or a server for tests, has models of its own
     retirement = _models.retirement(model)
     if retirement is None and (vertex or not model.startswith(TUNED_PREFIX)):

@@ -6,22 +6,62 @@ A shape is a hint and no check: any other text is "a key", and the service decid
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from genai_config.exceptions import ConfigurationError
 
-Kind = Literal["standard key", "auth key", "key"]
+Kind = Literal[
+    "standard key", "auth key", "Anthropic-style key", "OpenRouter-style key", "OpenAI-style key",
+    "Groq-style key", "xAI-style key", "Hugging Face-style key", "Perplexity-style key", "key",
+]  # fmt: skip
 """A standard key (`AIza…`), an auth key (`AQ.…`, the only kind that AI Studio issues since May
-2026; it belongs to a service account), or one of another shape."""
+2026; it belongs to a service account), one that looks like another vendor's, or any other."""
+
+_STARTS: tuple[tuple[str, Kind], ...] = (
+    ("AIza", "standard key"), ("AQ.", "auth key"), ("sk-ant-", "Anthropic-style key"),
+    ("sk-or-", "OpenRouter-style key"), ("sk-", "OpenAI-style key"), ("gsk_", "Groq-style key"),
+    ("xai-", "xAI-style key"), ("hf_", "Hugging Face-style key"),
+    ("pplx-", "Perplexity-style key"),
+)  # fmt: skip
 
 AI_STUDIO = "https://aistudio.google.com/apikey"
+
+FORMS = (
+    "a string, from_env('NAME'), from_file('PATH') or from_command(['PROGRAM', …]); in a file with "
+    'profiles { from_env = "NAME" }, { from_file = "PATH" } or { from_command = ["PROGRAM", …] }'
+)
+"""How a key is given."""
+
+KEY_FILE = "credentials=json.loads(text)"
+"""How the content of a key file is given."""
+
+OAUTH_CLIENT = (
+    "an OAuth client's file (client_secret.json) is no credentials: it is for gcloud's "
+    "--client-id-file."
+)
+"""What is taken for a key file."""
+
+_ACCESS = r"ya29\..+|eyJ[\w-]+\.[\w-]+\..+"
 
 
 def kind(key: str) -> Kind:
     """The kind of a key, by what it starts with."""
-    if key.startswith("AIza"):
-        return "standard key"
-    return "auth key" if key.startswith("AQ.") else "key"
+    return next((kind for start, kind in _STARTS if key.startswith(start)), "key")
+
+
+def vendor(kind: str) -> str:
+    """The other vendor that makes keys of a kind; "": there is none."""
+    name, is_others, _ = kind.partition("-style key")
+    return name if is_others else ""
+
+
+def instead(text: str) -> str:
+    """What to do with a key or a token in place of credentials; "": it looks like neither."""
+    if kind(text) != "key":
+        return "an API key is given as api_key=."
+    is_token = re.fullmatch(_ACCESS, text)
+    return "an access token is given as credentials=lambda: TOKEN." if is_token else ""
 
 
 class _Mistake(NamedTuple):
@@ -39,7 +79,7 @@ _NEVER_A_KEY = (
         "give the key without quotation marks; a .env file that no shell reads needs none.",
     ),
     _Mistake(
-        r"ya29\..+|eyJ[\w-]+\.[\w-]+\..+",
+        _ACCESS,
         "is an OAuth access token, which expires within the hour",
         "give credentials=… (google-auth credentials, a key file's path, or a function that "
         f"returns a token), or make an API key: {AI_STUDIO}",
@@ -49,16 +89,33 @@ _NEVER_A_KEY = (
         "is an ephemeral token, which only the Live API accepts",
         f"give an API key: {AI_STUDIO}",
     ),
+    _Mistake(
+        r"(?s)(?:\{\s*[\"']|-----BEGIN ).*",
+        "is the content of a file",
+        f"give the content of a key file as {KEY_FILE}; an API key is one word: {AI_STUDIO}",
+    ),
+    _Mistake(
+        r"(?:~|\.{1,2}|[A-Za-z]:)[/\\].+|.*\.(?:json|txt|pem|p12|toml|ya?ml)"
+        r"|/(?:app|content|etc|home|mnt|opt|root|run|secrets|tmp|Users|usr|var)/.+",
+        "is the path of a file",
+        "give the path of a key file as credentials='/path/to/key.json'; a file that holds an API "
+        "key as api_key=from_file('/path/to/key').",
+    ),
+    _Mistake(
+        r"UNSET|None|null|undefined",  # and not "none", which is given to servers without keys
+        "is the name of a value that is missing",
+        "leave api_key out, or clear it with UNSET, without quotation marks; where a variable "
+        f"gives it, unset the variable; or make a key: {AI_STUDIO}",
+    ),
+    _Mistake(
+        r"(?i)<.*>|\{.*\}|\[.*\]|\$(?:[a-z_]\w*|\{.*\}|\(.*\))|%\w+%|…|\.{3,}"
+        r"|(?:your|insert|enter|paste|replace|put)[-_ ].*key.*",
+        "is a placeholder",
+        f"put your own key in its place; make one: {AI_STUDIO}",
+    ),
 )
-_OTHERS = (
-    ("sk-ant-", "Anthropic"), ("sk-or-", "OpenRouter"), ("sk-", "OpenAI"), ("gsk_", "Groq"),
-    ("xai-", "xAI"), ("hf_", "Hugging Face"), ("pplx-", "Perplexity"),
-)  # fmt: skip
-_PLACEHOLDER = (
-    r"(?i)<.*>|\{.*\}|\[.*\]|\$.*|%\w+%|\*+|x{3,}|…|\.{3,}"
-    r"|(?:your|insert|enter|paste|replace|put)[-_].*key.*"
-    r"|(?:(?:my|the|google|gemini|genai)[-_]?)*api[-_]?key(?:[-_]here)?"
-)
+# Tests and gateways that look at no key are given these as well.
+_PLACEHOLDER = r"(?i)\*+|x{3,}|(?:(?:my|the|google|gemini|genai)[-_]?)*api[-_]?key(?:[-_]here)?"
 
 
 def check(key: str) -> None:
@@ -72,8 +129,22 @@ def check(key: str) -> None:
             raise ConfigurationError(f"The API key {mistake.is_}.", mistake.remedy)
 
 
+def not_text(value: object) -> ConfigurationError:
+    """The error for what is given as a key, and is no text."""
+    if isinstance(value, Mapping) and "type" in value:
+        return ConfigurationError(
+            "api_key is the content of a key file, which is no API key.",
+            "give it as credentials=…, the same content or the path of the file.",
+        )
+    return ConfigurationError(
+        f"api_key must be a string or a reference to one, not {type(value).__name__}.",
+        f"give {FORMS}.",
+    )
+
+
 def suspicion(key: str) -> str:
     """What a key looks like that Google will not accept: "a placeholder …"; "": nothing."""
     if re.fullmatch(_PLACEHOLDER, key):
         return "a placeholder"
-    return next((f"a key of {vendor}" for start, vendor in _OTHERS if key.startswith(start)), "")
+    other = vendor(kind(key))
+    return f"a key of {other}" if other else ""

@@ -67,7 +67,7 @@ def _shown(value: Any) -> str | float | list[str] | None:
 
 
 def _endpoints(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    checked = {model: validation.tuned_endpoint(item) for model, item in given.items()}
+    checked = {model: validation.tuned_endpoint(model, item) for model, item in given.items()}
     return tuple(sorted(checked.items()))
 
 

@@ -86,7 +86,9 @@ def _tuned_endpoints(given: Any) -> dict[str, Any]:
     if given is None or given is UNSET:
         return {} if given is None else {"tuned_endpoints": UNSET}
     return {
-        f"tuned_endpoints.{model}": UNSET if value is UNSET else validation.tuned_endpoint(value)
+        f"tuned_endpoints.{model}": UNSET
+        if value is UNSET
+        else validation.tuned_endpoint(model, value)
         for model, value in validation.tuned_endpoints(given).items()
         if value is not None
     }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from genai_config._masking import MASK, is_plausible_path, looks_secret
+from genai_config._settings import keys
 from genai_config.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PRINTABLE = r"[!-~]+"
 """One or more printable ASCII characters, without a space."""
@@ -16,6 +21,21 @@ PRINTABLE = r"[!-~]+"
 
 # What a dump or a repr shows of an object that cannot be written down: "<module.Class>".
 _OBJECT = r"<\w+(\.[\w<>]+)+>"
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them.
+
+    Args:
+        name: The unknown name.
+        known: The known ones.
+        otherwise: What to say where none is near; "": all of them.
+    """
+    known = tuple(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return otherwise or f"it is one of: {', '.join(known)}."
 
 
 def wrong_type(setting: str, value: object, wanted: str, give: str = "") -> ConfigurationError:
@@ -60,18 +80,37 @@ def refuse_secret(what: str, text: str) -> None:
         )
 
 
-def text_of(setting: str, value: object, wanted: str = "a string") -> str:
+def text_of(setting: str, value: object, wanted: str = "a string", give: str = "") -> str:
     """The text without its outer white space.
+
+    Args:
+        setting: What it is called in errors.
+        value: What was given.
+        wanted: What is asked for.
+        give: An example of it; "": the setting and what is asked for.
 
     Raises:
         ConfigurationError: It is no string, a secret, or the placeholder of one.
     """
     if not isinstance(value, str):
-        raise wrong_type(setting, value, wanted)
+        raise wrong_type(setting, value, wanted, give)
     refuse_mask(setting, value)
     if setting not in _SECRET_SETTINGS:
         refuse_secret(setting, value)
     return value.strip()
+
+
+def _instead_of_content(setting: str, text: str) -> str:
+    """What to do with a text that was given where a path belongs."""
+    if setting == "ca_certs":
+        return (
+            "write the certificates to a PEM file, and give its path: ca_certs='/path/to/ca.pem'."
+        )
+    if setting != "credentials":
+        return "give the path of the file."
+    return keys.instead(text) or (
+        f"give the path of the key file, or its content as a dict: {keys.KEY_FILE}."
+    )
 
 
 def path_of(setting: str, value: object) -> Path:
@@ -89,8 +128,7 @@ def path_of(setting: str, value: object) -> Path:
         # Taken for a path, it would be shown wherever paths are.
         raise ConfigurationError(
             f"{setting} is the content of a file or a secret ({len(text)} characters), not a path.",
-            "give the path of the file, or a key file's content as a dict: "
-            "credentials=json.loads(text).",
+            _instead_of_content(setting, text.strip()),
         )
     try:
         return Path(text.strip()).expanduser()

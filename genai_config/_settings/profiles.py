@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from genai_config._settings import validation
+from genai_config._settings import primitives, validation
 from genai_config._settings.patch import Patch, make_patch
 from genai_config._settings.references import Reference
 from genai_config._settings.secrets import Secret, SecretMapping
@@ -59,7 +59,7 @@ def patch_of(name: str, path: Path, document: Mapping[str, Any]) -> Patch:
         known = f"it has {', '.join(map(repr, found))}" if found else "it has no profiles"
         raise ConfigurationError(
             f"There is no profile {name!r} in {path}: {known}.",
-            validation.nearest(name, found, f"add a table {header(path, name)} to the file."),
+            primitives.nearest(name, found, f"add a table {header(path, name)} to the file."),
         )
     where = f"{path} {header(path, name)}"
     settings = found[name]

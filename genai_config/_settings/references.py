@@ -13,7 +13,13 @@ from typing import Any, Final, Literal, NoReturn, get_args
 
 from genai_config._masking import scrub
 from genai_config._settings import addresses
-from genai_config._settings.primitives import path_of, refuse_secret, text_of, wrong_type
+from genai_config._settings.primitives import (
+    nearest,
+    path_of,
+    refuse_secret,
+    text_of,
+    wrong_type,
+)
 from genai_config.exceptions import ConfigurationError
 
 Kind = Literal["from_env", "from_file", "from_command", "from_secret_manager", "from_keyring"]
@@ -214,14 +220,23 @@ _MAKERS: Final[Mapping[str, Callable[..., Reference]]] = {
 }
 
 
-def loaded(value: Mapping[Any, Any]) -> Reference | None:
+def loaded(setting: str, value: Mapping[Any, Any]) -> Reference | None:
     """The reference that a mapping is, as `Reference.dump` gives it; None: it is none.
 
+    Args:
+        setting: What it was given as, for errors.
+        value: The mapping.
+
     Raises:
-        ConfigurationError: It names a reference, and is not a valid one.
+        ConfigurationError: It names a reference, and is not a valid one or of an unknown kind.
     """
     names = [name for name in value if name in KINDS]
     if not names:
+        for name in value:
+            if isinstance(name, str) and name.startswith("from_"):
+                raise ConfigurationError(
+                    f"{setting}: there is no reference {scrub(name)!r}.", nearest(name, KINDS)
+                )
         return None
     if len(value) > 1:
         raise ConfigurationError(

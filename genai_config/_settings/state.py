@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from genai_config._settings import environment as _environ
-from genai_config._settings import forks, keys
+from genai_config._settings import forks, googles_endpoint, keys
 from genai_config._settings.callers import call_site, calling_package, warn
 from genai_config._settings.layers import (
     Identity,
@@ -43,7 +43,6 @@ from genai_config._settings.patch import (
     is_identity,
     raw_value,
 )
-from genai_config._settings.secrets import Secret
 from genai_config.exceptions import (
     APIKeyWarning,
     ConfigurationError,
@@ -334,6 +333,7 @@ class State:
             # is none. The SDK refuses the pair, or takes the key without a word.
             effective = combine(effective, Patch({"api_key": UNSET}))
         config = build(combine(effective, explicit))
+        googles_endpoint.check_headers(config)
         self._warn_of_key(config)
         return Snapshot(config, (*environment, *layers))
 
@@ -399,12 +399,7 @@ class State:
 
     def _warn_of_key(self, config: GenAIConfig) -> None:
         """Tells of a key that Google's own service will not accept; a gateway may have its own."""
-        endpoint = config.client_options.api_endpoint or ""
-        if not isinstance(config.api_key, Secret) or (
-            endpoint and "googleapis.com" not in endpoint
-        ):
-            return
-        looks = keys.suspicion(config.api_key.get_secret_value())
+        looks = googles_endpoint.suspicion(config)
         if looks:
             self._warn_once(
                 f"key: {looks}",

@@ -6,7 +6,6 @@ ConfigurationError with words for the person who gave it. Nothing here reads a f
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import threading
@@ -17,6 +16,7 @@ from genai_config._masking import looks_secret, register, scrub
 from genai_config._settings import addresses, callables, given, keys, references
 from genai_config._settings.primitives import (
     PRINTABLE,
+    nearest,
     path_of,
     refuse_mask,
     refuse_secret,
@@ -43,6 +43,8 @@ _PROJECT = r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]+"
 _VERTEX_LOCATION = r"[a-z]+-[a-z]+[0-9]+|global|us|eu"
 _VERTEX_ENDPOINT = r"[A-Za-z0-9_-]+"
 _TUNED_MODEL = r"tunedModels/[A-Za-z0-9][A-Za-z0-9_.-]*"
+# https://developers.google.com/identity/protocols/oauth2/scopes
+_SCOPE = r"https?://[!-~]+|openid|email|profile"
 _ENDPOINT_NAME = (
     f"projects/({_PROJECT})/locations/({_VERTEX_LOCATION})/endpoints/{_VERTEX_ENDPOINT}"
 )
@@ -60,21 +62,6 @@ class ClientInfo(NamedTuple):
     rest_version: str | None = None
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them.
-
-    Args:
-        name: The unknown name.
-        known: The known ones.
-        otherwise: What to say where none is near; "": all of them.
-    """
-    known = tuple(known)
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return otherwise or f"it is one of: {', '.join(known)}."
-
-
 def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
     """The error for a name that is no setting."""
     return UnknownSettingError(f"There is no {what} {name!r}.", nearest(name, known))
@@ -82,15 +69,15 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
 
 def api_key(value: object) -> Secret | Reference | None:
     """A key, or a reference to one."""
-    reference = _reference(value)
+    reference = _reference("api_key", value)
     return key_value(value) if reference is None else reference
 
 
-def _reference(value: object) -> Reference | None:
+def _reference(setting: str, value: object) -> Reference | None:
     """The reference that was given, as such or as a mapping; None: it is something else."""
     if isinstance(value, Reference):
         return value
-    return references.loaded(value) if isinstance(value, Mapping) else None
+    return references.loaded(setting, value) if isinstance(value, Mapping) else None
 
 
 def key_value(value: object) -> Secret | None:
@@ -98,7 +85,10 @@ def key_value(value: object) -> Secret | None:
     variable = value.variable if isinstance(value, Secret) else None
     # pydantic's SecretStr, and ours.
     reveal = getattr(value, "get_secret_value", None)
-    key = text_of("api_key", reveal() if callable(reveal) else value)
+    plain = reveal() if callable(reveal) else value
+    if not isinstance(plain, str):
+        raise keys.not_text(plain)
+    key = text_of("api_key", plain)
     if not key:
         return None
     keys.check(key)
@@ -119,15 +109,15 @@ def is_credentials(value: object) -> bool:
 
 def credentials(value: object) -> object:
     """google-auth credentials, a function, or a key file: content, path or reference."""
-    reference = _reference(value)
+    reference = _reference("credentials", value)
     if isinstance(value, SecretMapping) or reference is not None:
         return reference or value
     if isinstance(value, Mapping):
         if not isinstance(value.get("type"), str):
             raise ConfigurationError(
                 "The credentials mapping has no 'type'.",
-                "give the whole content of the key file, "
-                "or its path: credentials='/path/to/key.json'.",
+                "give the whole content of the key file, or its path: "
+                f"credentials='/path/to/key.json'; {keys.OAUTH_CLIENT}",
             )
         return SecretMapping(value)
     if isinstance(value, (str, os.PathLike)):
@@ -191,9 +181,11 @@ def seconds(setting: str) -> Callable[[object], float]:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise wrong_type(setting, value, "a number of seconds", f"{setting}=30, for example")
         if not 0 < value <= threading.TIMEOUT_MAX:
+            most = int(threading.TIMEOUT_MAX)
+            large = value > most
             raise ConfigurationError(
-                f"{setting}={value} is not positive, or too large.",
-                f"give {setting}= a number of seconds above 0.",
+                f"{setting} is too large." if large else f"{setting}={value} is not positive.",
+                f"give {setting}= a number of seconds above 0, at most {most}.",
             )
         return float(value)
 
@@ -208,10 +200,14 @@ def scopes(value: object) -> tuple[str, ...] | None:
         raise wrong_type("scopes", value, "a sequence of strings")
     kept = tuple(dict.fromkeys(text_of("scopes", scope) for scope in value))
     for scope in filter(None, kept):
-        if not re.fullmatch(PRINTABLE, scope):
+        if not re.fullmatch(_SCOPE, scope):
+            # gcloud takes the last word of a scope for some commands, and people go on with it.
+            word = re.fullmatch(r"([^/]*/)*([a-z][a-z._-]*)", scope.lower())
+            meant = f"https://www.googleapis.com/auth/{word[2] if word else 'cloud-platform'}"
             raise ConfigurationError(
-                f"{scrub(scope)!r} is not a valid OAuth scope.",
-                "give scopes=['https://www.googleapis.com/auth/cloud-platform'], for example.",
+                f"scopes: {scrub(scope)!r} is not an OAuth scope, which is a URL, or openid, email "
+                "or profile.",
+                f"did you mean {meant!r}?" if word else f"give scopes=[{meant!r}], for example.",
             )
     return tuple(filter(None, kept)) or None
 
@@ -277,6 +273,13 @@ def default_metadata(value: object) -> dict[str, tuple[str | bytes, ...]]:
                 f"default_metadata: {scrub(pair[0])!r} is not a valid header name.",
                 "use letters, digits, '-', '_' and '.'.",
             )
+        if name == "x-goog-api-key":
+            # Each request carries the configured key, or a token, beside which none is taken.
+            raise ConfigurationError(
+                f"default_metadata holds {name}, which is never sent beside the configured key or "
+                "token.",
+                "give the key as api_key=.",
+            )
         refuse_mask(f"default_metadata: the value of {name!r}", item)
         binary = name.endswith("-bin")
         if not isinstance(item, bytes if binary else str) or not (
@@ -308,7 +311,10 @@ def tuned_endpoints(value: object) -> dict[str, Any]:
 
 
 def _tuned_model(name: object) -> str:
-    text = text_of("tuned_endpoints", name, "a dict of strings")
+    text = text_of(
+        "tuned_endpoints: the name of a tuned model", name,
+        give="tuned_endpoints={'tunedModels/mine': 'ENDPOINT_ID'}",
+    )  # fmt: skip
     if not re.fullmatch(_TUNED_MODEL, text):
         plain = re.fullmatch(_TUNED_MODEL, f"tunedModels/{text}")
         raise ConfigurationError(
@@ -320,12 +326,18 @@ def _tuned_model(name: object) -> str:
     return text
 
 
-def tuned_endpoint(value: object) -> str:
-    """An endpoint on Vertex AI: its whole name, or its ID alone."""
-    text = text_of("tuned_endpoints", value, "a dict of strings")
+def tuned_endpoint(model: str, value: object) -> str:
+    """An endpoint on Vertex AI: its whole name, or its ID alone.
+
+    Args:
+        model: The name of the tuned model that is there, checked.
+        value: The endpoint.
+    """
+    setting = f"tuned_endpoints[{model!r}]"
+    text = text_of(setting, value, give=f"tuned_endpoints={{{model!r}: 'ENDPOINT_ID'}}")
     if not (re.fullmatch(_VERTEX_ENDPOINT, text) or re.fullmatch(_ENDPOINT_NAME, text)):
         raise ConfigurationError(
-            f"tuned_endpoints: {scrub(text)!r} is not an endpoint on Vertex AI.",
+            f"{setting}: {scrub(text)!r} is not an endpoint on Vertex AI.",
             "give 'projects/PROJECT/locations/LOCATION/endpoints/ID', or the ID alone, which "
             "project= and location= complete.",
         )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
+    from genai_config._settings import keys
+
 Headers = tuple[tuple[str, str], ...]
 
 METADATA_KEY = "genai-config-call"
@@ -44,7 +46,7 @@ class CallCredentials(Protocol):
         """The HTTP statuses by which the service may refuse them."""
 
     @property
-    def kind(self) -> Literal["standard key", "auth key", "key", "token", "none"]:
+    def kind(self) -> keys.Kind | Literal["token", "none"]:
         """What they are: a rejection means one thing for a key and another for a token."""
 
     @property

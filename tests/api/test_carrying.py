@@ -356,7 +356,7 @@ def test_everything_else_travels() -> None:
         "default_metadata": [("x-team", "a"), ("x-team", "b"), ("x-b-bin", b"c")],
         "client_options": {"api_endpoint": "here.example"},
         "tuned_endpoints": {"tunedModels/a": "1"},
-        "scopes": ["one"],
+        "scopes": ["email"],
     }
     safe_configure(**given)
     before = get_config()

@@ -122,6 +122,18 @@ def test_what_was_sent_decides() -> None:
     assert len({one.name for one in found if one}) == 4
 
 
+@pytest.mark.parametrize("answer", [Answer(400, "API_KEY_INVALID"), Answer(401)])
+def test_another_vendors_key_is_named(answer: Answer) -> None:
+    """Its shape tells what has been mixed up."""
+    told = meaning(Sent("OpenAI-style key"), answer)
+    assert told is not None
+    assert "OpenAI" in told.means
+    told = meaning(ODD, answer)
+    assert told is not None
+    assert "OpenAI" not in told.means
+    assert "looks like a" not in told.means
+
+
 def test_a_name_that_is_a_secret_is_masked() -> None:
     """A request may name anything."""
     found = meaning(AUTH._replace(resource="tunedModels/AIza0123456789abcdef"), Answer(404))

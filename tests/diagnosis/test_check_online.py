@@ -15,8 +15,9 @@ from google.oauth2.credentials import Credentials as EndUser
 
 from genai_config import override, safe_configure
 from genai_config._auth import headers as _headers
-from genai_config._diagnosis import check_online, doctor, models
+from genai_config._diagnosis import check_online, doctor
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNING
+from genai_config._settings import googles_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -507,4 +508,4 @@ class TestTheRights:
 )
 def test_whose_endpoint_it_is(host: str, *, googles: bool) -> None:
     """Only Google is shown Google's tokens."""
-    assert models.is_googles(host) is googles
+    assert googles_endpoint.is_googles(host) is googles

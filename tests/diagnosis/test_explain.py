@@ -442,7 +442,7 @@ def test_no_form_shows_a_secret(server: GeminiServer, monkeypatch: pytest.Monkey
         api_key=KEY,
         credentials=info,
         proxy="http://user:nobody-may@localhost:1",
-        default_metadata=[("authorization", "nobody-may-see")],
+        default_metadata=[("x-authorization", "nobody-may-see")],
     ):
         for model in (TUNED, None, KEY, f"tunedModels/{KEY}"):
             told = explain(model)

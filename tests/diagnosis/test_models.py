@@ -115,7 +115,7 @@ def test_a_model_that_nothing_is_known_against() -> None:
 
 def test_a_placeholder_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless a gateway decides what a key is."""
-    monkeypatch.setenv("GEMINI_API_KEY", "YOUR_API_KEY")
+    monkeypatch.setenv("GEMINI_API_KEY", "my-api-key")
     checks = [check for check in doctor.CHECKS if check.name == "key_values"]
     (outcome,) = doctor.examine(checks=checks).outcomes
     assert "a placeholder" in outcome.problems[0].problem

@@ -100,8 +100,8 @@ def test_an_ambiguity_is_an_error(settings: dict[str, Any], found: str) -> None:
 def test_scopes() -> None:
     """Those of the configuration go before those of the service."""
     assert target(backend="gemini").scopes == BASE_SCOPES
-    mine = GenAIConfig(scopes=["one"])
-    assert target(mine, backend="gemini").scopes == target(mine, **VERTEX).scopes == ("one",)
+    mine = GenAIConfig(scopes=["email"])
+    assert target(mine, backend="gemini").scopes == target(mine, **VERTEX).scopes == ("email",)
 
 
 def test_a_key_alone_opens_no_vertex() -> None:

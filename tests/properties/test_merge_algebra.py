@@ -19,7 +19,7 @@ from genai_config._settings.patch import EMPTY, Patch, combine, make_patch
 NAMES = st.sampled_from(["x-a", "X-A", "x-b", "x-c"])
 PAIRS = st.lists(st.tuples(NAMES, st.text("ab ", max_size=3)), max_size=4)
 HOSTS = st.sampled_from(["host", "host:443", "https://host/path", "HTTPS://other"])
-SCOPES = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3)
+SCOPES = st.lists(st.sampled_from(["email", "openid", "profile"]), max_size=3)
 
 OPTIONS = st.fixed_dictionaries(
     {},

@@ -199,8 +199,8 @@ def test_tuned_models_have_a_transport_of_their_own(
 @pytest.mark.parametrize("resource", ["", "tunedModels/m", "corpora/c"])
 def test_configured_scopes_replace_those_of_the_need(resource: str) -> None:
     """Whoever sets them knows what their service account was granted."""
-    config = GenAIConfig().merge(scopes=["mine"])
-    assert route(config, "generative", "generate_answer", resource).scopes == ("mine",)
+    config = GenAIConfig().merge(scopes=["https://mine"])
+    assert route(config, "generative", "generate_answer", resource).scopes == ("https://mine",)
 
 
 @pytest.mark.parametrize(

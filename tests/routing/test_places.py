@@ -255,4 +255,4 @@ def test_the_scopes_of_tuned_models_are_those_of_where_they_are() -> None:
     assert tuned_scopes(GenAIConfig()) == TUNED_SCOPES
     assert tuned_scopes(config()) == VERTEX_SCOPES
     assert tuned_scopes(GenAIConfig().merge(backend="vertex")) == VERTEX_SCOPES
-    assert tuned_scopes(config(scopes=["mine"])) == ("mine",)
+    assert tuned_scopes(config(scopes=["https://mine"])) == ("https://mine",)

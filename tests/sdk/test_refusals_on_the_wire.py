@@ -58,6 +58,12 @@ def unknown(server: GeminiServer) -> None:
     safe_configure(api_key="AQ.0123456789abcdefghijklmnopqrstuvwxyz")
 
 
+def others(server: GeminiServer) -> None:
+    """A key of another vendor's."""
+    del server
+    safe_configure(api_key="sk-0123456789abcdefghijklmnopqrstuvwxyz")
+
+
 def planted(status: str, message: str, reason: str = "") -> Callable[[GeminiServer], Any]:
     """A good auth key, and an answer to it."""
 
@@ -104,6 +110,7 @@ CASES = [
     Case("standard key refused", "standard key", key("standard", "unsupported")),
     Case("auth key refused", "auth key", key("auth", "unsupported")),
     Case("unknown key", "auth key", unknown),
+    Case("unknown key", "OpenAI-style key", others),
     Case("expired key", "standard key", key("standard", "expired")),
     Case("leaked key", "auth key", key("auth", "leaked")),
     Case("blocked key", "standard key", key("standard", "blocked")),

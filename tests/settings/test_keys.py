@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ GOOGLES = {"api_endpoint": "generativelanguage.googleapis.com"}
         ("AQ.Ab8RN6K0123456789_abcdefghijklmnopqrstuvwxyz-ABCDEFG", "auth key"),
         ("test-key", "key"),
         ("aq.lower", "key"),
+        ("sk-0123456789", "OpenAI-style key"),
+        ("sk-ant-0123456789", "Anthropic-style key"),
     ],
 )
 def test_the_kind_of_a_key(key: str, kind: str) -> None:
@@ -36,6 +39,25 @@ def test_the_kind_of_a_key(key: str, kind: str) -> None:
         ("ya29.a0AfH6SMB-secret", "credentials="),
         ("eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl", "credentials="),
         ("auth_tokens/0123456789abcdef", "Live API"),
+        ('{"type": "service_account", "private_key": "made-up"}', "credentials="),
+        ("{'type': 'service_account'}", "credentials="),
+        ("-----BEGIN PRIVATE KEY-----\nmade-up", "credentials="),
+        ("/made-up/key.json", "credentials="),
+        ("keys/prod.json", "credentials="),
+        ("~/gemini-key", "from_file("),
+        (r"C:\keys\gemini", "from_file("),
+        ("/run/secrets/gemini", "from_file("),
+        ("undefined", "quotation marks"),
+        ("None", "UNSET"),
+        ("null", "unset the variable"),
+        ("YOUR_API_KEY", "placeholder"),
+        ("your-gemini-api-key-here", "placeholder"),
+        ("<your key>", "placeholder"),
+        ("$GEMINI_API_KEY", "placeholder"),
+        ("${GEMINI_API_KEY}", "placeholder"),
+        ("$(cat key)", "placeholder"),
+        ("{{api_key}}", "placeholder"),
+        ("INSERT_KEY_HERE", "placeholder"),
     ],
 )
 def test_what_can_be_no_key_is_refused(given: str, told: str) -> None:
@@ -50,17 +72,34 @@ def test_what_can_be_no_key_is_refused(given: str, told: str) -> None:
     assert key.get_secret_value() == "before"
 
 
+def test_the_name_of_unset_is_no_key() -> None:
+    """What was meant is UNSET itself."""
+    with pytest.raises(ConfigurationError, match="UNSET"):
+        safe_configure(api_key="UNSET")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"type": "service_account", "private_key": "made-up"}, ["credentials="]),
+        ({"from_envv": "made-up"}, ["api_key", "'from_envv'", "'from_env'"]),
+        ({"env": "made-up"}, ["dict", "from_env", "from_file", "from_command"]),
+        (7, ["int", "from_env", "from_file", "from_command"]),
+    ],
+)
+def test_what_is_no_text(given: Any, told: list[str]) -> None:
+    """A key file's content belongs elsewhere; what is meant for a reference hears of the forms."""
+    with pytest.raises(ConfigurationError) as caught:
+        safe_configure(api_key=given)
+    assert all(part in str(caught.value) for part in told)
+    assert "made-up" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("given", "looks"),
     [
-        ("YOUR_API_KEY", "a placeholder"),
-        ("your-gemini-api-key-here", "a placeholder"),
-        ("<your key>".replace(" ", "_"), "a placeholder"),
-        ("$GEMINI_API_KEY", "a placeholder"),
-        ("{{api_key}}", "a placeholder"),
         ("GEMINI_API_KEY", "a placeholder"),
         ("api-key", "a placeholder"),
-        ("INSERT_KEY_HERE", "a placeholder"),
         ("xxxxxxxx", "a placeholder"),
         ("sk-proj-0123456789", "a key of OpenAI"),
         ("sk-ant-0123456789", "a key of Anthropic"),
@@ -79,9 +118,29 @@ def test_a_placeholder_and_another_vendors_key_are_told(given: str, looks: str) 
 
 def test_a_key_from_the_environment_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """At its first use."""
-    monkeypatch.setenv("GEMINI_API_KEY", "YOUR_API_KEY")
+    monkeypatch.setenv("GEMINI_API_KEY", "my-api-key")
     with pytest.warns(APIKeyWarning, match="placeholder"):
         get_config()
+    monkeypatch.setenv("GEMINI_API_KEY", "YOUR_API_KEY")
+    with pytest.raises(ConfigurationError, match="GEMINI_API_KEY"):
+        get_config()
+
+
+def test_a_second_credential_among_the_headers() -> None:
+    """Google refuses it, so it is refused where it is given; a gateway may want one of its own."""
+    header: dict[str, Any] = {"default_metadata": [("Authorization", "Bearer made-up")]}
+    before = get_config()
+    for given in (header, {**header, "client_options": GOOGLES}):
+        with pytest.raises(ConfigurationError) as caught:
+            safe_configure(**given)
+        for part in ("authorization", "api_key=", "credentials=lambda: TOKEN", "api_endpoint"):
+            assert part in str(caught.value)
+        assert "made-up" not in str(caught.value)
+        with pytest.raises(ConfigurationError, match="authorization"), override(**given):
+            pytest.fail("entered")
+    assert get_config() == before
+    safe_configure(client_options={"api_endpoint": "https://gateway.example.com/v1"})
+    assert safe_configure(**header).default_metadata == (("authorization", "Bearer made-up"),)
 
 
 def test_a_gateway_has_keys_of_its_own() -> None:
@@ -91,7 +150,10 @@ def test_a_gateway_has_keys_of_its_own() -> None:
         get_config()
 
 
-@pytest.mark.parametrize("key", ["k", "test-key", "my-key", "fake", "tenant-1", "dummy", "secret"])
+@pytest.mark.parametrize(
+    "key",
+    ["k", "test-key", "my-key", "fake", "tenant-1", "dummy", "secret", "none", "$2b$12$made/up"],
+)
 def test_a_test_key_is_taken_silently(key: str) -> None:
     """Whoever plays the service knows what to do with it."""
     with warnings.catch_warnings():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core.gapic_v1.client_info import ClientInfo
 
-from genai_config import GenAIConfig, get_config, safe_configure
+from genai_config import GenAIConfig, from_file, get_config, safe_configure
 from genai_config._settings.validation import MOST_HEADERS
 from genai_config.exceptions import ConfigurationError
 
@@ -43,7 +45,10 @@ class TestASecretElsewhere:
         """It is refused, with the setting that it belongs to."""
         error = refusal(**{setting: secret})
         assert setting in error.problem
-        assert "credentials=" in error.remedy
+        given_as = "credentials=lambda" if secret.startswith("ya29") else "api_key="
+        assert {"credentials": given_as, "ca_certs": "ca_certs="}.get(
+            setting, "credentials="
+        ) in error.remedy
 
     @pytest.mark.parametrize("secret", SECRETS)
     @pytest.mark.parametrize("option", OPTIONS)
@@ -101,6 +106,57 @@ def test_nothing_is_said_of_the_caller() -> None:
     assert config.client_info.user_agent == "mine/1"
     dumped: Any = {"user_agent": None}
     assert GenAIConfig(client_info=dumped).client_info is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "content", "told"),
+    [
+        ("ca_certs", "-----BEGIN CERTIFICATE-----\nNobodyMaySeeThis", "ca_certs="),
+        ("credentials", '{"private_key": "NobodyMaySeeThis"}', "json.loads"),
+    ],
+)
+def test_content_in_place_of_a_path(setting: str, content: str, told: str) -> None:
+    """The remedy is that of the setting: only a key file may be given by its content."""
+    assert told in refusal(**{setting: content}).remedy
+    with pytest.raises(ConfigurationError) as caught:
+        from_file(content)
+    assert "json.loads" not in caught.value.remedy
+
+
+def test_the_file_of_an_oauth_client() -> None:
+    """Its content is no credentials, as the file is none; the remedy says what it is for."""
+    error = refusal(credentials={"installed": {"client_secret": "NobodyMaySeeThis"}})
+    assert "--client-id-file" in error.remedy
+
+
+@pytest.mark.parametrize("scope", ["cloud-platform", "www.googleapis.com/auth/Cloud-Platform"])
+def test_a_scope_without_its_address(scope: str) -> None:
+    """As gcloud takes it for some commands: the service answers 403, so it is refused."""
+    meant = "https://www.googleapis.com/auth/cloud-platform"
+    for given in (scope, [meant, scope]):
+        error = refusal(scopes=given)
+        assert scope in error.problem
+        assert meant in error.remedy
+
+
+def test_an_endpoint_of_another_type() -> None:
+    """The error names the model whose endpoint it is."""
+    error = refusal(tuned_endpoints={"tunedModels/one": "1", "tunedModels/mine": 123})
+    for part in ("tunedModels/mine", "string", "int"):
+        assert part in error.problem
+
+
+@pytest.mark.parametrize("value", [math.inf, 1e300, 10**400])
+def test_more_seconds_than_there_are(value: float) -> None:
+    """The limit is told."""
+    assert str(int(threading.TIMEOUT_MAX)) in refusal(timeout=value).remedy
+
+
+def test_the_keys_header() -> None:
+    """It would never be sent beside the configured key: that is given as the key."""
+    error = refusal(default_metadata=[("X-Goog-Api-Key", "NobodyMaySeeThis")])
+    assert "x-goog-api-key" in error.problem
+    assert "api_key=" in error.remedy
 
 
 @pytest.mark.parametrize("setting", ["credentials", "ca_certs"])

@@ -102,13 +102,17 @@ def test_logging_shows_no_secret(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_redacted_data_is_fit_for_json_and_says_what_is_there() -> None:
     """Secrets as asterisks, objects by their type, functions by their name, the rest as it is."""
-    config = secretive(timeout=3, ca_certs="/ca.pem", scopes=["a", "b"])
+    config = secretive(timeout=3, ca_certs="/ca.pem", scopes=["email", "openid"])
     data = json.loads(json.dumps(config.redacted()))
     assert data["api_key"] == data["proxy"] == MASK
     assert data["credentials"] == "<google.oauth2.credentials.Credentials>"
     assert data["default_metadata"] == [["x-tenant", MASK]]
     assert data["client_options"] == {"client_cert_source": "<builtins.print>"}
-    assert (data["timeout"], data["ca_certs"], data["scopes"]) == (3.0, "/ca.pem", ["a", "b"])
+    assert (data["timeout"], data["ca_certs"], data["scopes"]) == (
+        3.0,
+        "/ca.pem",
+        ["email", "openid"],
+    )
     assert data["transport"] is None
     assert with_key_file().redacted()["credentials"] == MASK
     assert GenAIConfig(credentials="/key.json").redacted()["credentials"] == "/key.json"
@@ -255,13 +259,13 @@ def test_a_configuration_without_secrets_survives_a_dump() -> None:
 def test_strings_are_converted_as_settings_classes_have_them() -> None:
     """Numbers, scopes and JSON's lists, as they come from variables and files."""
     made = Embedding.model_validate(
-        {"genai": {"timeout": "5", "auth_timeout": "2.5", "scopes": "a,b", "api_key": KEY,
+        {"genai": {"timeout": "5", "auth_timeout": "2.5", "scopes": "email,openid", "api_key": KEY,
                    "default_metadata": [["x-a", "b"]], "client_options": {"api_endpoint": "host"},
                    "tuned_endpoints": {"tunedModels/a": "1"}, "client_info": {"user_agent": "me"},
                    "quota_project": None}}
     ).genai  # fmt: skip
     assert made == GenAIConfig().merge(
-        timeout=5, auth_timeout=2.5, scopes=["a", "b"], api_key=KEY,
+        timeout=5, auth_timeout=2.5, scopes=["email", "openid"], api_key=KEY,
         default_metadata=[("x-a", "b")], client_options={"api_endpoint": "host"},
         tuned_endpoints={"tunedModels/a": "1"},
         client_info=ClientInfo(user_agent="me", python_version=None, grpc_version=None,
@@ -310,7 +314,7 @@ def everything() -> GenAIConfig:
         default_metadata=[("x-a", "1"), ("x-b-bin", b"2"), ("x-a", "3")],
         auth="oauth",
         tuned_transport="rest",
-        scopes=["a"],
+        scopes=["email"],
         quota_project="my-project",
         timeout=3,
         auth_timeout=4,
@@ -394,7 +398,7 @@ LITERAL_SECRETS = {
     "google-auth credentials": {"credentials": AnonymousCredentials()},
     "the content of a key file": {"credentials": {"type": "x", "private_key": KEY}},
     "a proxy's password": {"proxy": f"http://user:{KEY}@host"},
-    "a credential in default_metadata": {"default_metadata": [("X-Goog-Api-Key", KEY)]},
+    "a credential in default_metadata": {"default_metadata": [("X-Api-Key", KEY)]},
 }
 
 

@@ -26,8 +26,8 @@ from genai_config.exceptions import ConfigurationError
             {"client_options.api_endpoint": "host", "quota_project": "my-project"},
         ),
         (
-            {"client_options": ClientOptions(api_endpoint="host", scopes=["s"])},
-            {"client_options.api_endpoint": "host", "scopes": ("s",)},
+            {"client_options": ClientOptions(api_endpoint="host", scopes=["email"])},
+            {"client_options.api_endpoint": "host", "scopes": ("email",)},
         ),
         (
             {"client_options": {"api_endpoint": UNSET, "api_key": UNSET}},
@@ -58,7 +58,7 @@ def test_google_auths_api_key_credentials_are_a_key() -> None:
         {"api_key": "a", "client_options": {"api_key": "b"}},
         {"client_options": {"api_key": "b"}, "api_key": UNSET},
         {"quota_project": "project-a", "client_options": {"quota_project_id": "project-b"}},
-        {"scopes": ["a"], "client_options": {"scopes": ["a"]}},
+        {"scopes": ["email"], "client_options": {"scopes": ["email"]}},
         {"credentials": "/a", "client_options": {"credentials_file": "/b"}},
         {"api_key": "a", "credentials": google_api_key.Credentials("b")},
     ],

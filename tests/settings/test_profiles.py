@@ -360,6 +360,8 @@ class TestWhatItHolds:
             ('timeout = "long"', ["timeout", "number of seconds", "str"]),
             ('transport = "http"', ["transport", "grpc"]),
             ("credentials = 5", ["credentials", "int"]),
+            ("api_key = 5", ["api_key", "from_env", "from_file", "from_command"]),
+            ('api_key = {from_envv = "X"}', ["api_key", "'from_envv'", "'from_env'"]),
             ('client_options = {endpoint = "x"}', ["client option", "'api_endpoint'"]),
         ],
     )

@@ -171,7 +171,11 @@ def test_a_mapping_that_is_no_reference(given: dict[str, Any]) -> None:
 def test_a_mapping_with_another_name_is_not_taken_for_a_reference() -> None:
     """For the credentials it is a key file's content, for the key it is nothing."""
     with pytest.raises(ConfigurationError, match="api_key"):
-        GenAIConfig.model_validate({"api_key": {"from_somewhere": "x"}})
+        GenAIConfig.model_validate({"api_key": {"somewhere": "x"}})
+    for setting in ("api_key", "credentials"):
+        with pytest.raises(ConfigurationError, match=f"{setting}.*'from_flie'") as caught:
+            GenAIConfig.model_validate({setting: {"from_flie": "x"}})
+        assert "'from_file'" in caught.value.remedy
     config = GenAIConfig.model_validate({"credentials": {"type": "authorized_user"}})
     assert not isinstance(config.credentials, Reference)
 

@@ -54,7 +54,7 @@ def configure(key: str | None) -> GenAIConfig:
     safe_configure({"transport": "rest"}, auth="oauth", raw_configure="isolate")
     safe_configure(backend="vertex", tuned_endpoints={"tunedModels/a": "1", "tunedModels/b": UNSET})
     config = safe_configure(GenAIConfig(timeout=1), existing_models="follow")
-    return config.merge(auth="auto", scopes=["a"]).merge(timeout=3)
+    return config.merge(auth="auto", scopes=["email"]).merge(timeout=3)
 
 
 def references() -> GenAIConfig:
