@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from genai_config._cli import console as _console
+from genai_config._masking import without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +34,9 @@ _LAST_LINES = 15
     "the kind of credentials. The second run uses a migrated copy of the folder, or the folder "
     "of --after.\n\n"
     "Examples: genai-config compare -- python app.py; genai-config compare --to adopt -- pytest\n\n"
-    "Exit code: 0 if both runs send the same requests; 1 if requests or exit codes differ, or none "
-    "is sent; 2 if the command line is invalid, or a program cannot be run or takes too long.",
+    "Exit code: 0 if both runs send the same requests; 1 if requests or exit codes differ, none is "
+    "sent, or one cannot be compared; 2 if the command line is invalid, or a program cannot be run "
+    "or takes too long.",
     context_settings={"allow_interspersed_args": False},
 )
 def compare(  # noqa: PLR0913 -- options
@@ -70,7 +72,7 @@ def compare(  # noqa: PLR0913 -- options
         typer.echo(json.dumps(_data(runs, found), indent=2))
     else:
         _show(_console.console(), runs, found)
-    failed = runs[0].code != runs[1].code
+    failed = runs[0].code != runs[1].code or any(run.failures for run in runs)
     raise typer.Exit(1 if differing or failed or not found else 0)
 
 
@@ -102,6 +104,7 @@ def _data(runs: list[Run], found: list[Compared]) -> dict[str, object]:
     return {
         "requests": [len(run.said) for run in runs],
         "exit_codes": [run.code for run in runs],
+        "server_errors": [list(run.failures) for run in runs],
         "differences": sum(len(one.differences) for one in found),
         "compared": [
             {
@@ -128,11 +131,15 @@ def _show(console: Console, runs: list[Run], found: list[Compared]) -> None:
     for name, run in zip(("before the migration", "after it"), runs, strict=True):
         if run.code:
             console.print(Text(f"The run {name} exited with code {run.code}:", "bold red"))
-            console.print(Text("\n".join(run.output.splitlines()[-_LAST_LINES:])), soft_wrap=True)
+            last = without_secrets("\n".join(run.output.splitlines()[-_LAST_LINES:]))
+            console.print(Text(last), soft_wrap=True)
         if run.refused:
             hosts = ", ".join(run.refused)
             console.print(Text(f"The run {name} was refused access to {hosts}: only Google's "
                                "hosts are served."), soft_wrap=True)  # fmt: skip
+        for failure in run.failures:
+            console.print(Text(f"The local server failed in the run {name}: {failure}", "bold red"),
+                          soft_wrap=True)  # fmt: skip
     count = sum(len(one.differences) for one in found)
     before, after = (len(run.said) for run in runs)
     differences = f"{count} difference{'' if count == 1 else 's'}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from genai_config._masking import described
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -56,12 +58,12 @@ def compare(before: Iterable[Meaning], after: Iterable[Meaning]) -> list[Compare
                 if found is not None:
                     pairs[index] = found
                     right.remove(found)
-    compared = [_compared(one, pairs.get(index)) for index, one in enumerate(left)]
-    return compared + [_compared(None, one) for one in right]
+    compared = [_guarded(one, pairs.get(index)) for index, one in enumerate(left)]
+    return compared + [_guarded(None, one) for one in right]
 
 
 def _same(one: Meaning, other: Meaning) -> bool:
-    return one == other
+    return one == other and not one.problem
 
 
 def _same_target(one: Meaning, other: Meaning) -> bool:
@@ -72,12 +74,21 @@ def _same_method(one: Meaning, other: Meaning) -> bool:
     return one.method == other.method
 
 
+def _guarded(one: Meaning | None, other: Meaning | None) -> Compared:
+    """As `_compared`; a request that cannot be compared must not hide the others."""
+    try:
+        return _compared(one, other)
+    except Exception as error:  # noqa: BLE001 -- reported with the request
+        problem = f"comparing failed: {described(error)}"
+        one, other = (each and each._replace(problem=problem) for each in (one, other))
+        return _compared(one, other)
+
+
 def _compared(one: Meaning | None, other: Meaning | None) -> Compared:
     some = one or other
     assert some is not None  # noqa: S101 -- at least one is given
-    if one is None or other is None:
-        shown = f"{some.method} {some.resource}".strip()
-        found = Difference("", shown if one else _ABSENT, shown if other else _ABSENT)
+    if one is None or other is None or one.problem or other.problem:
+        found = Difference("", _shown(one), _shown(other))
         return Compared(some.method, some.resource, (found,))
     ours = dict(_leaves("", {**one._asdict(), "body": {}})) | dict(_leaves("", one.body))
     theirs = dict(_leaves("", {**other._asdict(), "body": {}})) | dict(_leaves("", other.body))
@@ -87,6 +98,14 @@ def _compared(one: Meaning | None, other: Meaning | None) -> Compared:
         if ours.get(path) != theirs.get(path)
     )
     return Compared(some.method, some.resource, differences)
+
+
+def _shown(one: Meaning | None) -> str:
+    """A request as a whole, with the reason if it cannot be compared."""
+    if one is None:
+        return _ABSENT
+    shown = f"{one.method} {one.resource}".strip()
+    return f"{shown} (cannot be compared: {one.problem})" if one.problem else shown
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,8 @@ The two SDKs send the same meaning in different forms. Only these differences ar
 - functions: the form of their schemas, their return types, which only google-genai sends, and
   whitespace in descriptions
 - empty messages and lists
+
+What cannot be read is never the same as anything, and the rest is compared without it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genai_config._compare.schemas import levelled
+from genai_config._masking import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _PLUMBING = frozenset(("Discovery.GetRest", "FileService.UploadMedia"))
 _GENERATED_NAMES = frozenset(("name", "sizeBytes", "uri", "sha256Hash", "source"))
+_UNKNOWN = "unknown request"
 
 
 class Meaning(NamedTuple):
@@ -40,6 +44,7 @@ class Meaning(NamedTuple):
         credentials: "api_key", "oauth", "none" or "both".
         body: The remaining fields: contents, config, tools.
         status: "OK", or the code of the error that the server returned.
+        problem: Why the request cannot be compared; "" if it can.
     """
 
     method: str
@@ -47,6 +52,7 @@ class Meaning(NamedTuple):
     credentials: str
     body: dict[str, Any]
     status: str
+    problem: str = ""
 
 
 def meanings(requests: Iterable[RecordedRequest]) -> list[Meaning]:
@@ -64,18 +70,50 @@ def _meanings(requests: list[RecordedRequest]) -> Iterator[Meaning]:
         look, uploaded = uploaded and request.method == "FileService.GetFile", False
         if look and request.headers.get("user-agent", "").find("google-genai-sdk") < 0:
             continue  # the old SDK fetches each file after the upload
-        body = _as_dict(request.message)
-        if body.pop("pageToken", None):
-            continue  # the next page of the same list
-        body.pop("pageSize", None)
-        method = request.method.rpartition(".")[2]
-        method, body = _LEVELLED.get(method, lambda m, b: (m, b))(method, body)
-        for name in ("model", "name"):
-            if body.get(name) == request.resource:
-                del body[name]
-        resource = names.numbered(request.resource)
-        body = names.numbered(_tidy(body))
-        yield Meaning(method, resource, request.auth, body, request.status)
+        try:
+            one = _meaning(request, names)
+        except Exception as error:  # noqa: BLE001 -- one request must not hide the others
+            problem = f"it could not be read: {described(error)}"
+            one = _unreadable(request, problem)
+        if one is not None:
+            yield one
+
+
+def _meaning(request: RecordedRequest, names: _Names) -> Meaning | None:
+    """The meaning of a request; None for the next page of a list."""
+    if request.message is None:
+        return _unreadable(request, _why_unreadable(request))
+    body = _as_dict(request.message)
+    if body.pop("pageToken", None):
+        return None
+    body.pop("pageSize", None)
+    method = request.method.rpartition(".")[2]
+    method, body = _LEVELLED.get(method, lambda m, b: (m, b))(method, body)
+    for name in ("model", "name"):
+        if body.get(name) == request.resource:
+            del body[name]
+    resource = names.numbered(request.resource)
+    body = names.numbered(_tidy(body))
+    return Meaning(method, resource, request.auth, body, request.status)
+
+
+def _unreadable(request: RecordedRequest, problem: str) -> Meaning:
+    """What is known of a request without its contents: for an unknown URL, what it looks like."""
+    method, resource = request.method.rpartition(".")[2], request.resource
+    if not method:
+        match = re.fullmatch(r"/v1(?:beta1?)?/(.+?)(?::(\w+))?", resource)
+        verb = (match[2] or "") if match else ""
+        resource = match[1] if match else resource
+        method = f"{verb[:1].upper()}{verb[1:]}" or _UNKNOWN
+    return Meaning(method, resource, request.auth, {}, request.status, problem)
+
+
+def _why_unreadable(request: RecordedRequest) -> str:
+    if not request.method:
+        return f"{request.status}: the service has no method at {request.resource}"
+    if request.status != "OK":
+        return f"{request.status}: the service cannot read it"
+    return "its contents are not recorded"
 
 
 class _Names:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from genai_config._compare.meaning import Meaning, meanings
 from genai_config._compare.relay import relay
+from genai_config._masking import described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +28,14 @@ class Run:
         code: Its exit code.
         output: What it wrote to stdout and stderr.
         refused: Hosts other than Google's that it tried to reach; the relay refuses them.
+        failures: Errors of the local server itself, each in one line.
     """
 
     said: list[Meaning]
     code: int
     output: str
     refused: tuple[str, ...]
+    failures: tuple[str, ...] = ()
 
 
 def run(command: Sequence[str], folder: Path, timeout: float) -> Run:
@@ -74,7 +77,10 @@ def run(command: Sequence[str], folder: Path, timeout: float) -> Run:
                 timeout=timeout, check=False,
             )  # fmt: skip
             said = meanings(server.requests)
-            return Run(said, done.returncode, done.stdout, tuple(dict.fromkeys(proxy.refused)))
+            failures = tuple(map(described, server.errors))
+            server.errors.clear()  # or the server would raise them, in place of the result
+            refused = tuple(dict.fromkeys(proxy.refused))
+            return Run(said, done.returncode, done.stdout, refused, failures)
 
 
 def copied(folder: Path, target: Path) -> Path:

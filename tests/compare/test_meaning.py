@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,3 +122,47 @@ def test_functions_without_arguments() -> None:
     functions = [request(tools=[{"function_declarations": [one | more]}])
                  for more in ({}, {"description": " "})]  # fmt: skip
     assert said("GenerateContent", functions[0]) == said("GenerateContent", functions[1])
+
+
+@pytest.mark.parametrize(
+    ("request_", "method", "resource", "sign"),
+    [
+        (
+            replace(recorded("x", resource="/v1beta/tunedModels/t:countTokens"), method="",
+                    status="NOT_FOUND"),
+            "CountTokens", "tunedModels/t", "no method",
+        ),
+        (replace(recorded("x", resource="/elsewhere"), method=""), "unknown request", "/elsewhere",
+         "no method"),
+        (replace(recorded("x", resource="/v1/what"), method=""), "unknown request", "what",
+         "no method"),
+        (replace(recorded("GenerateContent"), status="INVALID_ARGUMENT"), "GenerateContent",
+         "models/m", "INVALID_ARGUMENT"),
+        (recorded("Responses"), "Responses", "models/m", "not recorded"),
+        (recorded("CountTokens", object()), "CountTokens", "models/m", "AttributeError"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_and_hides_nothing(
+    request_: RecordedRequest, method: str, resource: str, sign: str
+) -> None:
+    """Its method and resource as far as they are known, with the reason, between the others."""
+    other = recorded("GenerateContent", glm.GenerateContentRequest(contents=[USER]))
+    first, found, last = meanings([other, request_, other])
+    assert (found.method, found.resource) == (method, resource)
+    assert sign in found.problem
+    assert first == last
+    assert first.problem == ""
+    # It proves nothing, even where both runs send it.
+    same, differs, _ = compare([first, found, last], [first, found, last])
+    assert same.differences == ()
+    assert sign in differs.differences[0].before
+
+
+def test_a_comparison_that_fails_is_told_and_hides_nothing() -> None:
+    """Of an unexpected value, for example."""
+    first = Meaning("Generate", "models/a", "api_key", {"contents": "x"}, "OK")
+    odd = first._replace(body={"contents": b"x"})
+    differs, same = compare([odd, first], [first, first._replace(body={"contents": "y"})])
+    assert "TypeError" in differs.differences[0].before
+    assert "TypeError" in differs.differences[0].after
+    assert same.differences == ()

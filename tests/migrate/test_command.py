@@ -167,6 +167,73 @@ def test_comparing_with_a_migrated_copy(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == PROGRAM
 
 
+TUNED = """\
+import google.generativeai as genai
+genai.configure()
+print(genai.GenerativeModel("gemini-3.6-flash").generate_content("hi").text)
+"""
+OVER_REST = """
+from genai_config import google_genai
+try:
+    google_genai.shared_client().models.count_tokens(model="tunedModels/mine", contents="hi")
+except Exception:
+    pass
+"""
+
+
+def test_comparing_what_cannot_be_read(tmp_path: Path) -> None:
+    """A request to a URL that the service does not have is reported, and so is all the rest."""
+    after = tmp_path / "after"
+    after.mkdir()
+    count = 'genai.GenerativeModel("tunedModels/mine").count_tokens("hi")\n'
+    (tmp_path / "app.py").write_text(TUNED + count, encoding="utf-8")
+    (after / "app.py").write_text(TUNED + OVER_REST, encoding="utf-8")
+    done = run("compare", "--folder", tmp_path, "--after", after, "--json",
+               "--", sys.executable, "-W", "ignore", "app.py")  # fmt: skip
+    assert done.exit_code == 1
+    generated, counted = json.loads(done.output)["compared"]
+    assert generated["differences"] == []
+    assert (counted["method"], counted["resource"]) == ("CountTokens", "tunedModels/mine")
+    assert "cannot be compared" in counted["differences"][0]["after"]
+
+
+def test_comparing_on_vertex_ai(tmp_path: Path) -> None:
+    """Requests with a body and without one."""
+    code = (
+        "import google.generativeai as genai\n"
+        "from google.generativeai import caching\n"
+        "from genai_config import safe_configure\n"
+        'safe_configure(project="my-project", location="us-central1", backend="vertex")\n'
+        'print(genai.GenerativeModel("gemini-3.6-flash").count_tokens("hi"))\n'
+        "print(list(caching.CachedContent.list()))\n"
+    )
+    (tmp_path / "app.py").write_text(code, encoding="utf-8")
+    done = run("compare", "--folder", tmp_path, "--after", tmp_path, "--json",
+               "--", sys.executable, "-W", "ignore", "app.py")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["requests"] == [2, 2]
+
+
+def test_comparing_where_the_server_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the server's own is reported with the requests, and is a failure; no secrets."""
+
+    def broken(*_: object) -> None:
+        raise LookupError("broken with AIzaSyA1234567890123456789012345678901")
+
+    monkeypatch.setattr("genai_config.testing._service.behaviour.Behaviour.answer", broken)
+    code = PROGRAM.replace("print(", "try:\n    print(") + (
+        "except Exception:\n    raise SystemExit('AIzaSyA1234567890123456789012345678901')\n"
+    )
+    (tmp_path / "app.py").write_text(code, encoding="utf-8")
+    arguments = ("compare", "--folder", tmp_path, "--after", tmp_path)
+    program = ("--", sys.executable, "-W", "ignore", "app.py")
+    done = run(*arguments, *program)
+    assert done.exit_code == 1
+    assert "same" in done.output
+    assert "LookupError" in done.output
+    assert "AIza" not in done.output
+
+
 def test_comparing_nothing(tmp_path: Path) -> None:
     """A program that sends nothing proves nothing; other hosts cannot be reached."""
     code = (

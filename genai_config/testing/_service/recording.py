@@ -30,7 +30,8 @@ class RecordedRequest:
         headers: The headers by lower-cased name, secrets masked. A key in the URL is "?key".
         connection: The connection's name; one per connection.
         status: "OK" or the code of the error.
-        message: What was asked, as a protobuf message; None for what is no method of the service.
+        message: What was asked, as a protobuf message; of a request to Vertex AI without a body,
+            the parameters. None for what is no method of the service, and for OpenAI's.
     """
 
     method: str

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from genai_config.testing._service.programming import Programming
 
+# https://cloud.google.com/apis/docs/system-parameters
+SYSTEM_PARAMETERS = frozenset(
+    {"$alt", "alt", "key", "access_token", "fields", "prettyPrint", "$prettyPrint", "quotaUser"}
+)
 VERBS = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"]
 
 

@@ -16,18 +16,21 @@ from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import ServiceError
 from genai_config.testing._service.methods import Binding, bindings
 from genai_config.testing._wire import openai_side, uploads, vertex_side
-from genai_config.testing._wire.rest_calls import VERBS, array, call_of, endpoint, events, stream
+from genai_config.testing._wire.rest_calls import (
+    SYSTEM_PARAMETERS,
+    VERBS,
+    array,
+    call_of,
+    endpoint,
+    events,
+    stream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import ThreadPoolExecutor
 
     from starlette.requests import Request
-
-# https://cloud.google.com/apis/docs/system-parameters
-_SYSTEM = frozenset(
-    {"$alt", "alt", "key", "access_token", "fields", "prettyPrint", "$prettyPrint", "quotaUser"}
-)
 
 
 def application(service: Service, pool: ThreadPoolExecutor) -> Starlette:
@@ -95,7 +98,7 @@ def _query(descriptor: Any, request: Request) -> dict[str, Any]:
     """The query parameters as JSON: ``a.b=1`` is ``{"a": {"b": "1"}}``."""
     found: dict[str, Any] = {}
     for name in dict.fromkeys(request.query_params.keys()):
-        if name in _SYSTEM:
+        if name in SYSTEM_PARAMETERS:
             continue
         *path, last = name.split(".")
         holder, fields = found, descriptor

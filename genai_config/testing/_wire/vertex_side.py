@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from google.protobuf.struct_pb2 import Struct
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -15,6 +16,7 @@ from genai_config.testing._service.errors import VERTEX, ServiceError
 from genai_config.testing._service.origins import Origin
 from genai_config.testing._service.vertex import Vertex
 from genai_config.testing._wire.rest_calls import (
+    SYSTEM_PARAMETERS,
     VERBS,
     array,
     call_of,
@@ -119,6 +121,7 @@ def _answer(
         service.refuse(asked, call, error)
         raise
     query = dict(request.query_params)
+    asked = asked._replace(message=_parameters(query) if message is None else message)
 
     def work(caller: Caller) -> Iterator[dict[str, Any]]:
         origin = Origin(VERTEX, place, caller.identity)
@@ -133,6 +136,13 @@ def _answer(
     if query.get("alt") == "sse":
         return stream(events(texts), "text/event-stream", pool)
     return stream(array(texts), "application/json", pool)
+
+
+def _parameters(query: dict[str, str]) -> Struct:
+    """What a request without a body asks for: Vertex AI has no message for it here."""
+    found = Struct()
+    found.update({name: one for name, one in query.items() if name not in SYSTEM_PARAMETERS})
+    return found
 
 
 def _find(verb: str, path: str) -> tuple[_Row, str, str]:
