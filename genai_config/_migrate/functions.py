@@ -11,6 +11,7 @@ from genai_config._migrate.calls import Tools, arguments, contents
 from genai_config._migrate.parts import is_pure
 from genai_config._migrate.settings import joined
 from genai_config._migrate.source import expression, keyword, string
+from genai_config._migrate.tuned import PREFIX, may_be_tuned, over_grpc_alone
 from genai_config._migrate.unit import BlockedError, Unit
 from genai_config._migrate.values import is_text
 
@@ -114,6 +115,8 @@ class Functions:
         at = arguments(call, "model", "content", "task_type", "title", "output_dimensionality")
         if not {"model", "content"} <= at.keys():
             raise BlockedError("the argument model or content is missing", _BY_HAND)
+        if may_be_tuned(source, call.args[at["model"]].value):
+            raise over_grpc_alone(source.old(call.func))
         content = call.args[at["content"]].value
         many = isinstance(content, cst.List)
         if not many and not is_text(source, content):
@@ -235,7 +238,7 @@ class Functions:
     def _get_model(self, call: cst.Call, unit: Unit) -> Thing:
         at = arguments(call, "name")
         text = string(call.args[at["name"]].value)
-        if text is None or text.startswith("tunedModels/"):
+        if text is None or text.startswith(PREFIX):
             raise BlockedError("the model may be a tuned model", _BY_HAND)
         self._becomes(call, unit, "models.get", {at["name"]: "model"})
         return answers.Info(unit)

@@ -19,6 +19,7 @@ from genai_config._migrate.chats import Chat
 from genai_config._migrate.follow import Follower, Thing
 from genai_config._migrate.settings import NAMES, joined
 from genai_config._migrate.source import expression, keyword
+from genai_config._migrate.tuned import may_be_tuned, over_grpc_alone
 from genai_config._migrate.unit import BlockedError, Unit
 from genai_config._models import SDK_DEFAULT
 
@@ -40,6 +41,7 @@ class Model(Thing):
         has_config: Whether a variable will hold its config.
         given: The settings that it is created with.
         inline: Whether it is used where it is created, without a variable.
+        is_tuned: Whether it is, or may be, a tuned model.
     """
 
     kind = "model"
@@ -54,6 +56,7 @@ class Model(Thing):
         self.plain_chats = self.afc_chats = self.other_calls = 0
         self.given: set[str] = set()
         self.inline = False
+        self.is_tuned = False
         self.main: Model = self
 
     @property
@@ -65,6 +68,7 @@ class Model(Thing):
         """A variable that may hold several models has a config if one of them has."""
         other.main = self
         self.given |= other.given
+        self.is_tuned = self.is_tuned or other.is_tuned
 
     def assigned(self, mover: Follower, found: Variable) -> None:
         """The variable becomes the name of the model, with a config beside it."""
@@ -141,6 +145,17 @@ class Model(Thing):
 
         self.unit.edit(line, change)
 
+    def read_arguments(self, mover: Follower) -> None:
+        """Reads what it is created with.
+
+        Raises:
+            BlockedError: An argument is unknown.
+        """
+        at = self.arguments()
+        self.given = set(at)
+        if "model_name" in at:
+            self.is_tuned = may_be_tuned(mover.source, self.made_by.args[at["model_name"]].value)
+
     def arguments(self) -> dict[str, int]:
         """The positions of the constructor's arguments, by name."""
         if self.is_cached:
@@ -198,6 +213,8 @@ class Model(Thing):
         at = arguments(node, "contents")
         if "contents" not in at:
             raise BlockedError("the argument contents is missing", _BY_HAND)
+        if self.is_tuned:
+            raise over_grpc_alone(name)
         if self.given & {"system_instruction", "tools", "cached_content"}:
             raise BlockedError(
                 "count_tokens includes the model's system instruction, tools and cache, and "

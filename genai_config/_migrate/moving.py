@@ -161,7 +161,7 @@ def _models(mover: Follower, tools: Tools) -> None:
         model = Model(tools, unit, call, cached=_MODELS[name])
         model.inline = isinstance(source.parent(call), cst.Attribute)
         try:
-            model.given = set(model.arguments())
+            model.read_arguments(mover)
         except BlockedError as error:
             unit.block(line, "GenerativeModel", error)
             continue

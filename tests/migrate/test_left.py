@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("libcst", reason="migrate needs LibCST")
 
 from genai_config._migrate.moving import move
+from genai_config._migrate.tuned import ONLY_OVER_GRPC
+from genai_config._transport.http_rules import RULES
 
 HEAD = 'import google.generativeai as genai\nmodel = genai.GenerativeModel("m")\n'
 
@@ -74,3 +76,28 @@ def test_only_models_that_are_held_stay_where_keys_change() -> None:
     after, sites = move(code + "safe_configure(api_key=B)\n")
     assert "shared_client()" in after
     assert [site.what for site in sites if site.outcome == "unchanged"] == ["GenerativeModel"]
+
+
+def test_only_what_may_be_tuned_is_left() -> None:
+    """Names that are the same by chance, and cycles of variables, are no tuned models."""
+    code = (
+        "import google.generativeai as genai\n"
+        'keep, name = "tunedModels/mine", "m"\n'
+        "a = b\nb = a\n"
+        'print(genai.GenerativeModel(get(keep=name)).count_tokens("x").total_tokens)\n'
+        'print(genai.GenerativeModel(names.keep).count_tokens("x").total_tokens)\n'
+        'print(genai.GenerativeModel(a).count_tokens("x").total_tokens)\n'
+        'print(genai.GenerativeModel().count_tokens("x").total_tokens)\n'
+    )
+    assert [site for site in move(code)[1] if site.outcome == "unchanged"] == []
+
+
+def test_the_methods_of_tuned_models_over_grpc_alone() -> None:
+    """Of the methods that are migrated, those whose path over REST takes only base models."""
+    migrated = {
+        "count_tokens": "CountTokens", "embed_content": "EmbedContent",
+        "generate_content": "GenerateContent", "stream": "StreamGenerateContent",
+    }  # fmt: skip
+    left = {name for name, method in migrated.items()
+            if "tunedModels" not in RULES[f"GenerativeService.{method}"][1]}  # fmt: skip
+    assert left == ONLY_OVER_GRPC.keys()
