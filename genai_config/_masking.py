@@ -109,6 +109,40 @@ def without_secrets(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
+# In code, names stand where a secret would: only literals are secret, whatever their shape.
+_LINES = r"[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+"
+_PEM_IN_CODE = r"(?s)-----BEGIN\b(?:.{0,10000}?-----END[^-]*-----|[^\"'\n]*)"
+_BEARER_IN_CODE = r"(?i)(?<=\bbearer )(?=\S*\d)[\w.~+/=-]{8,}|(?<=\bbasic )(?=\S*\d)[\w+/=]{8,}"
+_LITERAL = r"""(?xsi)(?P<name>(?:key|token|secret|passw(?:or)?d|passphrase)["']?\]?
+        \s*(?::[\w\s.|\[\]]+=|[:=])\s*[rbfu]{0,2})
+        (?:(?P<long>\"{3}|'{3})(?P<lines>.{0,4000}?)(?P=long)
+        |(?P<quote>["'])(?P<value>(?:\\.|(?!(?P=quote))[^\n\\])*)(?P<end>(?P=quote)|(?=\n|\Z)))"""
+
+
+def masked_code(text: str) -> str:
+    """Source code without the secrets in its literals, in as many lines as before."""
+    for value in _values():
+        text = text.replace(value, _masked_lines(value))
+    for shape in (_PEM_IN_CODE, _LITERAL, _BEARER_IN_CODE, _SHAPES):
+        text = re.sub(shape, _masked_literal, text)
+    return re.sub(_USER_OF_URL, rf"\1{MASK}", text)
+
+
+def _masked_literal(match: re.Match[str]) -> str:
+    named = match.groupdict()
+    if "name" not in named:
+        return _masked_lines(match[0])
+    value = named["lines"] or named["value"] or ""
+    if len(value) < 4:  # noqa: PLR2004 -- as in other texts
+        return match[0]
+    quote = named["long"] or named["quote"]
+    return f"{named['name']}{quote}{_masked_lines(value)}{named['long'] or named['end']}"
+
+
+def _masked_lines(text: str) -> str:
+    return re.sub(_LINES, MASK, text)
+
+
 def _without_values_and_shapes(text: str) -> str:
     for value in _values():
         text = text.replace(value, MASK)

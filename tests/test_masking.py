@@ -21,6 +21,7 @@ from genai_config._masking import (
     is_plausible_path,
     looks_secret,
     mask_exception,
+    masked_code,
     scrub,
     shown_url,
     without_secrets,
@@ -330,3 +331,34 @@ def test_paths_are_no_secrets(path: str) -> None:
     """What a secret begins with may stand in the middle of a word."""
     assert is_plausible_path(path)
     assert without_secrets(path) == path
+
+
+CODE = {
+    'configure(api_key="AIzaSyA1234567890")': 'configure(api_key="*")',
+    "key: str | None = 'my secret'  # mine": "key: str | None = '*'  # mine",
+    r'api_key = "my \"own\" secret", "b"': 'api_key = "*", "b"',
+    'os.environ["API_KEY"] = "secret"': 'os.environ["API_KEY"] = "*"',
+    '{"token": "secret", "a": "b"}': '{"token": "*", "a": "b"}',
+    'password = """my\nsecret"""': 'password = """*\n*"""',
+    'x = f(api_key="my secre': 'x = f(api_key="*',
+    'headers("Bearer abc12345678")': 'headers("Bearer *")',
+    "-----BEGIN PRIVATE KEY-----\nabc\x0c\r\n-----END PRIVATE KEY-----.":
+        "*\n*\x0c\r\n*.",
+    "is_pem = '-----BEGIN' in text": "is_pem = '*' in text",
+    'proxy = "http://me:word@host"': 'proxy = "http://*@host"',
+    "value of the variable": "*",
+}  # fmt: skip
+READABLE = (
+    'configure(api_key=os.environ["GEMINI_API_KEY"])', "sorted(rows, key=len)", 'key="abc", b="d"',
+    "# a basic function of a bearer credential", 'keyword="abcdef"', 'key == "abcdef"',
+    'key = ""\nother = "abcdef"', 'a = """b"""',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [*CODE, *READABLE])
+def test_code_is_shown_without_its_secrets(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Literals are masked, by shape, value and name; names are not, and no line is lost."""
+    monkeypatch.setenv("SOME_TOKEN", "value of the variable")
+    shown = masked_code(code)
+    assert shown == CODE.get(code, code).replace("*", MASK)
+    assert len(shown.splitlines()) == len(code.splitlines())

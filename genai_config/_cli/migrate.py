@@ -12,13 +12,14 @@ import typer
 from rich.text import Text
 
 from genai_config._cli import console as _console
+from genai_config._masking import MASK, masked_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
-    from genai_config._migrate.report import FileReport
+    from genai_config._migrate.report import FileReport, Site
 
 commands = typer.Typer()
 
@@ -33,7 +34,8 @@ _SHOWN = {"unchanged": "not migrated", "note": "note"}
     "streams, embeddings, files, caches, tools and errors to google-genai. Code that cannot be "
     "migrated with certainty stays unchanged; it is listed with the reason and what to do by "
     "hand.\n\n"
-    "Shows a diff and writes nothing unless --write is given. To check that the program still "
+    "Shows a diff and writes nothing unless --write is given. The diff is for reading: secrets in "
+    "it are masked. To check that the program still "
     "sends the same requests: genai-config compare.\n\n"
     "Examples: genai-config migrate src; genai-config migrate --to google-genai --write app.py\n\n"
     "Exit code: 0 if it succeeds; 1 if --check is given and a file would change; 2 if the command "
@@ -93,18 +95,40 @@ def _show(console: Console, report: FileReport, *, diff: bool) -> None:
     if report.problem:
         console.print(Text(f"{report.path}: {report.problem}", "bold red"), soft_wrap=True)
         return
-    for line in _diff(report) if diff else ():
+    from genai_config._migrate.report import entries
+
+    lines = list(_diff(report)) if diff else []
+    for line in lines:
         console.print(Text(line, _STYLES.get(line[:1], "")), soft_wrap=True)
-    for site in report.sites:
-        if site.outcome != "migrated":
-            style = "yellow" if site.outcome == "unchanged" else "dim"
-            head = Text(f"{report.path}:{site.line}: {site.what}: ", style)
-            said = f"{_SHOWN[site.outcome]}: {site.reason}"
-            console.print(head.append(said, "default"), soft_wrap=True)
-            console.print(Text(f"    By hand: {site.todo}"), soft_wrap=True)
+    if any(MASK in line for line in lines):
+        note = "Secrets are masked in this diff; --write leaves them as they are."
+        console.print(Text(note, "dim"), soft_wrap=True)
+    for entry in entries(report.sites):
+        site = entry.site
+        style = "yellow" if site.outcome == "unchanged" else "dim"
+        head = Text(f"{report.path}:{site.line}: {site.what}: ", style)
+        said = f"{_SHOWN[site.outcome]}: {site.reason}"
+        console.print(head.append(said, "default"), soft_wrap=True)
+        console.print(Text(f"    By hand: {site.todo}"), soft_wrap=True)
+        for title, others in (("The same on", entry.same), ("Unchanged with it:", entry.dependent)):
+            if others:
+                console.print(Text(f"    {title} {_listed(others)}"), soft_wrap=True)
+
+
+def _listed(sites: Iterable[Site]) -> str:
+    """The lines of some sites, each with what is used there."""
+    whats: dict[int, list[str]] = {}
+    for site in sites:
+        whats.setdefault(site.line, []).append(site.what)
+    return ", ".join(f"line {line} ({', '.join(what)})" for line, what in whats.items())
 
 
 def _diff(report: FileReport) -> Iterator[str]:
+    """The lines of a diff, without the secrets in the code: it may end up in the log of a CI."""
+    shown: dict[str, str] = {}
+    for text in (report.before, report.after):
+        masked = zip(text.splitlines(), masked_code(text).splitlines(), strict=True)
+        shown.update((line, told) for line, told in masked if line != told)
     lines = difflib.unified_diff(
         report.before.splitlines(),
         report.after.splitlines(),
@@ -112,7 +136,8 @@ def _diff(report: FileReport) -> Iterator[str]:
         f"b/{report.path.lstrip('/')}",
         lineterm="",
     )
-    yield from lines
+    for line in lines:
+        yield line[:1] + shown.get(line[1:], line[1:])
 
 
 def _total(counts: dict[str, int], *, written: bool) -> str:

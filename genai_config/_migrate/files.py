@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import libcst as cst
 
+from genai_config._masking import masked_code
 from genai_config._migrate.adopt import adopt
 from genai_config._migrate.moving import move
 from genai_config._migrate.report import FileReport, Site
@@ -80,7 +81,7 @@ def _moved(path: str, text: str, step: Step, imported: frozenset[str]) -> FileRe
             sites = sorted([*sites, *new])
     except cst.ParserSyntaxError as error:
         return FileReport(path, text, text, problem=f"line {error.raw_line}: cannot be parsed")
-    return FileReport(path, text, after, sites)
+    return FileReport(path, text, after, list(map(_masked, sites)))
 
 
 def _lines(new: str, old: str) -> dict[int, int]:
@@ -101,7 +102,13 @@ def _renumbered(site: Site, lines: dict[int, int]) -> Site:
         return f"line {lines.get(int(match[1]), int(match[1]))}"
 
     reason = re.sub(r"\bline (\d+)", old, site.reason)
-    return dataclasses.replace(site, line=lines.get(site.line, site.line), reason=reason)
+    at, on = (lines.get(line, line) for line in (site.line, site.depends_on))
+    return dataclasses.replace(site, line=at, reason=reason, depends_on=on)
+
+
+def _masked(site: Site) -> Site:
+    """A site without the secrets in the code that it quotes."""
+    return dataclasses.replace(site, what=masked_code(site.what), reason=masked_code(site.reason))
 
 
 def write(report: FileReport) -> None:

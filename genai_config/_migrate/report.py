@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,7 @@ class Site:
         outcome: "migrated", "unchanged", or "note": migrated, but needs a review.
         reason: Why it is unchanged, or what behaves differently; "" if there is nothing to say.
         todo: What to do by hand; "" if there is nothing to do.
+        depends_on: The line that it stays unchanged with; 0 if the reason is its own.
     """
 
     line: int
@@ -28,6 +29,46 @@ class Site:
     outcome: Outcome
     reason: str = ""
     todo: str = ""
+    depends_on: int = 0
+
+    @property
+    def cause(self) -> str:
+        """The reason, without the line that it depends on."""
+        return self.reason.removeprefix(depends(self.depends_on, ""))
+
+
+def depends(line: int, reason: str) -> str:
+    """The reason of a site that stays unchanged with a line."""
+    return f"it depends on line {line}: {reason}"
+
+
+class Entry(NamedTuple):
+    """The sites of a file with one reason, as they are shown to people.
+
+    Attributes:
+        site: The first site.
+        same: The other sites with the same reason.
+        dependent: The sites on other lines that stay unchanged with one of these.
+    """
+
+    site: Site
+    same: tuple[Site, ...]
+    dependent: tuple[Site, ...]
+
+
+def entries(sites: Iterable[Site]) -> list[Entry]:
+    """The sites that people have to look at, one entry for each reason."""
+    groups: dict[tuple[str, str, str], list[Site]] = {}
+    for site in sites:
+        if site.outcome != "migrated":
+            groups.setdefault((site.outcome, site.cause, site.todo), []).append(site)
+    found = []
+    for group in groups.values():
+        own = [site for site in group if not site.depends_on] or group[:1]
+        lines = {site.line for site in own}
+        dependent = (site for site in group if site.line not in lines)
+        found.append(Entry(own[0], tuple(own[1:]), tuple(dependent)))
+    return found
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genai_config._migrate.report import Site
+from genai_config._migrate.report import Site, depends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +102,6 @@ class Unit:
         return [
             Site(line, what, "unchanged", error.reason, error.todo)
             if error
-            else Site(
-                line, what, "unchanged", f"it depends on line {at}: {cause.reason}", cause.todo
-            )
+            else Site(line, what, "unchanged", depends(at, cause.reason), cause.todo, depends_on=at)
             for (line, what), error in sites.items()
         ], set()

@@ -99,6 +99,52 @@ def test_what_is_left_is_told_with_its_line(file: Path) -> None:
     assert "line 6" in stays[0]
 
 
+def test_one_reason_is_told_once(file: Path) -> None:
+    """With the lines that stay for it; the data has each of them."""
+    lists = "list(genai.list_tuned_models())\n" * 2
+    file.write_text(LEFT + lists, encoding="utf-8")
+    done = run("migrate", "--to", "google-genai", "--check", file)
+    told = [line for line in done.output.splitlines() if "not migrated" in line]
+    assert [line.partition(f"{file}:")[2].partition(":")[0] for line in told] == ["6", "7"]
+    assert "line 4 (GenerativeModel), line 5 (generate_content)" in done.output
+    assert "line 8 (list_tuned_models)" in done.output
+    assert done.output.count("By hand:") == 3  # a note too
+    found = json.loads(run("migrate", "--to", "google-genai", "--json", file).output)
+    sites = found["reports"][0]["sites"]
+    assert [site["depends_on"] for site in sites if site["outcome"] == "unchanged"] == [
+        6, 6, 0, 0, 0,
+    ]  # fmt: skip
+
+
+SECRETS = """\
+import google.generativeai as genai
+PEM = '''-----BEGIN PRIVATE KEY-----
+MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj
+-----END PRIVATE KEY-----'''
+genai.configure(api_key="AIzaSyA1234567890123456789012345678901")
+def f(key=KEY):
+    genai.configure(api_key=key)
+    genai.configure(api_key="my own secret")
+use(genai.configure, token="my own secret")[genai.GenerativeModel("m"), token("my own secret")]
+"""
+
+
+def test_a_diff_has_no_secrets(file: Path) -> None:
+    """It is read in the logs of a CI job; the file that is written has what it had."""
+    file.write_text(SECRETS, encoding="utf-8")
+    step = ("migrate", "--to", "google-genai")
+    said = run(*step, file).output + run(*step, "--json", file).output
+    assert "masked" in said
+    assert "-    genai.configure(api_key=key)" in said
+    for secret in ("AIza", "MIIEv", 'api_key="my own', 'token="my own'):
+        assert secret not in said
+    assert "masked" not in run(*step, "--check", file).output
+    run("migrate", "--write", file)
+    assert 'safe_configure(api_key="AIzaSyA1234567890123456789012345678901")' in (
+        file.read_text(encoding="utf-8")
+    )
+
+
 def test_what_both_steps_find_is_told_once(file: Path) -> None:
     """The function itself: the first step says what to do."""
     file.write_text(PROGRAM + "run(genai.configure)\n", encoding="utf-8")
