@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from genai_config._api.decorators import decorated
 from genai_config._masking import forgets_arguments
 from genai_config._routing.decision import BASE_SCOPES, route, tuned_scopes
 from genai_config._settings import environment
 from genai_config._settings import state as _state
-from genai_config._settings.patch import UNSET, Patch, combine, make_patch
+from genai_config._settings.patch import UNSET, Patch, combine, make_patch, refuse_positional
 from genai_config._settings.references import Reference
 from genai_config._settings.state import Layer, Origin, state
 from genai_config.exceptions import (
@@ -295,48 +295,54 @@ def _config_with(layer: Layer) -> GenAIConfig:
 
 
 @forgets_arguments
-def override(**settings: Unpack[ScopedSettings]) -> Scope:
+def override(*misplaced: NoReturn, **settings: Unpack[ScopedSettings]) -> Scope:
     """Changes settings for this thread or task alone, for a ``with`` block or a function.
 
     Nests, may be entered again, and is undone on any exit. What it does not change follows later
     calls of `safe_configure`. ``with override(…) as config`` gives the configuration inside.
 
     Args:
+        *misplaced: None is taken; the error shows what to write.
         **settings: As for `safe_configure`, `profile` too; None leaves a setting alone, UNSET
             clears it.
 
     Raises:
         ConfigurationError: A value is refused.
     """
+    refuse_positional("override", misplaced, 'with override(api_key="…"): …')
     return Scope(settings)
 
 
 @forgets_arguments
-def tuned_models(**settings: Unpack[ScopedSettings]) -> Scope:
+def tuned_models(*misplaced: NoReturn, **settings: Unpack[ScopedSettings]) -> Scope:
     """As `override`, for tuned models: every request inside goes by OAuth.
 
     Entering it fails, with the remedy, when no OAuth credentials can be found.
 
     Args:
+        *misplaced: None is taken; the error shows what to write.
         **settings: As for `safe_configure`; `transport` is that of the tuned models.
 
     Raises:
         ConfigurationError: A value is refused, ``auth="api_key"`` among them.
     """
+    refuse_positional("tuned_models", misplaced, "with tuned_models(timeout=30): …")
     return _TunedModels({**settings})
 
 
 @forgets_arguments
-def base_models(**settings: Unpack[ScopedSettings]) -> Scope:
+def base_models(*misplaced: NoReturn, **settings: Unpack[ScopedSettings]) -> Scope:
     """As `override`, for base models: every request inside goes by the API key, if there is one.
 
     Without a key, or with ``auth="oauth"`` in force, it is OAuth. Entering it fails, with the
     remedy, when neither can be found.
 
     Args:
+        *misplaced: None is taken; the error shows what to write.
         **settings: As for `safe_configure`.
 
     Raises:
         ConfigurationError: A value is refused.
     """
+    refuse_positional("base_models", misplaced, "with base_models(timeout=30): …")
     return _BaseModels(settings)

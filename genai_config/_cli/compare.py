@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import shlex
 import subprocess
 import tempfile
 import warnings
@@ -14,7 +16,8 @@ import typer
 from rich.text import Text
 
 from genai_config._cli import console as _console
-from genai_config._masking import without_secrets
+from genai_config._cli import programs
+from genai_config._masking import described, shown_path, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _LAST_LINES = 15
+_NOT_RUN = (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
 
 
 @commands.command(
@@ -59,12 +63,26 @@ def compare(  # noqa: PLR0913 -- options
     """Runs the program twice, compares the requests, and prints the result."""
     from genai_config._compare.differences import compare as compared
 
+    for option, path in (("--folder", folder), ("--after", after)):
+        if path is not None and not path.is_dir():
+            typer.echo(f"{option} {shown_path(path)}: no such folder.", err=True)
+            raise typer.Exit(2)
     with tempfile.TemporaryDirectory(prefix="genai-config-") as made:
         try:
             second = after or _migrated(folder, Path(made), to)
             runs = [_run(command, where, timeout) for where in (folder, second)]
-        except (OSError, subprocess.TimeoutExpired) as error:
-            typer.echo(f"{' '.join(command)}: {error}", err=True)
+        except OSError as error:
+            # Others come from copying the folder, or from the local server.
+            is_command = error.errno in _NOT_RUN and error.filename in (None, command[0])
+            why = programs.why_not_run(command, error, folder) if is_command else described(error)
+            typer.echo(why, err=True)
+            raise typer.Exit(2) from None
+        except subprocess.TimeoutExpired:
+            typer.echo(
+                f"{without_secrets(shlex.join(command))}: still running after {timeout:g} s."
+                "\n  Remedy: give a longer limit with --timeout.",
+                err=True,
+            )
             raise typer.Exit(2) from None
     found = compared(runs[0].said, runs[1].said)
     differing = [one for one in found if one.differences]

@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 
 from genai_config._settings import profile_files
 from genai_config._settings.environment import PROFILE_VARIABLE
+from genai_config._settings.primitives import text_of
+from genai_config.exceptions import ConfigurationError
 from genai_config.testing.isolation import environment
 
 WIDTH = 80
@@ -41,7 +43,13 @@ class Group(TyperGroup):
 def _use(context: typer.Context, name: str | None) -> None:
     """Runs the command with a profile; a program that it starts gets the profile too."""
     if name:
+        try:
+            text_of("profile", name)
+        except ConfigurationError as error:
+            typer.echo(in_options(f"{error}"), err=True)
+            raise typer.Exit(2) from None
         context.with_resource(environment({PROFILE_VARIABLE: name}))
+        context.with_resource(profile_files.chosen_by("--profile"))
 
 
 # Other names would have to be quoted, and a shell may run what is in them.
@@ -68,17 +76,42 @@ Profile: TypeAlias = Annotated[
     ),
 ]
 
-_OPTIONS = "api_version|backend|base_url|credentials|endpoint|location|model|project|quota_project"
-_ARGUMENT = re.compile(rf"(?<![\w-])(?P<name>{_OPTIONS})=(?:'(?P<value>[^']*)'|(?=[\s(,;.]|$))")
+_OPTIONS = (
+    "api_version|backend|base_url|credentials|endpoint|location|method|model|profile|project|"
+    "quota_project|scopes"
+)
+_ARGUMENT = re.compile(
+    rf"(?<![\w-])(?P<name>{_OPTIONS})="
+    r"(?:(?P<quote>['\"])(?P<value>.*?)(?P=quote)|(?=[\s(,;.]|$))"
+)
+# The setting that a sentence is about.
+_SUBJECT = re.compile(rf"(?m)(?:^|(?<=: ))(?P<name>{_OPTIONS})(?= (?:holds|is) )")
+_PLACES_OF_SECRETS = (
+    "export GEMINI_API_KEY=… for a key, and GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json for a "
+    "key file."
+)
+_IN_PYTHON_ALONE = (
+    (r"give a key as api_key=, .*credentials=function\.", _PLACES_OF_SECRETS),
+    (r", or a key file's content as a dict: credentials=json\.loads\(text\)", ""),
+    (r"client_options\['api_endpoint'\]='(\w+)'", r"--endpoint \1"),
+    (r"client_options\['api_endpoint'\]", "--endpoint"),
+    (r'safe_configure\(api_key="…"\) or ', ""),
+)
 
 
 def in_options(text: str) -> str:
     """An error's text with the options of the command line in place of arguments in Python."""
-    text = re.sub(r'safe_configure\(api_key="…"\) or ', "", text)
+    for python, option in _IN_PYTHON_ALONE:
+        text = re.sub(python, option, text)
+    text = _SUBJECT.sub(lambda found: _as_option(found["name"]), text)
     text = re.sub(rf"safe_configure\(((?:{_OPTIONS})='[^']*')\)", r"\1", text)
     return _ARGUMENT.sub(_option, text)
 
 
+def _as_option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _option(argument: re.Match[str]) -> str:
-    option = f"--{argument['name'].replace('_', '-')}"
+    option = _as_option(argument["name"])
     return option if argument["value"] is None else f"{option} {argument['value']}"

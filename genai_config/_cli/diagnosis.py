@@ -37,7 +37,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")
     help="Show how a request would be sent: credentials, transport, why, and where every "
     "setting came from.\n\n"
     "Makes no network calls and shows no secret. The exit code is 0 if no problem is known, "
-    "1 if the request would fail, 2 if there is no such method.\n\n"
+    "1 if the request would fail, 2 if the command line is invalid.\n\n"
     "Example: genai-config explain --model tunedModels/mine"
 )
 def explain(
@@ -56,7 +56,7 @@ def explain(
             warnings.simplefilter("ignore")  # what they would say, doctor says
             told = _explain.explain(model or None, method)
     except ConfigurationError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(_console.in_options(str(error)), err=True)
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(told.model_dump_json(indent=2))
@@ -104,7 +104,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
                     warnings.simplefilter("ignore")  # of the SDK's import
                     undo.enter_context(scopes.override(client_options={"api_endpoint": endpoint}))
             except ConfigurationError as error:
-                typer.echo(str(error), err=True)
+                typer.echo(_console.in_options(str(error)), err=True)
                 raise typer.Exit(2) from None
         status = undo.enter_context(_console.console(stderr=True).status("looking …"))
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from genai_config._cli.programs import (
     Shell,
     errors,
     model_name,
+    why_not_run,
     with_place,
 )
 from genai_config._clients.account import account, in_force_with
@@ -127,7 +129,7 @@ def execute(
             os.execvpe(command[0], command, environ)  # noqa: S606 -- what the user asked for
         done = subprocess.run(command, env=environ, check=False)  # noqa: S603 -- likewise
     except OSError as error:
-        typer.echo(f"{command[0]}: {error.strerror}", err=True)
+        typer.echo(why_not_run(command, error, Path()), err=True)
         missing = isinstance(error, FileNotFoundError)
         raise typer.Exit(_NOT_FOUND if missing else _NOT_EXECUTABLE) from None
     raise typer.Exit(done.returncode)

@@ -6,17 +6,20 @@ import contextlib
 import functools
 import inspect
 import os
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from genai_config._cli.console import Profile, in_options
 from genai_config._clients.target import GEMINI_ENDPOINT
+from genai_config._masking import without_secrets
 from genai_config._models import MODEL
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from genai_config._clients.target import Target
 
@@ -106,6 +109,29 @@ def errors() -> Iterator[None]:
         typer.echo(in_options(f"{error}"), err=True)
         is_setting = isinstance(error, ConfigurationError)
         raise typer.Exit(USAGE if is_setting else REFUSED) from None
+
+
+def why_not_run(command: Sequence[str], error: OSError, folder: Path) -> str:
+    """Why a command cannot be run in a folder, and what to type instead."""
+    program = without_secrets(command[0])
+    found = folder / command[0]
+    if not found.is_file():
+        remedy = "check its name, or give its path." if "/" in program else (
+            "check its name and PATH, or give its path."
+        )  # fmt: skip
+    elif found.suffix == ".py":
+        remedy = without_secrets(shlex.join(["python", *command]))
+    elif isinstance(error, PermissionError):
+        remedy = f"chmod +x {shlex.quote(program)}"
+    elif "/" not in program:
+        remedy = without_secrets(shlex.join([f"./{command[0]}", *command[1:]]))
+    else:
+        remedy = "begin it with the program that runs it, such as #!/bin/sh, or run it by that."
+    problem = error.strerror
+    if isinstance(error, FileNotFoundError):
+        in_file = found.is_file() and "/" in program
+        problem = "its first line names no program" if in_file else "no such program"
+    return f"{program}: {problem}.\n  Remedy: {remedy}"
 
 
 def model_name(target: Target, given: str | None) -> str:

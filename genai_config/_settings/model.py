@@ -9,7 +9,7 @@ import contextlib
 import html
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import (
     BaseModel,
@@ -32,7 +32,14 @@ from genai_config._settings.given import (
     Transport,
     TunedTransport,
 )
-from genai_config._settings.patch import UNSET, Patch, combine, environment_value, make_patch
+from genai_config._settings.patch import (
+    UNSET,
+    Patch,
+    combine,
+    environment_value,
+    make_patch,
+    refuse_positional,
+)
 from genai_config._settings.portable import FORMAT, Portable, portable, restored
 from genai_config._settings.references import Reference
 from genai_config._settings.secrets import Secret, SecretMapping
@@ -207,15 +214,17 @@ class GenAIConfig(FrozenModel, frozen=True):
         )
 
     @forgets_arguments
-    def merge(self, **settings: Unpack[Settings]) -> GenAIConfig:
+    def merge(self, *misplaced: NoReturn, **settings: Unpack[Settings]) -> GenAIConfig:
         """This configuration with settings changed: a new object, both stay as they are.
 
         Args:
+            *misplaced: None is taken; the error shows what to write.
             **settings: As for `safe_configure`; None leaves a setting alone, UNSET clears it.
 
         Raises:
             ConfigurationError: A value is refused.
         """
+        refuse_positional("merge", misplaced, 'config.merge(api_key="…")')
         return build(combine(_flatten(self), make_patch(settings)))
 
     def with_checked(self, values: Mapping[str, Any]) -> GenAIConfig:

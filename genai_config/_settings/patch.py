@@ -7,7 +7,7 @@ keys of their own, so merging is one rule: the later key wins. UNSET under a gro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from genai_config._settings import validation
@@ -17,7 +17,7 @@ from genai_config.exceptions import ConfigurationError
 
 __all__ = [
     "EMPTY", "GROUPS", "UNSET", "Patch", "Unset", "combine", "environment_value", "is_identity",
-    "is_the_sdks", "make_patch", "raw_value",
+    "is_the_sdks", "make_patch", "raw_value", "refuse_positional",
 ]  # fmt: skip
 
 GROUPS = ("client_options", "default_metadata", "tuned_endpoints")
@@ -34,6 +34,26 @@ class Patch(NamedTuple):
 
 
 EMPTY = Patch({})
+
+
+def refuse_positional(function: str, misplaced: Sequence[object], example: str) -> None:
+    """Refuses what is given without a name, without showing it: it may be a key.
+
+    Raises:
+        ConfigurationError: Something is given.
+    """
+    if not misplaced:
+        return
+    first = misplaced[0]
+    kind = type(first).__name__
+    if isinstance(first, Mapping):
+        example = f"{function}(**settings)"
+    elif callable(first) and example.startswith("with "):
+        example = f"@{function}(…), or @{function}() without settings"
+    raise ConfigurationError(
+        f"{function}() takes settings by name, and a value of type {kind} has none.",
+        f"{example}, for example.",
+    )
 
 
 def make_patch(settings: Mapping[str, Any]) -> Patch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,14 @@ from genai_config._settings.primitives import path_of, text_of
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _LARGEST = 1 << 20
 """Bytes; a file with settings has some thousand."""
 
 _ROOT = 0
+
+_chooser: ContextVar[str] = ContextVar("_chooser", default=PROFILE_VARIABLE)
 
 _NAME_IT = f"export {FILE_VARIABLE}=/path/to/{profiles.FILE}"
 
@@ -60,16 +63,26 @@ def names() -> tuple[str, ...]:
     return profiles.names(*_found(""))
 
 
+@contextlib.contextmanager
+def chosen_by(option: str) -> Iterator[None]:
+    """Errors name an option in place of the variable, which a command has set for it."""
+    before = _chooser.set(option)
+    try:
+        yield
+    finally:
+        _chooser.reset(before)
+
+
 def from_environment() -> Layer | None:
     """The layer of the profile that the environment names; None: it names none.
 
     Raises:
-        ConfigurationError: As for `layer`; the error names the variable.
+        ConfigurationError: As for `layer`; the error names the variable, or what has set it.
     """
     try:
         return layer(os.environ.get(PROFILE_VARIABLE))
     except ConfigurationError as error:
-        refused = type(error)(f"{PROFILE_VARIABLE} cannot be used: {error.problem}", error.remedy)
+        refused = type(error)(f"{_chooser.get()} cannot be used: {error.problem}", error.remedy)
     raise refused
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import genai_config
 from genai_config import GenAIConfig, base_models, openai, override, safe_configure, tuned_models
-from genai_config.exceptions import GenAIConfigError
+from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,3 +117,18 @@ def test_googles_newer_sdk() -> None:
     with pytest.raises(GenAIConfigError) as caught:
         google_genai.client(api_key=SECRET, backend="none")
     assert not [text for text in shown(caught.value) if SECRET in text]
+
+
+@pytest.mark.parametrize("call", [override, base_models, tuned_models, GenAIConfig().merge])
+@pytest.mark.parametrize("given", [SECRET, {"api_key": SECRET}, lambda: SECRET])
+def test_settings_are_given_by_name(call: Callable[..., Any], given: object) -> None:
+    """What comes without one is refused unseen, and the error shows what to write."""
+    before = genai_config.get_config()
+    with pytest.raises(ConfigurationError) as caught:
+        call(given)
+    name = call.__name__
+    expected = f"@{name}(" if callable(given) and name != "merge" else f"{name}("
+    assert expected in caught.value.remedy
+    assert type(given).__name__ in caught.value.problem
+    assert not any(SECRET in text for text in shown(caught.value))
+    assert genai_config.get_config() == before

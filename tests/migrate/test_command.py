@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -291,4 +292,27 @@ def test_comparing_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "nothing to compare" in done.output
     assert "example.com" in done.output
-    assert run("compare", "--folder", tmp_path, "--", "no-such-program").exit_code == 2
+
+
+def test_comparing_what_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program, a folder, a copy, or a run that takes too long: each with what to do."""
+    (tmp_path / "app.py").write_text(PROGRAM, encoding="utf-8")
+    here = ("compare", "--folder", tmp_path)
+    code = run(*here, "--", "app.py")
+    assert (code.exit_code, "python app.py" in code.output) == (2, True)
+    missing = run(*here, "--", "no-such-program")
+    assert (missing.exit_code, "PATH" in missing.output) == (2, True)
+    folder = run("compare", "--folder", tmp_path / "none", "--", "true")
+    assert (folder.exit_code, "--folder" in folder.output) == (2, True)
+    after = run(*here, "--after", tmp_path / "none", "--", "true")
+    assert (after.exit_code, "--after" in after.output) == (2, True)
+    endless = (sys.executable, "-c", "import signal; signal.pause()")
+    late = run(*here, "--timeout", 1, "--", *endless)
+    assert (late.exit_code, "--timeout" in late.output) == (2, True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copytree", full)
+    copy = run(*here, "--", "true")
+    assert (copy.exit_code, "No space left" in copy.output) == (2, True)

@@ -34,6 +34,14 @@ def misspelt_settings() -> None:
     generative_model(sytem_instruction="x")  # type: ignore[call-arg]
 
 
+def settings_without_names() -> None:
+    """Settings are given by name."""
+    override("k")  # type: ignore[arg-type]
+    base_models("k")  # type: ignore[arg-type]
+    tuned_models("k")  # type: ignore[arg-type]
+    get_config().merge("k")  # type: ignore[arg-type]
+
+
 def misspelt_choices() -> None:
     """Values that are no choices."""
     safe_configure(transport="grcp")  # type: ignore[arg-type]
