@@ -235,6 +235,10 @@ class State:
             self._process = Process((), {})
             self._warned.clear()
             self._profile = None
+            # What was made from the layers holds their secrets.
+            self._present = {}
+            self._no_scopes.made = {}
+            self._scopes.get(self._no_scopes).made = {}
 
     def current(self, identity: Identity | None = None) -> Snapshot:
         """What is in force in this context, now.

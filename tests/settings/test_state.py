@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import genai_config
 from genai_config import (
     UNSET,
     GenAIConfig,
+    _masking,
     get_config,
     is_configured,
     override,
@@ -494,3 +496,17 @@ def test_a_forked_child_can_configure() -> None:
         timeout=30,
     )
     assert done.stdout.strip() == "0"
+
+
+def test_a_reset_lets_go_of_the_secrets() -> None:
+    """No cache keeps a key that is configured no more."""
+    key = "a-key-that-is-a-sentence"
+    safe_configure(api_key=key)
+    with override(timeout=3):
+        get_config()
+    state.hand_out()
+    get_config()
+    assert _masking.without_secrets(key) != key
+    genai_config.reset()
+    gc.collect()
+    assert _masking.without_secrets(key) == key
