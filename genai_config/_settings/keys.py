@@ -47,7 +47,10 @@ _ACCESS = r"ya29\..+|eyJ[\w-]+\.[\w-]+\..+"
 
 def kind(key: str) -> Kind:
     """The kind of a key, by what it starts with."""
-    return next((kind for start, kind in _STARTS if key.startswith(start)), "key")
+    for start, found in _STARTS:
+        if key.startswith(start):
+            return found
+    return "key"
 
 
 def vendor(kind: str) -> str:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from genai_config._transport import channels
+from genai_config._clients import signatures as clients_signatures
+from genai_config._sdk import signatures as sdk_signatures
+from genai_config._transport import channels, http
 from genai_config._transport import pool as _pool
 from genai_config._transport.pool import Pool
 from genai_config.exceptions import ConfigurationError
+from genai_config.testing._service import methods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -321,6 +324,24 @@ def test_no_lock_of_a_parents_thread_is_kept(server: GeminiServer, tmp_path: Pat
 
 class TestInThisProcess:
     """What happens around a fork, step by step."""
+
+    @pytest.mark.parametrize(
+        ("module", "holder", "name"),
+        [
+            (http, http.Cancellation, "_hands"),
+            (sdk_signatures, sdk_signatures, "_lock"),
+            (clients_signatures, clients_signatures, "_lock"),
+            (methods, methods, "_READING"),
+        ],
+    )
+    def test_a_lock_that_is_held(self, module: Any, holder: Any, name: str) -> None:
+        """There is another one, that is free."""
+        before = getattr(holder, name)
+        with before:
+            module._renew_lock()
+            after = getattr(holder, name)
+            assert after is not before
+            assert not after.locked()
 
     def test_what_was_inherited_is_kept_and_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """To destroy a parent's asyncio channel would crash the child."""

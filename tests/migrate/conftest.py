@@ -79,7 +79,7 @@ def run(
     genai_config.safe_configure(
         api_key=gemini.api_key("mine"),
         ca_certs=gemini.ca_file,
-        client_options={"api_endpoint": gemini.grpc_endpoint},
+        client_options={"api_endpoint": gemini.endpoint},
     )
 
     def running(code: str) -> Run:

@@ -66,7 +66,9 @@ def test_instrumentation_that_is_installed_later(
         def __eq__(self, other: object) -> bool:
             return bool(real == other)
 
-    monkeypatch.setattr(grpc, "secure_channel", Traced())
+    wrapper = Traced()
+    assert (wrapper, hash(wrapper)) == (real, hash(real))
+    monkeypatch.setattr(grpc, "secure_channel", wrapper)
     safe_configure(timeout=30)
     model.generate_content("after")
     assert made == [server.grpc_endpoint]
