@@ -92,6 +92,11 @@ _PLACES_OF_SECRETS = (
 )
 _IN_PYTHON_ALONE = (
     (r"give a key as api_key=, .*credentials=function\.", _PLACES_OF_SECRETS),
+    (r"an API key is given as api_key=\.", "export GEMINI_API_KEY=… for a key."),
+    (
+        r"an access token is given as credentials=lambda: TOKEN\.",
+        "a token cannot be given here: give the path of a key file.",
+    ),
     (r", or a key file's content as a dict: credentials=json\.loads\(text\)", ""),
     (r"client_options\['api_endpoint'\]='(\w+)'", r"--endpoint \1"),
     (r"client_options\['api_endpoint'\]", "--endpoint"),

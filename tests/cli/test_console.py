@@ -55,6 +55,7 @@ def test_arguments_become_options(text: str, shown: str) -> None:
 
 
 SECRET = "AIzaSyA1234567890123456789012345678901"
+TOKEN = f"ya29.{'a0' * 20}"
 OPTIONS = [
     *(("env", f"--{name}") for name in (
         "project", "location", "endpoint", "base-url", "credentials", "quota-project", "profile")),
@@ -63,14 +64,15 @@ OPTIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("secret", [SECRET, TOKEN])
 @pytest.mark.parametrize(("command", "option"), OPTIONS)
-def test_a_secret_in_the_wrong_option(command: str, option: str) -> None:
+def test_a_secret_in_the_wrong_option(command: str, option: str, secret: str) -> None:
     """The option is named, the secret is not shown, and what to type is no Python."""
-    done = CliRunner().invoke(app, [command, option, SECRET])
+    done = CliRunner().invoke(app, [command, option, secret])
     assert done.exit_code
     text = " ".join(done.output.split())
     assert option in text
-    assert SECRET not in text
+    assert secret not in text
     assert not re.search(r"credentials=\w|api_key=|json\.loads|api_endpoint", text)
 
 

@@ -510,3 +510,16 @@ def test_a_reset_lets_go_of_the_secrets() -> None:
     genai_config.reset()
     gc.collect()
     assert _masking.without_secrets(key) == key
+
+
+def test_the_snapshots_of_a_context_are_bounded() -> None:
+    """However many identities are asked for in it, those that are used are made anew."""
+    identities = []
+    for number in range(_state._MOST_IDENTITIES + 1):
+        safe_configure(api_key=f"key-{number}")
+        identities.append(state.hand_out())
+        state.current(identities[-1])
+    assert len(state._scopes.get(state._no_scopes).made) <= _state._MOST_IDENTITIES
+    first = state.current(identities[0]).config.api_key
+    assert isinstance(first, Secret)
+    assert first.get_secret_value() == "key-0"
