@@ -76,6 +76,8 @@ class Handshake:
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.side.do_handshake()
                 return self.side.selected_alpn_protocol()
+            # Some servers want another hello first.
+            connection.sendall(self._written.read())
 
 
 class Seen:

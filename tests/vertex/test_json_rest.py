@@ -402,11 +402,19 @@ class TestStreams:
         point(silent(HEAD + b"content-length: 100000\r\n\r\n" + body, drip=True).url)
         response: Any = genai.GenerativeModel(MODEL).generate_content("hi", stream=True)
         call = response._iterator._wrapped
-        interrupt = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
-        interrupt.start()
+        over = threading.Event()
+
+        def interrupt() -> None:
+            # What is raised while a destructor runs is lost: then once more.
+            while not over.wait(1):
+                signal.raise_signal(signal.SIGINT)
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with pytest.raises(KeyboardInterrupt):
             next(call)
-        interrupt.join()
+        over.set()
+        interrupting.join()
         assert call.code() is grpc.StatusCode.CANCELLED
 
     def test_nothing_at_all(self, backend: str, recorder: Any) -> None:
