@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 _access_log = logging.getLogger("genai_config.proxy.access")
 
 _CONNECT = 10.0
+# Idle connections to the service. For each request, and each end of one, httpx goes through all
+# connections once for each that is idle: with hundreds that takes longer than connecting anew.
+_IDLE = 20
 # Seconds that requests in progress have left when the proxy stops.
 _GRACE = 5
 
@@ -133,10 +136,10 @@ class Proxy:
         self._server.should_exit = True
 
     async def _serve(self) -> None:
-        seconds, count = self._limits.timeout, self._limits.requests
+        seconds = self._limits.timeout
         timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT))
         # Requests are counted before they come here.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=count)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE)
         async with httpx.AsyncClient(timeout=timeout, limits=limits, **self._options) as client:
             self._gateway.upstream = Upstream(
                 self._target, self._attach, self._limits, self._metrics, self._signatures, client

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import logging
+import select
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -622,3 +623,31 @@ def test_it_ends_while_requests_are_under_way(
         assert seen.is_cut()
         while connection.recv(1000):
             """The rest of the head, and the piece."""
+
+
+def test_few_idle_connections_to_the_service_are_kept(
+    upstream: Upstream, oauth: None, start: Callable[..., Proxy]
+) -> None:
+    """Many would make each request slow: httpx looks at all of them again and again."""
+    del oauth
+    more = 5
+    count = _server._IDLE + more
+    proxy = start(upstream.url, requests=count)
+
+    def ask(_: int) -> str:
+        with connected(proxy) as client:
+            return client.chat.completions.with_raw_response.create(model=MODEL, messages=PROMPT).text
+
+    with ThreadPoolExecutor(count) as pool:
+        asked = pool.map(ask, range(count))
+        service = [upstream.accept() for _ in range(count)]
+        for one in service:
+            one.body(int(one.headers["content-length"]))
+            one.socket.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        assert set(asked) == {"{}"}
+    # Those that are too many have been closed.
+    closed: list[socket.socket] = []
+    while len(closed) < more:
+        closed, _, _ = select.select([one.socket for one in service], [], [], SECONDS)
+        assert closed
+    assert [one.recv(1) for one in closed] == [b""] * more
