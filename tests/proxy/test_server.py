@@ -636,7 +636,8 @@ def test_few_idle_connections_to_the_service_are_kept(
 
     def ask(_: int) -> str:
         with connected(proxy) as client:
-            return client.chat.completions.with_raw_response.create(model=MODEL, messages=PROMPT).text
+            made = client.chat.completions.with_raw_response
+            return made.create(model=MODEL, messages=PROMPT).text
 
     with ThreadPoolExecutor(count) as pool:
         asked = pool.map(ask, range(count))
