@@ -87,6 +87,7 @@ class Exchange:
         self._size = 0
         self._error: bytes | None = None  # of the service, if it has been read
         self._has_come = asyncio.Event()
+        self._is_over = False
 
     async def run(self) -> None:
         """Answers; when the client is gone, what is under way for it is broken off."""
@@ -96,6 +97,7 @@ class Exchange:
             await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             """The proxy stops; uvicorn, which has cancelled this, would print a traceback."""
+        self._is_over = True
         answering.cancel()
         watching.cancel()
         result, _ = await asyncio.gather(answering, watching, return_exceptions=True)
@@ -270,6 +272,9 @@ class Exchange:
         except asyncio.TimeoutError:
             _log.warning("A client takes its answer no more: it is broken off.")
             raise _Gone from None
+        if self._is_over:
+            # Before Python 3.12 `wait_for` swallows a cancellation that comes as its task ends.
+            raise _Gone
 
 
 async def _error_in(response: httpx.Response) -> bytes:
