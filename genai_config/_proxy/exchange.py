@@ -272,8 +272,11 @@ class Exchange:
         except asyncio.TimeoutError:
             _log.warning("A client takes its answer no more: it is broken off.")
             raise _Gone from None
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        # Before Python 3.12 `wait_for` swallows a cancellation that comes as its task ends.
         if self._is_over:
-            # Before Python 3.12 `wait_for` swallows a cancellation that comes as its task ends.
             raise _Gone
 
 

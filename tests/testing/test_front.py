@@ -72,12 +72,12 @@ class Handshake:
     def complete(self, connection: socket.socket) -> str | None:
         """Goes on when the hello has been sent; what has been agreed on."""
         while True:
+            # Some servers want another hello first.
+            connection.sendall(self._written.read())
             self._read.write(connection.recv(1 << 16))
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.side.do_handshake()
                 return self.side.selected_alpn_protocol()
-            # Some servers want another hello first.
-            connection.sendall(self._written.read())
 
 
 class Seen:
