@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -169,29 +170,43 @@ class TestAfterRequests:
         assert {request.status for request in server.requests} == {"OK"}
 
     @forks_while_grpc_works
-    def test_a_child_made_while_threads_ask(self, server: GeminiServer, tmp_path: Path) -> None:
-        """The parent's calls under way are the parent's; the child makes its own."""
+    def test_a_child_made_while_threads_wait(self, server: GeminiServer, tmp_path: Path) -> None:
+        """The parent's calls under way are the parent's; the child makes its own.
+
+        gRPC is prepared for a fork unless a thread enters it at that very moment.
+        """
         program = """
-            started = threading.Barrier(5)
-
-            def hold():
-                started.wait()
-                for _ in range(20):
-                    ask()
-
             configure()
             ask()
-            threads = [threading.Thread(target=hold) for _ in range(4)]
+            threads = [
+                threading.Thread(target=model.generate_content, args=("wait",))
+                for model in MODELS * 2
+            ]
             for thread in threads:
                 thread.start()
-            started.wait()
+            MODELS[0].generate_content("are they there")
             codes = [in_a_child(ask_in_every_way) for _ in range(3)]
+            MODELS[0].generate_content("release")
             for thread in threads:
                 thread.join()
+            ask()
             print(json.dumps(codes))
         """
+        waiting, release = threading.Barrier(5), threading.Event()
+
+        def answer(request: Any) -> str:
+            text = request.contents[0].parts[0].text
+            if text in ("wait", "are they there"):
+                waiting.wait(20)
+            if text == "wait":
+                release.wait(20)
+            if text == "release":
+                release.set()
+            return "hello"
+
+        server.respond("*", answer)
         assert run(program, server, tmp_path) == [0] * 3
-        assert len(server.requests) == 2 + 4 * 20 * 2 + 3 * PER_CHILD
+        assert len(server.requests) == 2 + 4 + 2 + 3 * PER_CHILD + 2
         assert {request.status for request in server.requests} == {"OK"}
 
 
