@@ -16,6 +16,9 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
+# The tests start many processes, each of which would compile everything that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parent
 TEST_TOOLS = [
     "coverage[toml]>=7.10",

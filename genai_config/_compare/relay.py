@@ -87,7 +87,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 def relay(grpc: int, rest: int) -> Iterator[Relay]:
     """Runs a proxy to the ports of a server until the end of the block."""
     made = Relay(grpc, rest)
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield made

@@ -49,7 +49,7 @@ def adopt(text: str) -> tuple[str, list[Site]]:
         return text, sites
     imports = [("genai_config", name, "" if alias == name else alias) for name, alias in
                sorted(wanted.items())]  # fmt: skip
-    return without_unused(with_imports(source.result(), imports), text), sites
+    return without_unused(with_imports(source.result(), imports), source), sites
 
 
 def _replace(source: Source, call: cst.Call, sites: list[Site]) -> dict[str, str]:

@@ -33,11 +33,10 @@ def with_imports(text: str, wanted: Iterable[tuple[str, str, str]]) -> str:
     return AddImportsVisitor(context).transform_module(module).code
 
 
-def without_unused(text: str, before: str) -> str:
+def without_unused(text: str, before: Source) -> str:
     """The module without the imports of the old SDK that were used before but are not now."""
     source = Source(text)
-    used = _used(source)
-    dropped = _used(Source(before)) - used
+    dropped = _used(before) - _used(source)
     # Lines above a removed statement, such as comments, go to the next statement.
     above: dict[cst.CSTNode, list[cst.EmptyLine]] = {}
     for statement in source.nodes(cst.SimpleStatementLine):
@@ -77,23 +76,11 @@ def _used(source: Source) -> set[str]:
     """The names that a module reads, or exports in `__all__`."""
     exported = {
         str(node.evaluated_value)
-        for assign in source.within(source.module, cst.Assign)
+        for assign in source.nodes(cst.Assign)
         if any(source.text(target.target) == "__all__" for target in assign.targets)
         for node in source.within(assign.value, cst.SimpleString)
     }
-    return exported | {
-        node.value
-        for node in source.within(source.module, cst.Name)
-        if source.above(node, cst.Import, cst.ImportFrom) is None and not _is_member(source, node)
-    }
-
-
-def _is_member(source: Source, node: cst.CSTNode) -> bool:
-    """Whether a name is an attribute or a keyword, not a variable."""
-    parent = source.parent(node)
-    return (isinstance(parent, cst.Attribute) and parent.attr is node) or (
-        isinstance(parent, cst.Arg) and parent.keyword is node
-    )
+    return exported | source.variables.keys()
 
 
 def _pruned(source: Source, small: Any, dropped: set[str]) -> Any:

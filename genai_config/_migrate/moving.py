@@ -109,7 +109,7 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
         (*_FROM[name], "" if aliases[name] == (_FROM[name][1] or name) else aliases[name])
         for name in sorted(needed)
     ]
-    return without_unused(with_imports(source.result(), wanted), text), sorted(sites)
+    return without_unused(with_imports(source.result(), wanted), source), sorted(sites)
 
 
 def _alias(source: Source, name: str) -> str:
@@ -117,14 +117,7 @@ def _alias(source: Source, name: str) -> str:
     package, own = _FROM[name]
     full = f"{package}.{own}" if own else package
     own = own or package
-    meanings = {
-        source.name(node)
-        for node in source.nodes(cst.Name)
-        if node.value == own
-        and not source.above(node, cst.Import, cst.ImportFrom)
-        and not (isinstance(parent := source.parent(node), cst.Attribute) and parent.attr is node)
-        and not (isinstance(parent, cst.Arg) and parent.keyword is node)
-    }
+    meanings = set(map(source.name, source.variables.get(own, ())))
     meanings |= {imported for bound, imported in _imported(source) if bound == own}
     if meanings <= {full}:
         return own

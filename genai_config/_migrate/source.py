@@ -77,6 +77,13 @@ class Source:
     def _scopes(self) -> Mapping[cst.CSTNode, Any]:
         return self._wrapper.resolve(ScopeProvider)
 
+    @functools.cached_property
+    def variables(self) -> Mapping[str, list[cst.Name]]:
+        """The names that are variables, by name: of no import, and no attribute or keyword."""
+        found = _Variables()
+        self.module.visit(found)
+        return found.nodes
+
     def nodes(self, *kinds: type[cst.CSTNode]) -> Iterator[Any]:
         """All nodes of these kinds, in the order of the text."""
         return (node for node in self._in_order if isinstance(node, kinds))
@@ -184,6 +191,23 @@ class Source:
         """The text of the module after its edits."""
         changed: Any = self.module.visit(self.edits)
         return str(changed.code)
+
+
+class _Variables(cst.CSTVisitor):
+    """Collects the names that are variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: dict[str, list[cst.Name]] = {}
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        """Adds a name, and goes on to the parts that are no names of something else."""
+        if isinstance(node, cst.Name):
+            self.nodes.setdefault(node.value, []).append(node)
+        elif isinstance(node, (cst.Attribute, cst.Arg)):
+            node.value.visit(self)
+            return False
+        return not isinstance(node, (cst.Import, cst.ImportFrom))
 
 
 class Edits(cst.CSTTransformer):

@@ -103,7 +103,7 @@ def manager(server: GeminiServer) -> Iterator[SecretManager]:
     """Secret Manager with a key of the Gemini server."""
     with SecretManager(server) as running:
         running.secrets[NAME] = server.api_key("the-key").encode() + b"\n"
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
         running.shutdown()

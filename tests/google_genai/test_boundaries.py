@@ -73,7 +73,7 @@ class Redirecting:
 def redirecting() -> Iterator[Redirecting]:
     """The server, while a test runs."""
     made = Redirecting()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield made
     made.server.shutdown()
