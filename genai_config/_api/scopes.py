@@ -54,10 +54,12 @@ def _refuse_empty_key(settings: Mapping[str, Any], patch: Patch) -> None:
 
     For the whole process an empty key is none, as in the SDK, and the environment's counts.
     """
+    if "api_key" in patch.values:
+        return
     options = settings.get("client_options")
     options = options if isinstance(options, Mapping) else getattr(options, "__dict__", {})
     given = [settings.get("api_key"), options.get("api_key")]
-    if "api_key" not in patch.values and any(key is not None for key in given):
+    if any(key is not None for key in given):
         raise ConfigurationError(
             "api_key is empty, and the requests in this scope would carry the key outside it.",
             "give the tenant's key; UNSET as the key sends none, and None leaves it as it is.",
@@ -82,7 +84,8 @@ def check_files(patch: Patch) -> None:
     Raises:
         ConfigurationError: One of them cannot be used.
     """
-    credentials, ca_certs = (patch.values.get(n, UNSET) for n in ("credentials", "ca_certs"))
+    credentials = patch.values.get("credentials", UNSET)
+    ca_certs = patch.values.get("ca_certs", UNSET)
     if credentials is not UNSET:
         from genai_config._auth import credentials as found
 

@@ -30,9 +30,8 @@ def in_force(config: GenAIConfig) -> bool:
 def suspicion(config: GenAIConfig) -> str:
     """What the configured key looks like that will be refused; "": nothing speaks against it."""
     key = config.api_key
-    if not isinstance(key, Secret) or not in_force(config):
-        return ""
-    return keys.suspicion(key.get_secret_value())
+    looks = keys.suspicion(key.get_secret_value()) if isinstance(key, Secret) else ""
+    return looks if looks and in_force(config) else ""
 
 
 def check_headers(config: GenAIConfig) -> None:

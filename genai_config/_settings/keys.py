@@ -67,6 +67,10 @@ def instead(text: str) -> str:
     return "an access token is given as credentials=lambda: TOKEN." if is_token else ""
 
 
+_GOOGLES = r"(?a)(?:AIza|AQ\.)[\w-]{20,}"
+"""As Google's keys look: no mistake does, and none is looked for."""
+
+
 class _Mistake(NamedTuple):
     """What is given in place of a key: how it looks, what it is, and what to do."""
 
@@ -127,6 +131,8 @@ def check(key: str) -> None:
     Raises:
         ConfigurationError: It is something else; the message holds nothing of it.
     """
+    if re.fullmatch(_GOOGLES, key):
+        return
     for mistake in _NEVER_A_KEY:
         if re.fullmatch(mistake.looks, key):
             raise ConfigurationError(f"The API key {mistake.is_}.", mistake.remedy)
@@ -147,6 +153,8 @@ def not_text(value: object) -> ConfigurationError:
 
 def suspicion(key: str) -> str:
     """What a key looks like that Google will not accept: "a placeholder …"; "": nothing."""
+    if re.fullmatch(_GOOGLES, key):
+        return ""
     if re.fullmatch(_PLACEHOLDER, key):
         return "a placeholder"
     other = vendor(kind(key))
