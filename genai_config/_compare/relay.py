@@ -1,7 +1,7 @@
 """A local proxy that forwards connections for Google to a local server, and refuses all others.
 
-Programs find it through the proxy environment variables, which gRPC, requests, httpx and httplib2
-obey. It looks only at whether the TLS handshake offers HTTP/2, which means gRPC.
+Programs find it through the proxy environment variables, which gRPC, requests and httpx obey; for
+others see `guard`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 _GOOGLE = ".googleapis.com"
 _BLOCK = 65536
 _HEAD = 8192
-_HTTP2 = b"\x02h2"
 
 
 class Relay:
     """The proxy; made by `relay`.
+
+    Args:
+        to: The port of the local server.
 
     Attributes:
         url: The value for the proxy environment variables.
         refused: The other hosts that a program tried to reach.
     """
 
-    def __init__(self, grpc: int, rest: int) -> None:
+    def __init__(self, to: int) -> None:
         self.refused: list[str] = []
         outer = self
 
@@ -42,7 +44,7 @@ class Relay:
             daemon_threads = True
             request_queue_size = 128
 
-        self._ports = (grpc, rest)
+        self._to = to
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
@@ -65,10 +67,7 @@ class Relay:
             client.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
             return
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        hello = client.recv(_BLOCK)
-        port = self._ports[0] if _HTTP2 in hello else self._ports[1]
-        with socket.create_connection(("127.0.0.1", port)) as server:
-            server.sendall(hello)
+        with socket.create_connection(("127.0.0.1", self._to)) as server:
             back = threading.Thread(target=_pump, args=(server, client), daemon=True)
             back.start()
             _pump(client, server)
@@ -84,9 +83,9 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def relay(grpc: int, rest: int) -> Iterator[Relay]:
-    """Runs a proxy to the ports of a server until the end of the block."""
-    made = Relay(grpc, rest)
+def relay(to: int) -> Iterator[Relay]:
+    """Runs a proxy to the port of a server until the end of the block."""
+    made = Relay(to)
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genai_config._compare.meaning import Meaning, meanings
@@ -14,7 +17,6 @@ from genai_config._masking import described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _SKIPPED = (".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".tox", ".nox")
 
@@ -27,7 +29,7 @@ class Run:
         said: The meanings of its requests, in order.
         code: Its exit code.
         output: What it wrote to stdout and stderr.
-        refused: Hosts other than Google's that it tried to reach; the relay refuses them.
+        refused: Hosts other than Google's that it tried to reach, which is refused.
         failures: Errors of the local server itself, each in one line.
     """
 
@@ -52,19 +54,22 @@ def run(command: Sequence[str], folder: Path, timeout: float) -> Run:
     """
     from genai_config.testing import GeminiServer
 
-    with GeminiServer() as server:
+    with GeminiServer() as server, tempfile.TemporaryDirectory() as first:
         server.accept_any_key()
-        ports = [
-            int(one.rpartition(":")[2]) for one in (server.grpc_endpoint, server.rest_endpoint)
-        ]
-        with relay(*ports) as proxy:
+        port = _port(server.endpoint)
+        with relay(port) as proxy:
             names = ("https_proxy", "http_proxy", "grpc_proxy", "all_proxy")
             own = dict.fromkeys([*names, *map(str.upper, names)], proxy.url)
             key = server.api_key("the key")
+            guard = resources.files("genai_config._compare").joinpath("guard.py").read_text("utf-8")
+            starting = f"\nstart({first!r}, {port}, {_port(proxy.url)})\n"
+            Path(first, "sitecustomize.py").write_text(guard + starting, encoding="utf-8")
+            paths = [first, *filter(None, [os.environ.get("PYTHONPATH")])]
             environ = {
                 **os.environ,
                 **server.environ(adc="service_account"),
                 **own,
+                "PYTHONPATH": os.pathsep.join(paths),
                 "no_proxy": "localhost,127.0.0.1",
                 "NO_PROXY": "localhost,127.0.0.1",
                 "GEMINI_API_KEY": key,
@@ -81,6 +86,10 @@ def run(command: Sequence[str], folder: Path, timeout: float) -> Run:
             server.errors.clear()  # or the server would raise them, in place of the result
             refused = tuple(dict.fromkeys(proxy.refused))
             return Run(said, done.returncode, done.stdout, refused, failures)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def copied(folder: Path, target: Path) -> Path:

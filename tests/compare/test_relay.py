@@ -9,7 +9,7 @@ from genai_config._compare.relay import relay
 
 def test_what_says_nothing() -> None:
     """A connection that closes at once is nothing; one to another host is refused, and told."""
-    with relay(1, 1) as proxy:
+    with relay(1) as proxy:
         port = int(proxy.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), 30) as silent:
             silent.shutdown(socket.SHUT_WR)
