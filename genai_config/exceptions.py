@@ -22,8 +22,9 @@ class GenAIConfigError(Exception):
 
     def __init__(self, problem: str, remedy: str = "") -> None:
         problem, remedy = without_secrets(problem), without_secrets(remedy)
-        # Both go to `args`, so that the error survives a trip between processes.
-        super().__init__(problem, remedy)
+        # Both go to `args`, so that the error survives a trip between processes. Not super(): in an
+        # error that is OpenAI's as well, the next class wants other arguments.
+        Exception.__init__(self, problem, remedy)
         self.problem = problem
         self.remedy = remedy
 
