@@ -51,7 +51,7 @@ ROOMS = {
         "values", "settings", "follow", "parts", "answers", "calls", "chats", "models", "functions",
         "errors", "moving", "files",
     ),
-    "_compare": ("schemas", "meaning", "differences", "relay", "running"),
+    "_compare": ("schemas", "meaning", "differences", "relay", "guard", "running"),
     "_proxy": ("rules", "metrics", "connection", "exchange", "server"),
     "pytest_plugin": (),
     "_cli": (

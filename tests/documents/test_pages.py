@@ -332,7 +332,7 @@ _SINCE_PYTHON_3_14 = (
         "object GenerateContentResponse can't be used in 'await' expression",
         "'GenerateContentResponse' object can't be awaited",
     ),
-    ("RuntimeError: ...", "AttributeError: 'coroutine' object has no attribute ..."),
+    ("RuntimeError: ...\n", "AttributeError: 'coroutine' object has no attribute ...\n"),
 )
 
 
