@@ -101,8 +101,8 @@ def fingerprint(environ: Mapping[str, str]) -> tuple[object, ...]:
     kept = getattr(environ, "_data", None)
     if not isinstance(kept, dict):
         return (*profile(environ), *[environ.get(name) for name in _NAMES])
-    name, file, *values = [kept.get(name) for name in _KEPT]
-    return (name, file if name else None, *values)
+    values = tuple(map(kept.get, _KEPT))
+    return values if values[0] else (None, None, *values[2:])
 
 
 def profile(environ: Mapping[str, str]) -> tuple[str | None, str | None]:

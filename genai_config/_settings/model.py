@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     PlainSerializer,
     PlainValidator,
@@ -229,10 +228,13 @@ class GenAIConfig(FrozenModel, frozen=True):
 
     def with_checked(self, values: Mapping[str, Any]) -> GenAIConfig:
         """This configuration with values in place that have been checked already."""
-        changed: Any = BaseModel.__copy__(self)
-        changed.__dict__.update(values)
-        changed.__pydantic_fields_set__.update(values)
-        made: GenAIConfig = changed
+        # Each scope does it, and pydantic's own copy takes three times as long.
+        made = GenAIConfig.__new__(GenAIConfig)
+        put = object.__setattr__
+        put(made, "__dict__", {**self.__dict__, **values})
+        put(made, "__pydantic_fields_set__", {*self.__pydantic_fields_set__, *values})
+        put(made, "__pydantic_extra__", None)
+        put(made, "__pydantic_private__", None)
         return made
 
     def redacted(self) -> dict[str, Any]:
