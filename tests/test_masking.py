@@ -336,7 +336,8 @@ def test_paths_are_no_secrets(path: str) -> None:
 CODE = {
     'configure(api_key="AIzaSyA1234567890")': 'configure(api_key="*")',
     "key: str | None = 'my secret'  # mine": "key: str | None = '*'  # mine",
-    r'api_key = "my \"own\" secret", "b"': 'api_key = "*", "b"',
+    r'f(api_key="my \"own\" secret", b="b")': 'f(api_key="*", b="b")',
+    'api_key, model = "a", "b"; c = "d"': 'api_key, model = "*", "*"; c = "d"',
     'os.environ["API_KEY"] = "secret"': 'os.environ["API_KEY"] = "*"',
     '{"token": "secret", "a": "b"}': '{"token": "*", "a": "b"}',
     'password = """my\nsecret"""': 'password = """*\n*"""',
@@ -347,11 +348,40 @@ CODE = {
     "is_pem = '-----BEGIN' in text": "is_pem = '*' in text",
     'proxy = "http://me:word@host"': 'proxy = "http://*@host"',
     "value of the variable": "*",
+    'api_key = "AI" + "za"\nb = "c"': 'api_key = "*" + "*"\nb = "c"',
+    'api_key = (\r\n  "AI"\r\n  "za"\r\n)': 'api_key = (\r\n  "*"\r\n  "*"\r\n)',
+    'api_key = "a"\rb = "c"\r': 'api_key = "*"\rb = "c"\r',
+    'f(api_key="".join(["AI", "za"]), b="c")': 'f(api_key="".join(["*", "*"]), b="c")',
+    'f(api_key=str("a"), b="c")': 'f(api_key=str("*"), b="c")',
+    'f(api_key=os.getenv(X) or "a", b="c")': 'f(api_key=os.getenv(X) or "*", b="c")',
+    'f(os.getenv("API_KEY") or "a", "c")': 'f(os.getenv("API_KEY") or "*", "c")',
+    'f(key or "a")': 'f(key or "*")',
+    'f(api_key="a" if b else "c")': 'f(api_key="*" if b else "*")',
+    'f((api_key := "a"), "c")': 'f((api_key := "*"), "c")',
+    'f(api_key=lambda x, y: "a", b="c")': 'f(api_key=lambda x, y: "*", b="c")',
+    'os.environ.get("API_KEY", "a")': 'os.environ.get("API_KEY", "*")',
+    'f(api_key=os.getenv("API_KEY", "a"))': 'f(api_key=os.getenv("API_KEY", "*"))',
+    'd.setdefault("API_KEY", "a")': 'd.setdefault("API_KEY", "*")',
+    '[("x-goog-api-key", "a"), ("cookie", b"c"), ("b", "c")]':
+        '[("x-goog-api-key", "*"), ("cookie", b"*"), ("b", "c")]',
+    'x = "api_key", "a"': 'x = "api_key", "*"',
+    '{"private_key_id": "a", "type": "b"}': '{"private_key_id": "*", "type": "b"}',
+    'KEYS = {"a": "b"}': 'KEYS = {"*": "*"}',
+    'API_KEY_2 += "a"': 'API_KEY_2 += "*"',
+    'self.keys["a"].append("b")': 'self.keys["a"].append("*")',
+    'os.environ["API_KEY"].x("b")': 'os.environ["API_KEY"].x("*")',
+    'for key in ["a"]: print("b")': 'for key in ["*"]: print("b")',
+    'api_key = f"a{b}c", 1': 'api_key = f"*", 1',
+    'print(f"{f(api_key=1)} b", "c")': 'print(f"{f(api_key=1)} b", "c")',
+    "# api_key = 'abcd'": "# api_key = '*'",
+    ")] api_key = 'abcd'": ")] api_key = '*'",
+    "def f(api_key='a'):\n    g('b')\n  h(key='abcd')":
+        "def f(api_key='*'):\n    g('b')\n  h(key='*')",
 }  # fmt: skip
 READABLE = (
-    'configure(api_key=os.environ["GEMINI_API_KEY"])', "sorted(rows, key=len)", 'key="abc", b="d"',
+    'configure(api_key=os.environ["GEMINI_API_KEY"])', "sorted(rows, key=len)", 'f(key="", b="d")',
     "# a basic function of a bearer credential", 'keyword="abcdef"', 'key == "abcdef"',
-    'key = ""\nother = "abcdef"', 'a = """b"""',
+    'key = ""\nother = "abcdef"', 'a = """b"""', "if key: a = 'b'", "f(key, 'a')", "1 in 'a'",
 )  # fmt: skip
 
 
