@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from genai_config._cli import console as _console
-from genai_config._masking import MASK, masked_code
+from genai_config._masking import MASK, described, masked_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,8 +38,8 @@ _SHOWN = {"unchanged": "not migrated", "note": "note"}
     "it are masked. To check that the program still "
     "sends the same requests: genai-config compare.\n\n"
     "Examples: genai-config migrate src; genai-config migrate --to google-genai --write app.py\n\n"
-    "Exit code: 0 if it succeeds; 1 if --check is given and a file would change; 2 if the command "
-    "line is invalid or a file cannot be read."
+    "Exit code: 0 if it succeeds; 1 if --check is given and a file would change, or a file cannot "
+    "be written; 2 if the command line is invalid or a file cannot be read."
 )
 def migrate(
     paths: Annotated[list[Path], typer.Argument(help="Python files, or folders with them.")],
@@ -68,8 +68,11 @@ def migrate(
         raise typer.Exit(2) from None
     if write:
         for one in found:
-            if one.changed:
-                files.write(one)
+            try:
+                if one.changed:
+                    files.write(one)
+            except (OSError, UnicodeError) as error:
+                one.problem = f"cannot be written: {described(error)}"
     counts = report.counts(found)
     if as_json:
         typer.echo(json.dumps(report.as_data(found), indent=2))
@@ -80,7 +83,7 @@ def migrate(
         console.print(Text(_total(counts, written=write), "bold"), soft_wrap=True)
     if counts["unreadable"]:
         raise typer.Exit(2)
-    raise typer.Exit(1 if check and counts["changed"] else 0)
+    raise typer.Exit(1 if counts["unwritten"] or (check and counts["changed"]) else 0)
 
 
 def _check_libcst() -> None:
@@ -94,7 +97,6 @@ def _show(console: Console, report: FileReport, *, diff: bool) -> None:
     """Prints a file: its diff, then what is not migrated and what to review."""
     if report.problem:
         console.print(Text(f"{report.path}: {report.problem}", "bold red"), soft_wrap=True)
-        return
     from genai_config._migrate.report import entries
 
     lines = list(_diff(report)) if diff else []
@@ -145,7 +147,9 @@ def _total(counts: dict[str, int], *, written: bool) -> str:
     changed = counts["changed"]
     files = f"{changed} file{'' if changed == 1 else 's'}"
     action = f"{files} written" if written else f"{files} would change (--write)"
-    if not changed:
+    if counts["unwritten"]:
+        action += f", {counts['unwritten']} could not be written"
+    elif not changed:
         action = "nothing to change"
     uses = f"{counts['found']} use{'' if counts['found'] == 1 else 's'}"
     return (

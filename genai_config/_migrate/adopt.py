@@ -12,7 +12,7 @@ import libcst as cst
 
 from genai_config._migrate.imports import with_imports, without_unused
 from genai_config._migrate.report import Site
-from genai_config._migrate.source import OLD, Source
+from genai_config._migrate.source import OLD, Source, string
 
 _SAFE, _OVERRIDE = "safe_configure", "override"
 
@@ -92,7 +92,7 @@ def _patched(source: Source) -> list[Site]:
         Site(source.line(node), "configure", "unchanged", "a string names it, as in mock.patch()",
              "patch what the code calls now, or test against the server in genai_config.testing.")
         for node in source.nodes(cst.SimpleString)
-        if node.evaluated_value in (f"{OLD}.configure", f"{OLD}.client.configure")
+        if string(node) in (f"{OLD}.configure", f"{OLD}.client.configure")
     ]  # fmt: skip
 
 

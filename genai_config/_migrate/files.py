@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import libcst as cst
 
-from genai_config._masking import masked_code
+from genai_config._masking import described, masked_code
 from genai_config._migrate.adopt import adopt
 from genai_config._migrate.moving import move
 from genai_config._migrate.report import FileReport, Site
@@ -27,7 +27,7 @@ _SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages", "venv", "e
 _SIGNS = ("google.generativeai", "google.ai", "generativeai")
 
 
-def python_files(paths: Iterable[Path]) -> Iterator[Path]:
+def found_files(paths: Iterable[Path]) -> Iterator[Path]:
     """The given files, and the Python files in the given folders; not hidden ones or environments.
 
     Raises:
@@ -53,7 +53,7 @@ def run(paths: Iterable[Path], step: Step) -> list[FileReport]:
     """
     texts: dict[Path, str] = {}
     reports: list[FileReport] = []
-    for path in dict.fromkeys(python_files(paths)):
+    for path in dict.fromkeys(found_files(paths)):
         text, problem = _read(path)
         if problem:
             reports.append(FileReport(str(path), problem=problem))
@@ -81,6 +81,10 @@ def _moved(path: str, text: str, step: Step, imported: frozenset[str]) -> FileRe
             sites = sorted([*sites, *new])
     except cst.ParserSyntaxError as error:
         return FileReport(path, text, text, problem=f"line {error.raw_line}: cannot be parsed")
+    except Exception as error:  # noqa: BLE001 -- one file must not end the run
+        # Without its message, which may quote the code.
+        problem = f"cannot be analyzed ({type(error).__name__}): migrate it by hand"
+        return FileReport(path, text, text, problem=problem)
     return FileReport(path, text, after, list(map(_masked, sites)))
 
 
@@ -116,6 +120,7 @@ def write(report: FileReport) -> None:
 
     Raises:
         OSError: It cannot be written.
+        UnicodeError: Its encoding is one way.
     """
     path = Path(report.path)
     encoding, _ = tokenize.detect_encoding(io.BytesIO(path.read_bytes()).readline)
@@ -124,19 +129,24 @@ def write(report: FileReport) -> None:
 
 def _read(path: Path) -> tuple[str, str]:
     """The text of a file, and why it cannot be read; one of the two is empty."""
+    if path.suffix != ".py":
+        todo = "copy its code to a .py file"
+        if path.suffix == ".ipynb":
+            todo = "export its code with jupyter nbconvert --to script"
+        return "", f"not read: only .py files are; {todo}"
     try:
         data = path.read_bytes()
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         return data.decode(encoding), ""
-    except (OSError, SyntaxError, UnicodeError) as error:
-        return "", f"cannot be read: {error}"
+    except (OSError, SyntaxError, UnicodeError, LookupError) as error:
+        return "", f"cannot be read: {described(error)}"
 
 
 def _imported(text: str) -> Iterator[str]:
     """The names that a module imports from others: variables with these names are shared."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("google"):

@@ -74,13 +74,7 @@ def _with_body(body: list[Any], statement: Any) -> Any:
 
 def _used(source: Source) -> set[str]:
     """The names that a module reads, or exports in `__all__`."""
-    exported = {
-        str(node.evaluated_value)
-        for assign in source.nodes(cst.Assign)
-        if any(source.text(target.target) == "__all__" for target in assign.targets)
-        for node in source.within(assign.value, cst.SimpleString)
-    }
-    return exported | source.variables.keys()
+    return source.exported | source.variables.keys()
 
 
 def _pruned(source: Source, small: Any, dropped: set[str]) -> Any:

@@ -80,7 +80,7 @@ class FileReport:
         before: Its original text.
         after: Its new text; the same as `before` if nothing changes.
         sites: The sites found in it, ordered by line.
-        problem: Why it cannot be read or parsed; "" if there is no problem.
+        problem: Why it cannot be read, parsed, or written; "" if there is no problem.
     """
 
     path: str
@@ -103,8 +103,9 @@ def counts(reports: Iterable[FileReport]) -> dict[str, int]:
     left = sum(site.outcome == "unchanged" for site in sites)
     return {
         "files": len(reports),
-        "changed": sum(report.changed for report in reports),
-        "unreadable": sum(bool(report.problem) for report in reports),
+        "changed": sum(report.changed and not report.problem for report in reports),
+        "unreadable": sum(bool(report.problem) and not report.changed for report in reports),
+        "unwritten": sum(bool(report.problem) and report.changed for report in reports),
         "found": moved + left,
         "migrated": moved,
         "unchanged": left,

@@ -78,6 +78,16 @@ class Source:
         return self._wrapper.resolve(ScopeProvider)
 
     @functools.cached_property
+    def exported(self) -> set[str]:
+        """The names in `__all__`."""
+        return {
+            evaluated(node) or ""
+            for assign in self.nodes(cst.Assign)
+            if any(self.text(target.target) == "__all__" for target in assign.targets)
+            for node in self.within(assign.value, cst.SimpleString)
+        }
+
+    @functools.cached_property
     def variables(self) -> Mapping[str, list[cst.Name]]:
         """The names that are variables, by name: of no import, and no attribute or keyword."""
         found = _Variables()
@@ -261,10 +271,16 @@ def always(new: Any) -> Callable[[Any], Any]:
 
 def string(node: cst.CSTNode | None) -> str | None:
     """The value of a string literal; None for everything else."""
-    if isinstance(node, cst.SimpleString):
+    return evaluated(node) if isinstance(node, cst.SimpleString) else None
+
+
+def evaluated(node: cst.SimpleString | cst.ConcatenatedString) -> str | None:
+    """The value of a literal; None if it is no text, or has an escape that Python refuses."""
+    try:
         value = node.evaluated_value
-        return value if isinstance(value, str) else None
-    return None
+    except (SyntaxError, ValueError):
+        return None
+    return value if isinstance(value, str) else None
 
 
 def keyword(name: str, value: cst.BaseExpression) -> cst.Arg:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
+from genai_config._migrate.source import evaluated
 from genai_config._migrate.unit import BlockedError
 from genai_config._migrate.variables import variable
 
@@ -56,8 +57,9 @@ def may_be_tuned(source: Source, node: cst.CSTNode) -> bool:
 def _text(node: Any) -> str:
     if isinstance(node, cst.FormattedStringText):
         return node.value
-    text = getattr(node, "evaluated_value", None)
-    return text if isinstance(text, str) else ""
+    if isinstance(node, cst.SimpleString | cst.ConcatenatedString):
+        return evaluated(node) or ""
+    return ""
 
 
 def _values(source: Source, node: Any) -> Iterator[cst.CSTNode]:

@@ -54,8 +54,7 @@ def _name(source: Source, node: cst.Name) -> Variable | None:
     if not assignments:
         return None
     owner = assignments[0].scope
-    exported = _exported(source)
-    problem = f"{node.value} is exported in __all__" if node.value in exported else ""
+    problem = f"{node.value} is exported in __all__" if node.value in source.exported else ""
     if node.value in source.shared and isinstance(owner, GlobalScope):
         problem = f"another file imports {node.value}"
     targets = [getattr(assignment, "node", None) for assignment in assignments]
@@ -68,15 +67,6 @@ def _name(source: Source, node: cst.Name) -> Variable | None:
     values = [value_of(source, target) for target in ours]
     key = (id(owner), node.value, number)
     return Variable(key, node.value, values, read, ours, problem)
-
-
-def _exported(source: Source) -> set[str]:
-    return {
-        str(text.evaluated_value)
-        for assign in source.nodes(cst.Assign)
-        if any(source.text(target.target) == "__all__" for target in assign.targets)
-        for text in source.within(assign.value, cst.SimpleString)
-    }
 
 
 def _attribute(source: Source, node: cst.Attribute) -> Variable | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from typer.testing import CliRunner
 from genai_config._cli.app import app
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typer.testing import Result
 
 PROGRAM = """\
@@ -174,6 +173,95 @@ def test_files_that_cannot_be_read(file: Path) -> None:
     assert "bad.py" in done.output
     assert "safe_configure()" in file.read_text(encoding="utf-8")
     assert run("migrate", file.parent / "none.py").exit_code == 2
+
+
+BAD_ESCAPES = (
+    PROGRAM.replace("configure()", r'configure(api_key="AIzaSyA1234567890\x4")')
+    + r"""
+__all__ = ["\x4"]
+genai.embed_content(model="\x4" "a", content="a", task_type="\x4")
+"""
+)
+
+
+def test_a_literal_that_is_no_text(file: Path) -> None:
+    """An escape that Python refuses ends no run, and shows no key."""
+    file.write_text(BAD_ESCAPES, encoding="utf-8")
+    done = run("migrate", "--to", "google-genai", file)
+    assert done.exit_code == 0
+    assert "safe_configure(api_key=" in done.output
+    assert "AIza" not in done.output
+
+
+def test_one_odd_file_does_not_end_the_run(file: Path) -> None:
+    """What is nested too deeply, and encodings of no text: a line each; no secrets."""
+    deep = "import google.generativeai as genai\nx = " + "+".join(["1"] * 1000) + "\n"
+    odd = {"deep.py": deep, "hex.py": "# coding: hex\n", "key.py": "# coding: AIzaSyA1234567890\n"}
+    for name, text in odd.items():
+        (file.parent / name).write_text(text, encoding="utf-8")
+    done = run("migrate", "--to", "google-genai", "--write", file.parent)
+    assert done.exit_code == 2
+    for name in odd:
+        assert sum(name in line for line in done.output.splitlines()) == 1
+    assert "AIza" not in done.output
+    assert "shared_client()" in file.read_text(encoding="utf-8")
+
+
+def test_files_that_cannot_be_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with the reason; the others are written."""
+    (file.parent / "more.py").write_text(PROGRAM, encoding="utf-8")
+    write = Path.write_bytes
+
+    def refused(path: Path, data: bytes) -> int:
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    done = run("migrate", "--write", file.parent)
+    assert done.exit_code == 1
+    assert f"{file}: cannot be written: PermissionError" in done.output
+    assert "1 file written, 1 could not be written" in done.output
+    assert "safe_configure()" in (file.parent / "more.py").read_text(encoding="utf-8")
+    found = json.loads(run("migrate", "--write", "--json", file).output)
+    assert (found["changed"], found["unwritten"], found["unreadable"]) == (0, 1, 0)
+
+
+@pytest.mark.parametrize(("name", "todo"), [("a.ipynb", "nbconvert"), ("a.txt", ".py file")])
+def test_only_python_files_are_read(file: Path, name: str, todo: str) -> None:
+    """What else is named was not read, which is said; the others are moved."""
+    other = file.with_name(name)
+    other.write_text(PROGRAM, encoding="utf-8")
+    done = run("migrate", "--write", other, file)
+    assert done.exit_code == 2
+    assert f"{other}: not read" in done.output
+    assert todo in done.output
+    assert "safe_configure()" in file.read_text(encoding="utf-8")
+    assert other.read_text(encoding="utf-8") == PROGRAM
+
+
+SPLIT = """\
+import os
+import google.generativeai as genai
+os.environ.setdefault("GEMINI_API_KEY", "mine")
+genai.configure(
+    api_key=os.environ.get("GEMINI_API_KEY", "mi" "ne") or "mi" + "ne",
+    default_metadata=[("cookie", "mine")],
+)
+genai.GenerativeModel("m", tools={"keys": ["mine"], "cookie":
+    "mine"}, **x)
+"""
+
+
+def test_a_key_in_pieces_is_not_shown(file: Path) -> None:
+    """Nor one in a collection, or one that stands in for another; written is what was there."""
+    file.write_text(SPLIT, encoding="utf-8")
+    step = ("migrate", "--to", "google-genai")
+    for done in (run(*step, file), run(*step, "--json", file)):
+        assert done.exit_code == 0
+        assert not [one for one in ("mine", '"mi"', '"ne"') if one in done.output]
+    run(*step, "--write", file)
+    assert file.read_text(encoding="utf-8").count("mi") == SPLIT.count("mi")
 
 
 def test_without_libcst(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
