@@ -68,11 +68,8 @@ def migrate(
         raise typer.Exit(2) from None
     if write:
         for one in found:
-            try:
-                if one.changed:
-                    files.write(one)
-            except (OSError, UnicodeError) as error:
-                one.problem = f"cannot be written: {described(error)}"
+            if one.changed:
+                _write(one)
     counts = report.counts(found)
     if as_json:
         typer.echo(json.dumps(report.as_data(found), indent=2))
@@ -84,6 +81,16 @@ def migrate(
     if counts["unreadable"]:
         raise typer.Exit(2)
     raise typer.Exit(1 if counts["unwritten"] or (check and counts["changed"]) else 0)
+
+
+def _write(report: FileReport) -> None:
+    """Writes a changed file, or adds to its report why it cannot be written."""
+    from genai_config._migrate import files
+
+    try:
+        files.write(report)
+    except (OSError, UnicodeError) as error:
+        report.problem = f"cannot be written: {described(error)}"
 
 
 def _check_libcst() -> None:

@@ -34,6 +34,10 @@ class Awaitable(Thing):
     """The result of an asynchronous call before it is awaited."""
 
     kind = "coroutine"
+    todo = (
+        "await it where it is made: async def ask(q): return (await "
+        "model.generate_content_async(q)).text; give ask(q) to asyncio.gather() or to a task."
+    )
 
     def __init__(self, unit: Unit, inner: Callable[[], Thing]) -> None:
         super().__init__(unit)

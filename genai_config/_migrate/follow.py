@@ -20,11 +20,12 @@ _USES: dict[type[cst.CSTNode], str] = {
     cst.Return: "returned",
     cst.Lambda: "returned by a lambda",
     cst.DictElement: "stored in a dictionary",
+    cst.GeneratorExp: "collected by a comprehension",
+    cst.ListComp: "collected by a comprehension",
     cst.Call: "called",
     cst.Del: "deleted",
     cst.AnnAssign: "annotated with a type of the old SDK",
 }
-_FOLLOWED = "migrate it together with the code that uses it."
 
 
 class Thing:
@@ -32,12 +33,14 @@ class Thing:
 
     Attributes:
         kind: Which of these it is, for messages.
+        todo: What to do by hand where its use is unknown.
         unit: The unit it belongs to.
         is_content: Whether it may be among the contents of a call.
         names: The attributes that it always has in both SDKs.
     """
 
     kind = "object"
+    todo = "migrate it together with the code that uses it."
     is_content = False
     names: frozenset[str] = frozenset()
 
@@ -54,7 +57,7 @@ class Thing:
             BlockedError: google-genai has no such attribute, or a different one.
         """
         del mover
-        raise BlockedError(f".{node.attr.value} of the {self.kind} has no equivalent", _FOLLOWED)
+        raise BlockedError(f".{node.attr.value} of the {self.kind} has no equivalent", self.todo)
 
     def call(self, mover: Follower, node: cst.Call, method: cst.Attribute) -> Thing | None:
         """The result of calling a method; otherwise like `attribute`."""
@@ -64,21 +67,21 @@ class Thing:
     def called(self, mover: Follower, node: cst.Call) -> Thing | None:
         """The result of calling it."""
         del mover, node
-        raise BlockedError(f"the {self.kind} is called", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is called", self.todo)
 
     def awaited(self) -> Thing:
         """The result of awaiting it."""
-        raise BlockedError(f"the {self.kind} is awaited", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is awaited", self.todo)
 
     def element(self, node: Any, *, is_async: bool) -> Thing:
         """The value of each step of an iteration over it; `node` is its expression."""
         del node, is_async
-        raise BlockedError(f"the {self.kind} is iterated over", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is iterated over", self.todo)
 
     def item(self, mover: Follower, node: cst.Subscript) -> Thing | None:
         """The value of a subscript."""
         del mover, node
-        raise BlockedError(f"the {self.kind} is indexed", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is indexed", self.todo)
 
     def may_be_given(self, mover: Follower, node: cst.CSTNode, call: cst.Call) -> bool:
         """Whether it may be passed to a call, as an argument or as part of one."""
@@ -93,11 +96,11 @@ class Thing:
         """Checks a comparison: it may be compared with None, using ``is``."""
         del mover, node
         if not all(isinstance(one.operator, cst.Is | cst.IsNot) for one in comparison.comparisons):
-            raise BlockedError(f"the {self.kind} is compared", _FOLLOWED)
+            raise BlockedError(f"the {self.kind} is compared", self.todo)
 
     def formatted(self) -> None:
         """Checks whether it may be formatted into a string."""
-        raise BlockedError(f"the {self.kind} is formatted", _FOLLOWED)
+        raise BlockedError(f"the {self.kind} is formatted", self.todo)
 
     def assigned(self, mover: Follower, found: Variable) -> None:
         """Called for each variable that it is assigned to."""
@@ -114,6 +117,7 @@ class Follower:
         units: The units of migration.
         models: The models that the module creates.
         sent: The calls that send requests, each with its unit.
+        made: The calls that create models, each with its unit.
     """
 
     def __init__(self, source: Source, aliases: dict[str, str]) -> None:
@@ -122,6 +126,7 @@ class Follower:
         self.units: list[Unit] = []
         self.models: list[Any] = []
         self.sent: list[tuple[cst.CSTNode, Unit]] = []
+        self.made: list[tuple[cst.CSTNode, Unit]] = []
         self._variables: dict[Hashable, tuple[Variable, Thing, list[cst.BaseExpression]]] = {}
         self._reads: list[tuple[cst.CSTNode, Thing]] = []
         self._given_later: list[tuple[cst.CSTNode, Thing]] = []
@@ -138,8 +143,7 @@ class Follower:
         try:
             self._follow(node, thing)
         except BlockedError as error:
-            what = self.source.text(node).strip().partition("\n")[0][:40]
-            thing.unit.block(self.source.line(node), what, error)
+            thing.unit.block(self.source.line(node), self.source.label(node), error)
 
     def _follow(self, node: Any, thing: Thing) -> None:  # noqa: C901, PLR0912 -- a case each
         parent: Any = self.source.parent(node)
@@ -153,7 +157,7 @@ class Follower:
                 if isinstance(outer, cst.Call) and outer.func is parent:
                     self._on(outer, thing.call(self, outer, parent))
                 elif is_target(self.source, parent):
-                    raise BlockedError(f"a value is assigned to .{parent.attr.value}", _FOLLOWED)
+                    raise BlockedError(f"a value is assigned to .{parent.attr.value}", thing.todo)
                 else:
                     self._on(parent, thing.attribute(self, parent))
             case cst.Assign():
@@ -166,7 +170,7 @@ class Follower:
                 inner = thing.element(node, is_async=parent.asynchronous is not None)
                 self._bound(parent.target, node, inner)
             case cst.Index():
-                raise BlockedError(f"the {thing.kind} is used as an index", _FOLLOWED)
+                raise BlockedError(f"the {thing.kind} is used as an index", thing.todo)
             case cst.Subscript() if parent.value is node:
                 self._on(parent, thing.item(self, parent))
             case cst.NamedExpr() if parent.value is node:
@@ -180,7 +184,7 @@ class Follower:
             case _ if self.source.is_tested(node):
                 return
             case cst.BooleanOperation():
-                raise BlockedError(f"the {thing.kind} is an operand of `and` or `or`", _FOLLOWED)
+                raise BlockedError(f"the {thing.kind} is an operand of `and` or `or`", thing.todo)
             case cst.Arg() | cst.Element():
                 self._given(node, parent, thing)
             case cst.FormattedStringExpression():
@@ -189,7 +193,7 @@ class Follower:
                     thing.formatted()
             case _:
                 use = _USES.get(type(parent), "used where it cannot be followed")
-                raise BlockedError(f"the {thing.kind} is {use}", _FOLLOWED)
+                raise BlockedError(f"the {thing.kind} is {use}", thing.todo)
 
     def _on(self, node: cst.CSTNode, thing: Thing | None) -> None:
         if thing is not None:
@@ -201,7 +205,7 @@ class Follower:
             return
         if not thing.is_content:
             use = "passed to other code" if isinstance(call, cst.Call) else "stored in a collection"
-            raise BlockedError(f"the {thing.kind} is {use}", _FOLLOWED)
+            raise BlockedError(f"the {thing.kind} is {use}", thing.todo)
         self._given_later.append((node, thing))
 
     def is_followed(self, node: cst.CSTNode) -> bool:
@@ -221,22 +225,22 @@ class Follower:
             if at in contents:
                 thing.unit.join(contents[at])
                 continue
-            thing.unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
-                f"the {thing.kind} is passed to other code", _FOLLOWED))  # fmt: skip
+            thing.unit.block(self.source.line(node), self.source.label(node), BlockedError(
+                f"the {thing.kind} is passed to other code", thing.todo))  # fmt: skip
 
     def _assigned(self, node: cst.BaseExpression, assign: cst.Assign, thing: Thing) -> None:
         if len(assign.targets) != 1:
-            raise BlockedError("several targets are assigned at once", _FOLLOWED)
+            raise BlockedError("several targets are assigned at once", thing.todo)
         self._bound(assign.targets[0].target, node, thing)
 
     def _bound(self, target: Any, value: cst.BaseExpression, thing: Thing) -> None:
         found = variable(self.source, target)
         if found is None:
             raise BlockedError(
-                f"the {thing.kind} cannot be followed into {self.source.text(target)}", _FOLLOWED
+                f"the {thing.kind} cannot be followed into {self.source.text(target)}", thing.todo
             )
         if found.problem:
-            raise BlockedError(found.problem, _FOLLOWED)
+            raise BlockedError(found.problem, thing.todo)
         known = self._variables.get(found.key)
         if known is not None:
             known[2].append(value)

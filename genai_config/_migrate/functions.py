@@ -13,7 +13,7 @@ from genai_config._migrate.settings import joined
 from genai_config._migrate.source import expression, keyword, string
 from genai_config._migrate.tuned import PREFIX, may_be_tuned, over_grpc_alone
 from genai_config._migrate.unit import BlockedError, Unit
-from genai_config._migrate.values import is_text
+from genai_config._migrate.values import is_text, is_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,8 @@ class Functions:
             thing = self.known[name](call, unit)
         except BlockedError as error:
             unit.block(line, name, error)
-            return
+            # What is done with the file stays with it.
+            thing = answers.File(unit) if name in ("upload_file", "get_file") else None
         if thing is not None:
             self._mover.follow(call, thing)
 
@@ -118,20 +119,13 @@ class Functions:
         if may_be_tuned(source, call.args[at["model"]].value):
             raise over_grpc_alone(source.old(call.func))
         content = call.args[at["content"]].value
-        many = isinstance(content, cst.List)
+        many = isinstance(content, cst.List) or is_texts(source, content)
         if not many and not is_text(source, content):
             raise BlockedError(
                 f"{source.text(content)} may be one string or a list of strings",
-                "annotate it as str, or pass a list and read result.embeddings[0].values.",
+                "annotate it as str or as list[str], then run the command again.",
             )
-        elements = content.elements if isinstance(content, cst.List) else []
-        if not all(is_text(source, element.value) for element in elements):
-            raise BlockedError("the list may hold values that are not strings", _BY_HAND)
-        for element in elements:
-            # For some models, google-genai takes a list of strings as one content.
-            unit.need("types")
-            unit.edit(element.value, lambda updated: cst.Call(
-                self._tools.values.type_name("UserContent"), [cst.Arg(updated)]))  # fmt: skip
+        self._wrap(call, content, unit)
         inner: dict[int, Any] = {}
         if "task_type" in at:
             inner[at["task_type"]] = self._task(call.args[at["task_type"]].value)
@@ -146,6 +140,25 @@ class Functions:
         if is_async:
             return answers.Awaitable(unit, lambda: answers.Embedding(unit, many=many))
         return answers.Embedding(unit, many=many)
+
+    def _wrap(self, call: cst.Call, content: Any, unit: Unit) -> None:
+        """Wraps each text of a list: for some models, google-genai takes a list as one content."""
+        source, kind = self._mover.source, self._tools.values.type_name("UserContent")
+        elements = content.elements if isinstance(content, cst.List) else []
+        if not all(is_text(source, element.value) for element in elements):
+            raise BlockedError("the list may hold values that are not strings", _BY_HAND)
+        for element in elements:
+            unit.need("types")
+            unit.edit(element.value, lambda updated: cst.Call(kind, [cst.Arg(updated)]))
+        if is_texts(source, content):
+            unit.need("types")
+            unit.edit(content, lambda updated: expression(
+                "[kind(text) for text in texts]", kind=kind, texts=updated))  # fmt: skip
+            unit.note(
+                source.line(call), source.old(call.func),
+                "the old SDK sends more than 100 strings in several requests, google-genai in one",
+                "split lists that may be longer: the Gemini API refuses them.",
+            )  # fmt: skip
 
     def _task(self, value: Any) -> Any:
         text = (string(value) or "").lower().removeprefix("task_type_")
@@ -209,15 +222,26 @@ class Functions:
 
     def _get_file(self, call: cst.Call, unit: Unit) -> Thing:
         at = arguments(call, "name")
+        self._file(call.args[at["name"]].value, unit)
         self._becomes(call, unit, "files.get", {at["name"]: "name"})
         return answers.File(unit)
 
     def _delete_file(self, call: cst.Call, unit: Unit) -> None:
         at = arguments(call, "name")
         value = call.args[at["name"]].value
-        if isinstance(value, cst.Name) and not isinstance(self._mover.thing(value), answers.File):
+        file = self._file(value, unit)
+        if isinstance(value, cst.Name) and file is None:
             raise BlockedError("the argument may be a file or its name", _BY_HAND)
         self._becomes(call, unit, "files.delete", {at["name"]: "name"})
+
+    def _file(self, value: Any, unit: Unit) -> Thing | None:
+        """The file that an argument is, or is the name of; it is migrated with this call."""
+        for node in (value, getattr(value, "value", value)):
+            thing = self._mover.thing(node)
+            if isinstance(thing, answers.File):
+                unit.join(thing.unit)
+                return thing
+        return None
 
     def _list_files(self, call: cst.Call, unit: Unit) -> Thing:
         self._becomes(call, unit, "files.list", {}, self._page(call))

@@ -14,8 +14,9 @@ from genai_config._migrate.imports import with_imports, without_unused
 from genai_config._migrate.models import Model
 from genai_config._migrate.report import Site
 from genai_config._migrate.source import Source
-from genai_config._migrate.unit import BlockedError
+from genai_config._migrate.unit import BlockedError, Unit, dependent
 from genai_config._migrate.values import Values
+from genai_config._migrate.variables import variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ def move(text: str, shared: frozenset[str] = frozenset()) -> tuple[str, list[Sit
             found, imports = unit.commit(source)
             sites += found
             needed |= imports
-    sites += _left(source, sites)
+    sites += _left(mover, sites)
     if not len(source.edits):
         return text, sorted(sites)
     wanted = [
@@ -151,6 +152,7 @@ def _models(mover: Follower, tools: Tools) -> None:
             continue
         line = source.line(call)
         unit = mover.start(line, "GenerativeModel")
+        mover.made.append((call, unit))
         model = Model(tools, unit, call, cached=_MODELS[name])
         model.inline = isinstance(source.parent(call), cst.Attribute)
         try:
@@ -197,8 +199,9 @@ def _check_keys(source: Source, mover: Follower) -> None:
             )  # fmt: skip
 
 
-def _left(source: Source, sites: list[Site]) -> Iterator[Site]:
+def _left(mover: Follower, sites: list[Site]) -> Iterator[Site]:
     """The remaining uses of the old SDK that no unit has reported."""
+    source, owners = mover.source, dict([*mover.made, *mover.sent])
     told = {site.line for site in sites}
     for node in source.nodes(cst.Name, cst.Attribute):
         name = source.old(node)
@@ -211,10 +214,33 @@ def _left(source: Source, sites: list[Site]) -> Iterator[Site]:
         if line in told or _is_changed(source, node):
             continue
         told.add(line)
-        reason, todo = next(
-            (said for start, said in _LEFT.items() if name.startswith(start)), _UNKNOWN
-        )
-        yield Site(line, name, "unchanged", reason, todo)
+        said = next((said for start, said in _LEFT.items() if name.startswith(start)), None)
+        cause = None if said else _cause(source, node, owners)
+        if cause:
+            yield dependent(line, name, *cause)
+        else:
+            yield Site(line, name, "unchanged", *(said or _UNKNOWN))
+
+
+def _cause(
+    source: Source, node: cst.CSTNode, owners: dict[cst.CSTNode, Unit]
+) -> tuple[int, BlockedError] | None:
+    """Why the calls stay that a value is for, directly or through variables; None if none does."""
+    waiting, seen = [node], set[cst.CSTNode]()
+    while waiting:
+        at: Any = waiting.pop()
+        while at is not source.module and at not in owners and at not in seen:
+            seen.add(at)
+            if isinstance(at, cst.Assign | cst.AnnAssign):
+                targets = at.targets if isinstance(at, cst.Assign) else [at]
+                found = [variable(source, one.target) for one in targets]
+                waiting += [read for one in found if one for read in one.reads]
+                break
+            at = source.parent(at)
+        unit = owners.get(at)
+        if unit is not None and unit.cause is not None:
+            return unit.cause
+    return None
 
 
 def _is_changed(source: Source, node: cst.CSTNode) -> bool:

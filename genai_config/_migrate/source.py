@@ -16,6 +16,8 @@ from libcst.metadata import (
     ScopeProvider,
 )
 
+from genai_config._masking import masked_code
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -154,6 +156,11 @@ class Source:
     def text(self, node: cst.CSTNode) -> str:
         """The code of a node."""
         return self.module.code_for_node(node)
+
+    def label(self, node: cst.CSTNode) -> str:
+        """The code of a node in at most 40 characters of one line, without its secrets."""
+        # What is cut in two would be recognised no more.
+        return masked_code(self.text(node)).strip().partition("\n")[0][:40]
 
     def scope(self, node: cst.CSTNode) -> Any:
         """The scope that a node belongs to; None if LibCST knows none."""

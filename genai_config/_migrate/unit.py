@@ -89,19 +89,28 @@ class Unit:
         """Leaves the whole unit unchanged, for a reason."""
         self.root.sites[line, what] = self.root.sites.get((line, what)) or error
 
+    @property
+    def cause(self) -> tuple[int, BlockedError] | None:
+        """What leaves the whole unit unchanged, with its line; None if nothing does."""
+        sites = self.root.sites.items()
+        return next(((line, error) for (line, _), error in sites if error), None)
+
     def commit(self, source: Source) -> tuple[list[Site], set[str]]:
         """Applies the edits unless something blocks them; returns the sites and the imports."""
-        sites = self.sites
-        first = next(((site, error) for site, error in sites.items() if error), None)
-        if first is None:
+        sites, cause = self.sites, self.cause
+        if cause is None:
             for node, change in self.edits:
                 source.edits.add(node, change)
             moved = [Site(line, what, "migrated") for line, what in sites]
             return moved + self.notes, self.imports
-        (at, _), cause = first
         return [
             Site(line, what, "unchanged", error.reason, error.todo)
             if error
-            else Site(line, what, "unchanged", depends(at, cause.reason), cause.todo, depends_on=at)
+            else dependent(line, what, *cause)
             for (line, what), error in sites.items()
         ], set()
+
+
+def dependent(line: int, what: str, at: int, cause: BlockedError) -> Site:
+    """A site that stays unchanged because another line does."""
+    return Site(line, what, "unchanged", depends(at, cause.reason), cause.todo, depends_on=at)

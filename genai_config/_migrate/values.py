@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
@@ -164,7 +165,7 @@ class Values:
         """
         for node, unit in self._histories:
             if not is_followed(node):
-                unit.block(self.source.line(node), self.source.text(node)[:40], BlockedError(
+                unit.block(self.source.line(node), self.source.label(node), BlockedError(
                     "the history may hold dictionaries in the old SDK's format",
                     'write its parts as {"text": …}, then run the command again.',
                 ))  # fmt: skip
@@ -176,7 +177,7 @@ class Values:
             may_be = isinstance(node, cst.Name | cst.Subscript | cst.Attribute | cst.Call)
             if may_be and not is_followed(node):
                 line = self.source.line(node)
-                unit.block(line, self.source.text(node)[:40], BlockedError(
+                unit.block(line, self.source.label(node), BlockedError(
                     f"it may hold the dictionary of line {self.source.line(old)}, whose format "
                     "google-genai does not accept",
                     "write that as a types.Part or types.Content, then run the command again.",
@@ -354,16 +355,31 @@ def is_text(source: Source, node: Any) -> bool:
         case cst.Name():
             found = variable(source, node)
             return found is not None and all(
-                _is_text_parameter(source, target) if isinstance(target, cst.Param)
+                _annotation(source, target) == "str" if isinstance(target, cst.Param)
                 else not isinstance(value, cst.Name) and is_text(source, value)
                 for target, value in zip(found.targets, found.values, strict=True)
             )  # fmt: skip
     return False
 
 
-def _is_text_parameter(source: Source, parameter: cst.Param) -> bool:
-    annotation = parameter.annotation
-    return annotation is not None and source.text(annotation.annotation) == "str"
+def is_texts(source: Source, node: cst.CSTNode) -> bool:
+    """Whether an expression is a variable that is annotated as a list of strings everywhere."""
+    found = variable(source, node)
+    return bool(found and found.targets) and all(
+        re.fullmatch(_TEXTS, _annotation(source, target)) for target in found.targets
+    )
+
+
+_TEXTS = r"(?:\w+\.)*(?:list|List|Sequence)\[str\]"
+
+
+def _annotation(source: Source, target: Any) -> str:
+    """The annotation of a parameter or a variable; "" if there is none, or it has many values."""
+    owner: Any = target if isinstance(target, cst.Param) else target and source.parent(target)
+    annotation = getattr(owner, "annotation", None)
+    if annotation is None or getattr(owner, "star", "") in ("*", "**"):
+        return ""
+    return source.text(annotation.annotation).strip("\"'")
 
 
 def _name(name: str) -> Callable[[Any], cst.Name]:

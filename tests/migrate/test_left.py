@@ -101,3 +101,21 @@ def test_the_methods_of_tuned_models_over_grpc_alone() -> None:
     left = {name for name, method in migrated.items()
             if "tunedModels" not in RULES[f"GenerativeService.{method}"][1]}  # fmt: skip
     assert left == ONLY_OVER_GRPC.keys()
+
+
+def test_coroutines_in_a_row_by_hand() -> None:
+    """What is written for them can be migrated."""
+    sites = move(LEFT["coroutines in a row"])[1]
+    (todo,) = {site.todo for site in sites}
+    written = re.findall(r"async def ask.*?\.text", todo)[0]
+    code = f"import asyncio\n{HEAD}{written}\nasyncio.gather(*(ask(q) for q in qs))\n"
+    assert {site.outcome for site in move(code)[1]} == {"migrated"}
+
+
+def test_a_site_is_masked_before_it_is_cut() -> None:
+    """Half a key would be recognised no more."""
+    history = "conversation_of_somebody_else('AIzaSyA1234567890')"
+    (site, *_) = (s for s in move(f"{HEAD}model.start_chat(history={history})\n")[1]
+                  if "somebody" in s.what)  # fmt: skip
+    assert len(site.what) == 40
+    assert "AIza" not in site.what
