@@ -365,9 +365,10 @@ def is_text(source: Source, node: Any) -> bool:
 def is_texts(source: Source, node: cst.CSTNode) -> bool:
     """Whether an expression is a variable that is annotated as a list of strings everywhere."""
     found = variable(source, node)
-    return bool(found and found.targets) and all(
-        re.fullmatch(_TEXTS, _annotation(source, target)) for target in found.targets
-    )
+    texts = [
+        re.fullmatch(_TEXTS, _annotation(source, one)) for one in (found.targets if found else ())
+    ]
+    return bool(texts) and all(texts)
 
 
 _TEXTS = r"(?:\w+\.)*(?:list|List|Sequence)\[str\]"
