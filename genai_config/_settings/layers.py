@@ -137,13 +137,15 @@ class Identity:
         layers: What was set of the key, the credentials and the client options, lowest first;
             what was not set follows the environment.
         package: The package whose own ``genai.configure()`` counts for the client; "": none has.
+        era: That of the process, when it was handed out.
     """
 
-    __slots__ = ("_values", "layers", "package")
+    __slots__ = ("_values", "era", "layers", "package")
 
-    def __init__(self, layers: tuple[Layer, ...], package: str) -> None:
+    def __init__(self, layers: tuple[Layer, ...], package: str, era: object) -> None:
         self.layers = layers
         self.package = package
+        self.era = era
         self._values = combined(layers)
 
     def says(self, layers: tuple[Layer, ...]) -> bool:
@@ -160,10 +162,12 @@ class Process(NamedTuple):
     Attributes:
         published: The layers for all, lowest first.
         isolated: What a package has set for itself alone, in place of the SDK's settings.
+        era: Begun by each test that is isolated: what clients of another keep is not for this one.
     """
 
     published: tuple[Layer, ...]
     isolated: Mapping[str, Layer]
+    era: object = None
 
     def layers(self, package: str) -> tuple[Layer, ...]:
         """The layers for a package's clients."""

@@ -148,7 +148,7 @@ class State:
             scopes = self._scopes.get(self._no_scopes)
             environ = _environ.fingerprint(os.environ)
             snapshot = self._snapshot(layers, scopes.layers)
-            self._process = Process(layers, self._process.isolated)
+            self._process = self._process._replace(published=layers)
             scopes.keep(None, scopes.process or self._process, environ, snapshot)
 
     def isolate(self, package: str, layer: Layer) -> None:
@@ -159,7 +159,7 @@ class State:
         """
         with self.lock:
             process = self._process
-            changed = Process(process.published, {**process.isolated, package: layer})
+            changed = process._replace(isolated={**process.isolated, package: layer})
             self._snapshot(changed.layers(package), self.scopes())
             self._process = changed
 
@@ -169,7 +169,7 @@ class State:
             if package not in self._process.isolated:
                 return
             isolated = {n: layer for n, layer in self._process.isolated.items() if n != package}
-            self._process = Process(self.published, isolated)
+            self._process = self._process._replace(isolated=isolated)
 
     def hand_out(self, package: str | None = None) -> Identity:
         """The identity of a client that is handed out here and now.
@@ -208,8 +208,8 @@ class State:
         made, identity = self._present.get(package, (None, None))
         if identity is None or made is not process:
             layers = only(process.layers(package), is_identity)
-            if identity is None or not identity.says(layers):
-                identity = Identity(layers, package)
+            if identity is None or identity.era is not process.era or not identity.says(layers):
+                identity = Identity(layers, package, process.era)
             self._present[package] = (process, identity)
         return identity
 
@@ -224,15 +224,24 @@ class State:
         return self._snapshot(change(self.published), (*self.scopes(), *scopes))
 
     def exchange(self, process: Process | None = None) -> Process:
-        """Puts other process-wide layers in force, None: none; returns those that were."""
+        """Puts other layers in force, and their era; None: none, and a new one.
+
+        Returns:
+            Those that were in force.
+        """
         with self.lock:
-            before, self._process = self._process, process or Process((), {})
+            before, self._process = self._process, process or Process((), {}, object())
         return before
+
+    def begin_era(self) -> None:
+        """Has the clients that exist follow the present identity; new ones keep theirs."""
+        with self.lock:
+            self._process = self._process._replace(era=object())
 
     def clear(self) -> None:
         """Drops the process-wide layers. The scopes belong to those who entered them."""
         with self.lock:
-            self._process = Process((), {})
+            self._process = self._process._replace(published=(), isolated={})
             self._warned.clear()
             self._profile = None
             # What was made from the layers holds their secrets.
@@ -268,7 +277,8 @@ class State:
         """What is in force for a client with an identity of its own."""
         layers = process.layers(identity.package)
         present = self._identity(process, identity.package)
-        if identity is not present and not follows((*layers, *scopes)):
+        held = identity is not present and identity.era is process.era
+        if held and not follows((*layers, *scopes)):
             layers = (*only(layers, lambda name: not is_identity(name)), *identity.layers)
         if layers is process.published:
             return self.current()  # one snapshot for all, and what has been decided from it

@@ -11,6 +11,7 @@ from unittest import mock
 from google.generativeai import client as client_lib
 
 from genai_config import safe_configure
+from genai_config._settings.state import state
 from genai_config.testing.isolation import environment, isolated
 from genai_config.testing.server import GeminiServer
 
@@ -32,7 +33,8 @@ def serving(  # noqa: PLR0913 -- options, each by its name
     """Starts a local server and points the configuration of this process at it.
 
     Use it inside `isolated`. A raw ``genai.configure()`` of the code under test merges, so that it
-    does not drop where the server is.
+    does not drop where the server is. Models that were used before, at another server perhaps, go
+    to this one.
 
     Args:
         transport: What requests go by, tuned models' too.
@@ -52,6 +54,7 @@ def serving(  # noqa: PLR0913 -- options, each by its name
         undo.enter_context(
             mock.patch.object(client_lib, "GENAI_API_DISCOVERY_URL", server.discovery_url)
         )
+        state.begin_era()
         safe_configure(
             transport=transport,
             tuned_transport=transport,

@@ -34,7 +34,8 @@ def isolated(*, network: bool = False) -> Iterator[None]:
 
     Inside, no layer of the configuration, no scope, no cached client, no environment variable that
     has a say and no Application Default Credentials of the machine are seen; a raw
-    ``genai.configure()`` starts from nothing too.
+    ``genai.configure()`` starts from nothing too. A model that was used outside has the key, the
+    credentials and the endpoint that are configured inside, and the other way round.
 
     Args:
         network: Whether connections to other machines are allowed; otherwise opening one raises

@@ -19,6 +19,8 @@ from genai_config.testing import (
     RecordedRequest,
     assert_auth,
     assert_requests,
+    isolated,
+    serving,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +63,52 @@ def test_code_that_configures_by_itself(gemini_server: GeminiServer) -> None:
     genai.configure(api_key=gemini_server.api_key("mine"))
     ask()
     assert_auth(gemini_server, "api_key", identity="mine")
+
+
+class TestAModelOfAModule:
+    """It is made once, at import, and used in one test after the other."""
+
+    model = genai.GenerativeModel(MODEL)
+
+    @pytest.mark.parametrize("key", ["first", "second"])
+    @pytest.mark.parametrize(
+        "transport",
+        [pytest.param(one, marks=pytest.mark.gemini(transport=one)) for one in TRANSPORTS],
+    )
+    def test_each_test_has_its_server(
+        self, gemini_server: GeminiServer, key: str, transport: str
+    ) -> None:
+        """With the key that it configures there."""
+        safe_configure(api_key=gemini_server.api_key(key))
+        self.model.generate_content("hi")
+        assert_auth(gemini_server, "api_key", identity=key, transport=transport, count=1)
+
+    def test_a_model_keeps_its_key_within_a_test(self, gemini_server: GeminiServer) -> None:
+        """As in production: a test finds that a change of the key comes too late."""
+        model = genai.GenerativeModel(MODEL)
+        for key in ("first", "second"):
+            safe_configure(api_key=gemini_server.api_key(key))
+            model.generate_content("hi")
+        assert_auth(gemini_server, "api_key", identity="first", count=2)
+
+    def test_it_has_its_own_key_again_afterwards(self, server: GeminiServer) -> None:
+        """Isolation takes from a program nothing that it holds; one server may follow another."""
+        safe_configure(
+            api_key=server.api_key("mine"),
+            client_options={"api_endpoint": server.endpoint},
+            ca_certs=server.ca_file,
+        )
+        model = genai.GenerativeModel(MODEL)
+        model.generate_content("hi")
+        with isolated():
+            for _ in range(2):
+                with serving() as inside:
+                    safe_configure(api_key=inside.api_key("theirs"))
+                    model.generate_content("hi")
+                    assert_auth(inside, "api_key", identity="theirs", count=1)
+        safe_configure(api_key=server.api_key("other"))
+        model.generate_content("hi")
+        assert_auth(server, "api_key", identity="mine", count=2)
 
 
 @pytest.mark.gemini(transport="rest")
