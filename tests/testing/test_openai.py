@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 from google.api_core import exceptions
+from google.oauth2 import service_account
 
 from genai_config.testing._service import rules
 
@@ -217,6 +218,26 @@ def test_vertex_endpoint(connect: Callable[..., openai.OpenAI], token: str) -> N
     headers = {"x-goog-user-project": "mine"}
     client = connect(token, f"v1/{VERTEX}/123", default_headers=headers)
     assert client.chat.completions.create(model="", messages=PROMPT).choices
+
+
+@pytest.mark.parametrize("endpoint", ["openapi", "123"])
+def test_vertex_without_the_permission(
+    server: GeminiServer, connect: Any, fetch: Any, endpoint: str
+) -> None:
+    """IAM's answer, of the endpoint and not of the model; a role for caches is another matter."""
+    account = service_account.Credentials.from_service_account_info(
+        server.service_account_info("me"), scopes=[rules.CLOUD_PLATFORM]
+    )
+    chat = connect(fetch(account), f"v1/{VERTEX}/{endpoint}").chat.completions
+    server.deny("me", "aiplatform.cachedContents.create")
+    assert chat.create(model=MODEL, messages=PROMPT).choices
+    server.deny("me")
+    error = error_of(lambda: chat.create(model=MODEL, messages=PROMPT))
+    assert (error["code"], error["status"]) == (403, "PERMISSION_DENIED")
+    assert error["details"][0]["metadata"] == {
+        "permission": "aiplatform.endpoints.predict", "resource": f"{VERTEX}/{endpoint}"
+    }  # fmt: skip
+    assert server.requests[-1].status == "PERMISSION_DENIED"
 
 
 @pytest.fixture

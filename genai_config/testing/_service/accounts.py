@@ -55,12 +55,13 @@ class Accounts(abc.ABC):
                 raise ValueError(f"{given!r} is none of {', '.join(get_args(known))}")
         return self._service.registry.add_key(name, kind, state)
 
-    def deny(self, identity: str, permission: str = "aiplatform.endpoints.predict") -> None:
-        """Takes an IAM permission on Vertex AI from an account.
+    def deny(self, identity: str, permission: str = rules.PREDICT) -> None:
+        """Takes an IAM permission on Vertex AI from an account, for OpenAI's protocol too.
 
         Args:
             identity: The account's name; a service account's may go without the "@project…".
-            permission: The permission, such as "aiplatform.cachedContents.create".
+            permission: The permission, such as "aiplatform.cachedContents.create"; by default
+                "aiplatform.endpoints.predict", which asking a model takes.
         """
         self._service.registry.deny(identity, permission)
 

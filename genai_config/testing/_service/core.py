@@ -116,7 +116,8 @@ class Service:
             quota_project = call.headers.get("x-goog-user-project")
             rules.check(asked.method, asked.rpc, asked.resources, caller, quota_project)
             if asked.permission:
-                resource = next(iter(asked.resources), "")
+                # Of the endpoint that OpenAI's protocol has: a model is named before it.
+                resource = asked.resources[-1]
                 self.registry.check_permission(caller.identity, asked.permission, resource)
             self.programming.enter()
             messages = self.guarded(asked.method, functools.partial(work, caller))

@@ -23,6 +23,9 @@ GENERATIVE = _BASE + "generative-language"
 TUNING = _BASE + "generative-language.tuning"
 RETRIEVER = _BASE + "generative-language.retriever"
 
+PREDICT = "aiplatform.endpoints.predict"
+"""The IAM permission to ask a model on Vertex AI."""
+
 RESOURCE_FIELDS = tuple(
     tuple(path.split("."))
     for path in (
@@ -271,7 +274,10 @@ def key_refusal(caller: Caller, method: str, rpc: str) -> ServiceError | None:
 
 
 def permission_denied(permission: str, resource: str) -> ServiceError:
-    """The answer to an account without a role [G] IAM_PERMISSION_DENIED."""
+    """The answer to an account without a role [G] IAM_PERMISSION_DENIED.
+
+    The resource of a request in OpenAI's protocol is the endpoint [I] linux-mcp-server#450.
+    """
     return ServiceError(
         "PERMISSION_DENIED",
         f"Permission '{permission}' denied on resource '//{VERTEX}/{resource}' (or it may not "

@@ -12,7 +12,7 @@ from google.ai import generativelanguage_v1beta as glm
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from genai_config.testing._service import openai_answers, openai_requests, strict_json
+from genai_config.testing._service import openai_answers, openai_requests, rules, strict_json
 from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import VERTEX, ServiceError
 from genai_config.testing._service.methods import methods
@@ -99,7 +99,10 @@ class _Place(NamedTuple):
         """What a request is for."""
         api = f"google.cloud.aiplatform.{self.version}.PredictionService"
         rpc = f"{api if self.endpoint else 'google.ai.generativelanguage.v1beta'}.{method}"
-        return Asked(f"OpenAI.{method}", rpc, [one for one in (model, self.name) if one])
+        permission = rules.PREDICT if self.endpoint else ""
+        return Asked(
+            f"OpenAI.{method}", rpc, [one for one in (model, self.name) if one], permission
+        )
 
     def check(self, model: str) -> None:
         """Checks whether there is a model of this name here.

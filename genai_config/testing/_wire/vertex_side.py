@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from genai_config.testing._service import strict_json
+from genai_config.testing._service import rules, strict_json
 from genai_config.testing._service.core import Asked, Service
 from genai_config.testing._service.errors import VERTEX, ServiceError
 from genai_config.testing._service.origins import Origin
@@ -41,7 +41,6 @@ _PLACE = r"(?P<place>projects/[^/]+/locations/[^/:]+)"
 _PUBLISHED = rf"(?:{_PLACE}/)?publishers/[^/]+/models/[^/:]+"
 _TUNED = rf"{_PLACE}/(?:endpoints|models)/[^/:]+"
 _CACHE = rf"{_PLACE}/cachedContents/[^/:]+"
-_PREDICT = "aiplatform.endpoints.predict"
 
 
 class _Row(NamedTuple):
@@ -55,7 +54,7 @@ class _Row(NamedTuple):
 
 
 def _predictions(name: str, **suffixes: str) -> list[_Row]:
-    return [_Row("POST", name, f":{one}", suffixes[one], _PREDICT) for one in suffixes]
+    return [_Row("POST", name, f":{one}", suffixes[one], rules.PREDICT) for one in suffixes]
 
 
 _GENERATE = {
