@@ -31,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("gemini"))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"@pytest.mark.gemini takes options by name, not {marker.args[0]!r}: "
+                "@pytest.mark.gemini(transport='rest'), for example."
+            )
         options.update(marker.kwargs)
     known = {"transport", "token_lifetime", "tuning_polls", "tuning", "models", "network"}
     if unknown := options.keys() - known:

@@ -156,5 +156,6 @@ def _check_host(host: str) -> None:
         raise NetworkBlockedError(
             f"A connection to {host} was refused in an isolated test, which can only reach this "
             "machine. Point the code at the server (the gemini_server fixture does, until reset() "
-            "or uninstall() is called), or use isolated(network=True)."
+            "or uninstall() is called), or allow it: "
+            "@pytest.mark.gemini(network=True) or isolated(network=True)."
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 from typing import Any
 
 import pytest
@@ -89,6 +90,20 @@ def test_delayed(server: GeminiServer, ask: Any) -> None:
     assert waiting.result()
     server.delay(0)
     assert ask()
+
+
+@pytest.mark.parametrize(
+    ("program", "form"),
+    [
+        (lambda server: server.fail("RESOURCE_EXHAUSTED"), 'fail(1, "RESOURCE_EXHAUSTED")'),
+        (lambda server: server.drop("next"), "drop(1)"),
+        (lambda server: server.tokens.fail("invalid_grant"), "tokens.fail(1, 500)"),
+    ],
+)
+def test_how_many_comes_first(server: GeminiServer, program: Any, form: str) -> None:
+    """What is no number is refused with the right form, before any request."""
+    with pytest.raises(TypeError, match=re.escape(form)):
+        program(server)
 
 
 def test_failures_then_success(server: GeminiServer, ask: Any) -> None:

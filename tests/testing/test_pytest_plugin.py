@@ -194,6 +194,21 @@ async def test_async_code(gemini_server: GeminiServer) -> None:
     assert_auth(gemini_server, "api_key", identity="test-key", count=1)
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_was_asked(gemini_server: GeminiServer, transport: Literal["rest", "grpc"]) -> None:
+    """The whole request is there; its text is not shown, as other data of a test may be."""
+    safe_configure(api_key=gemini_server.api_key(), transport=transport)
+    genai.GenerativeModel(MODEL, system_instruction="Be kind.").generate_content("What time?")
+    request = gemini_server.requests[-1]
+    assert request.message.contents[0].parts[0].text == "What time?"
+    assert request.message.system_instruction.parts[0].text == "Be kind."
+    assert "message=<GenerateContentRequest>" in repr(request)
+    assert "What time?" not in repr(request)
+    with openai.client() as client:
+        client.models.list()
+    assert "message=None" in repr(gemini_server.requests[-1])
+
+
 def test_an_assertion_shows_the_requests(gemini_server: GeminiServer) -> None:
     """What was expected, and a table of what there was."""
     with pytest.raises(AssertionError, match="No request was recorded"):
@@ -213,21 +228,30 @@ def test_an_assertion_shows_the_requests(gemini_server: GeminiServer) -> None:
     assert isinstance(gemini_server.requests[0], RecordedRequest)
 
 
-def test_an_unknown_option_of_the_marker_is_an_error(pytester: pytest.Pytester) -> None:
-    """It names the options that there are."""
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ('transprot="rest"', "*no option 'transprot'; it has models, network, token_lifetime*"),
+        ('"rest"', "*by name, not 'rest': @pytest.mark.gemini(transport=*"),
+    ],
+)
+def test_what_is_no_option_of_the_marker_is_an_error(
+    pytester: pytest.Pytester, options: str, told: str
+) -> None:
+    """It names the options that there are, or how they are given."""
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     pytester.makepyfile(
-        """
+        f"""
         import pytest
 
-        @pytest.mark.gemini(transprot="rest")
+        @pytest.mark.gemini({options})
         def test_it(gemini_server):
             pass
         """
     )
     result = pytester.runpytest("-p", "no:cacheprovider", "--strict-markers")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no option 'transprot'; it has models, network, token_lifetime*"])
+    result.stdout.fnmatch_lines([told])
 
 
 def test_a_suite_that_uses_no_fixture_loads_nothing(tmp_path: Path) -> None:

@@ -167,6 +167,16 @@ class Programming:
         return internal()
 
 
+def check_count(count: object, example: str) -> None:
+    """Lets numbers of requests pass.
+
+    Raises:
+        TypeError: It is none; the message has the example.
+    """
+    if not isinstance(count, int):
+        raise TypeError(f"How many requests comes first, not {count!r}: {example}")
+
+
 def internal() -> ServiceError:
     """The error that says nothing."""
     return ServiceError("INTERNAL", MESSAGES["INTERNAL"])

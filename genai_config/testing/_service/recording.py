@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +44,12 @@ class RecordedRequest:
     connection: str
     status: str = "OK"
     message: Any = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        told = [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr]
+        # Its kind alone: it may be long, and hold anything.
+        kind = None if self.message is None else f"<{type(self.message).__name__}>"
+        return f"{type(self).__name__}({', '.join(told)}, message={kind})"
 
 
 class Log:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from genai_config.testing._service import answers
 from genai_config.testing._service.errors import HTTP_STATUS, MESSAGES, ServiceError
 from genai_config.testing._service.models import STATES
-from genai_config.testing._service.programming import full_name
+from genai_config.testing._service.programming import check_count, full_name
 
 if TYPE_CHECKING:
     from genai_config.testing._service.core import Service
@@ -60,8 +60,10 @@ class Control:
             reason: The reason of the error's details.
 
         Raises:
+            TypeError: `count` is no number.
             ValueError: There is no such status.
         """
+        check_count(count, 'fail(1, "RESOURCE_EXHAUSTED")')
         if status not in HTTP_STATUS:
             raise ValueError(f"{status!r} is none of {', '.join(HTTP_STATUS)}")
         if message is None:
@@ -88,7 +90,11 @@ class Control:
 
         Args:
             count: How many; replaces what is left of an earlier call.
+
+        Raises:
+            TypeError: `count` is no number.
         """
+        check_count(count, "drop(1)")
         self._service.programming.drop(count)
 
     def delay(self, seconds: float) -> None:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from genai_config.testing._service import rules
 from genai_config.testing._service.identities import PROJECT, Identity, Registry
+from genai_config.testing._service.programming import check_count
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,7 +62,12 @@ class TokenEndpoint:
             count: How many; None is all, 0 none.
             status: The HTTP status.
             body: The body: text, or anything else as JSON.
+
+        Raises:
+            TypeError: `count` is no number.
         """
+        if count is not None:
+            check_count(count, "tokens.fail(1, 500)")
         with self._lock:
             self._failures = float("inf") if count is None else count
             self._failure = (status, body)
