@@ -339,16 +339,28 @@ def _not_found(scopes: tuple[str, ...]) -> CredentialsNotFoundError:
         not_asked = "NO_GCE_CHECK" if _no_gce_check() else "no answer"
         state = "Colab's own, not used" if in_colab else not_asked
         looked.append(f"the metadata server ({state})")
+    return CredentialsNotFoundError(
+        f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.", remedy(scopes)
+    )
+
+
+def remedy(scopes: tuple[str, ...]) -> str:
+    """What to do where there are no credentials for requests with these scopes, line by line."""
+    from genai_config._settings.state import state
+
+    explicit = bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
     # Base models come here because there is no key, which is all that most people lack.
-    login = login_command(scopes)
+    lacks_key = scopes == BASE_SCOPES
+    fixtures = "gemini_api_key or gemini_adc" if lacks_key else "gemini_adc"
+    in_test = state.in_test and "PYTEST_CURRENT_TEST" in os.environ
+    # There, gcloud's file is not looked for.
+    login = "" if in_test else login_command(scopes)
     remedies = [
-        *([_KEY_REMEDY] if scopes == BASE_SCOPES else []),
-        *(["unset GOOGLE_APPLICATION_CREDENTIALS, or give it a key file's path"] * bool(explicit)),
-        login,
+        *([f"in a test: the fixture {fixtures} (a method of GeminiTestMixin)"] * in_test),
+        *([_KEY_REMEDY] if lacks_key else []),
+        *(["unset GOOGLE_APPLICATION_CREDENTIALS, or give it a key file's path"] * explicit),
+        *([login] if login else []),
         *([] if explicit else ["export GOOGLE_APPLICATION_CREDENTIALS=/path/to/key.json"]),
         "safe_configure(credentials='/path/to/key.json')",
     ]
-    return CredentialsNotFoundError(
-        f"No OAuth credentials were found. Looked for: {'; '.join(looked)}.",
-        "\n  or: ".join(remedies) + (_OWN_CLIENT if "client_secret" in login else ""),
-    )
+    return "\n  or: ".join(remedies) + (_OWN_CLIENT if "client_secret" in login else "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from genai_config._auth.credentials import adc_path, login_command
 from genai_config._diagnosis import provenance
 from genai_config._diagnosis.checks import Case, Check, Finding, Skipped
-from genai_config._routing.decision import CLOUD_PLATFORM
+from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def _first_step(case: Case) -> str:
         return f"log in: {login_command((CLOUD_PLATFORM,))}"
     if case.tuned or case.config.auth == "oauth":
         return f"log in: {login_command()}"
-    return "export GEMINI_API_KEY=…; or for OAuth: gcloud auth application-default login"
+    return f"export GEMINI_API_KEY=…; or for OAuth: {login_command(BASE_SCOPES)}"
 
 
 def _metadata_server(case: Case) -> Iterator[Finding | str]:

@@ -233,6 +233,11 @@ class State:
             before, self._process = self._process, process or Process((), {}, object())
         return before
 
+    @property
+    def in_test(self) -> bool:
+        """Whether a test runs that is isolated, or has a local server."""
+        return self._process.era is not None
+
     def begin_era(self) -> None:
         """Has the clients that exist follow the present identity; new ones keep theirs."""
         with self.lock:

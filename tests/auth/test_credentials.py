@@ -38,6 +38,7 @@ from genai_config.exceptions import (
     CredentialsNotFoundError,
     InvalidCredentialsError,
 )
+from genai_config.testing import isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -340,6 +341,18 @@ class TestNothingIsFound:
         """The remedy says how to give one, before all else."""
         error = self.not_found(BASE_SCOPES)
         assert error.remedy.startswith("for base models, an API key: safe_configure(api_key=")
+
+    def test_in_a_test_the_fixtures_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And no login, which could not be seen there; they are pytest's."""
+        with isolated():
+            tuned, base = self.not_found().remedy, self.not_found(BASE_SCOPES).remedy
+        assert tuned.startswith("in a test: the fixture gemini_adc ")
+        assert base.startswith("in a test: the fixture gemini_api_key or gemini_adc ")
+        assert "gcloud" not in tuned + base
+        assert "gemini_adc" not in self.not_found().remedy
+        monkeypatch.delenv("PYTEST_CURRENT_TEST")
+        with isolated():
+            assert "gemini_adc" not in self.not_found().remedy
 
     def test_gcloud_asks_for_the_scopes_that_the_request_needs(self) -> None:
         """Since gcloud wants cloud-platform: it is asked for with any scopes, once."""

@@ -223,7 +223,10 @@ def test_what_the_layers_make_is_as_shown(
 
 
 def test_first_steps_lead_to_two_calls(
-    tmp_path: Path, names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    names: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The program in a file of its own, the command as printed; then the rest of the page."""
     program, missing, migrated = blocks("first-steps", "python")
@@ -240,6 +243,7 @@ def test_first_steps_lead_to_two_calls(
     )
     assert done.stdout == expected, done.stderr
     names["isolated"] = isolated
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # the page is not about tests
     exec(missing, names)  # noqa: S102 -- our own
     assert capsys.readouterr().out == blocks("first-steps", "text")[0]
     exec(migrated, names)  # noqa: S102 -- our own
