@@ -15,6 +15,7 @@ from genai_config._cli import console as _console
 from genai_config._diagnosis import doctor as _doctor
 from genai_config._diagnosis import explain as _explain
 from genai_config._diagnosis import layout
+from genai_config._masking import without_secrets
 from genai_config.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,16 +32,27 @@ _Model = Annotated[
     str | None, typer.Option(help="The model, such as tunedModels/mine. Default: a base model.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+_EXTRA = {"allow_extra_args": True}
+
+
+def _check_arguments(context: typer.Context) -> None:
+    """Refuses a model that is given as an argument: elsewhere that is the usual way."""
+    if context.args:
+        named = without_secrets(context.args[0])
+        typer.echo(f"Unexpected argument {named!r}. A model is an option: --model NAME.", err=True)
+        raise typer.Exit(2)
 
 
 @app.command(
+    context_settings=_EXTRA,
     help="Show how a request would be sent: credentials, transport, why, and where every "
     "setting came from.\n\n"
     "Makes no network calls and shows no secret. The exit code is 0 if no problem is known, "
     "1 if the request would fail, 2 if the command line is invalid.\n\n"
-    "Example: genai-config explain --model tunedModels/mine"
+    "Example: genai-config explain --model tunedModels/mine",
 )
 def explain(
+    context: typer.Context,
     *,
     model: _Model = None,
     method: Annotated[
@@ -51,6 +63,7 @@ def explain(
 ) -> None:
     """Prints an explanation of the environment's configuration, as wide as the terminal."""
     del profile
+    _check_arguments(context)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they would say, doctor says
@@ -62,27 +75,33 @@ def explain(
         typer.echo(told.model_dump_json(indent=2))
     else:
         console = _console.console()
-        for line in layout.text(told.sections(), max(console.width, _NARROW)).split("\n"):
+        text = layout.text(told.sections(of_program=False), max(console.width, _NARROW))
+        for line in text.split("\n"):
             title = line[:1] not in ("", " ")
             console.print(Text(line, "bold cyan" if title else ""), soft_wrap=True)
     raise typer.Exit(1 if told.problems else 0)
 
 
 @app.command(
+    context_settings=_EXTRA,
     help="Find configuration problems on this machine, and show how to fix them.\n\n"
     "With --online it also checks that the endpoint can be reached and accepts the key and the "
     "token; every wait is bounded. The exit code is 0 if there is no problem, 1 if there is one, "
     "2 if the command line is invalid.\n\n"
-    "Examples: genai-config doctor --online --model tunedModels/mine; genai-config doctor --fix"
+    "Examples: genai-config doctor --online --model tunedModels/mine; genai-config doctor --fix",
 )
 def doctor(  # noqa: PLR0913 -- one parameter for each option
+    context: typer.Context,
     *,
     model: _Model = None,
     online: Annotated[
         bool, typer.Option("--online", help="Check the network and the service as well.")
     ] = False,
     endpoint: Annotated[
-        str | None, typer.Option(help="The endpoint to check, host:port. Default: Google's.")
+        str | None,
+        typer.Option(
+            help="Where requests go, host:port; only --online asks there. Default: Google's."
+        ),
     ] = None,
     profile: _console.Profile = None,
     fix: Annotated[
@@ -97,6 +116,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
 ) -> None:
     """Runs the checks of `_doctor`, and prints what came of them."""
     del profile
+    _check_arguments(context)
     with contextlib.ExitStack() as undo:
         if endpoint:
             try:

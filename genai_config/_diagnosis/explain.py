@@ -123,9 +123,13 @@ class Explanation:
     def _repr_html_(self) -> str:
         return layout.html(self.sections())
 
-    def sections(self) -> list[Section]:
-        """What is told to people: titles, and labels with paragraphs."""
-        return _sections(self)
+    def sections(self, *, of_program: bool = True) -> list[Section]:
+        """What is told to people: titles, and labels with paragraphs.
+
+        Args:
+            of_program: Whether it is about a program that runs, and its SDK.
+        """
+        return _sections(self, of_program=of_program)
 
 
 def explain(
@@ -188,7 +192,7 @@ def explain(
             on_vertex = decision.place == "vertex"
             problems.extend(refusals(held, (CLOUD_PLATFORM,) if on_vertex else enough))
             if held.kind == "not known" and not provenance.is_googles_machine():
-                problems.append(_nothing_configured())
+                problems.append(_nothing_configured(decision.scopes))
     if model and (known := models.problem(config, model, _headers.clock())):
         problems.append(Problem(known.name, known.means, known.remedy))
     shown = None if model is None else scrub(model)
@@ -278,13 +282,12 @@ def _answer_to_a_key() -> Problem:
     )
 
 
-def _nothing_configured() -> Problem:
+def _nothing_configured(scopes: tuple[str, ...]) -> Problem:
     return Problem(
         "CredentialsNotFoundError",
         "There is no API key, no credentials= and no ADC file. Requests would ask the metadata "
         "server, which exists only on Google Cloud.",
-        'safe_configure(api_key="…") or export GEMINI_API_KEY=…\n'
-        "for OAuth: gcloud auth application-default login",
+        _credentials.remedy(scopes),
     )
 
 
@@ -329,7 +332,7 @@ _AUTH = {"api_key": "API key", "oauth": "OAuth"}
 _TRANSPORTS = {"grpc": "gRPC", "grpc_asyncio": "gRPC (asyncio)", "rest": "REST"}
 
 
-def _sections(explanation: Explanation) -> list[Section]:
+def _sections(explanation: Explanation, *, of_program: bool) -> list[Section]:
     """An explanation as it is told: the decision, what is wrong, the credentials, the settings."""
     target = explanation.model or "a base model"
     rows: list[tuple[str, list[str]]] = []
@@ -345,7 +348,7 @@ def _sections(explanation: Explanation) -> list[Section]:
     for problem in explanation.problems:
         rows.append(("problem", [problem.problem]))
         rows.append(("remedy", problem.remedy.split("\n")))
-    if not explanation.installed:
+    if of_program and not explanation.installed:
         rows.append(("note", [
             "The SDK sends requests by itself until safe_configure() or a scope is called."
         ]))  # fmt: skip

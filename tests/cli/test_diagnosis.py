@@ -88,6 +88,22 @@ class TestExplain:
         assert refused.exit_code == 1
         assert "did you mean 'prod'" in " ".join(refused.stdout.split())
 
+    def test_the_sdk_of_no_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """There is none that runs here, which could be without this library."""
+        monkeypatch.delitem(sys.modules, "google.generativeai.client")
+        told = run("explain", GEMINI_API_KEY=KEY).stdout
+        assert "safe_configure" not in told
+        assert "note" not in told
+
+    @pytest.mark.parametrize("command", ["explain", "doctor"])
+    def test_a_model_without_its_option(self, command: str) -> None:
+        """The option is named; nothing secret is shown of what was typed."""
+        result = run(command, "gemini-3.6-flash")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "'gemini-3.6-flash'" in result.stderr
+        assert "--model" in result.stderr
+        assert KEY not in run(command, KEY).output
+
     def test_no_such_method(self) -> None:
         """It is the command that is wrong."""
         result = run("explain", "--method", "generate_contnet")

@@ -26,6 +26,7 @@ from genai_config import (
     override,
     safe_configure,
 )
+from genai_config._diagnosis import provenance
 from genai_config._diagnosis.provenance import Setting, Source
 from genai_config._routing.decision import CLOUD_PLATFORM, RETRIEVER, TUNED_SCOPES, TUNING
 from genai_config.exceptions import ConfigurationError, UnknownSettingError
@@ -187,6 +188,20 @@ class TestTheDecision:
         assert problems(told) == ["CredentialsError"]
         assert "No OAuth credentials were found" in told.problems[0].problem
         assert 'api_key="…") or export GEMINI_API_KEY=…' in told.problems[0].remedy
+
+    @pytest.mark.parametrize("model", [None, TUNED])
+    def test_the_remedy_is_that_of_the_call(
+        self, monkeypatch: pytest.MonkeyPatch, model: str | None
+    ) -> None:
+        """Whether or not the metadata server may be asked, which is not done here."""
+        asked = explain(model).problems[0].remedy
+        monkeypatch.delenv("NO_GCE_CHECK")
+        monkeypatch.setattr(provenance, "is_googles_machine", lambda: False)
+        foretold, *_ = explain(model).problems
+        assert foretold.kind == "CredentialsNotFoundError"
+        assert foretold.remedy == asked
+        assert "--client-id-file" in asked
+        assert ("api_key" in asked) == (model is None)
 
     def test_where_the_sdk_is_not_loaded_it_need_not_be(
         self, monkeypatch: pytest.MonkeyPatch
