@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from genai_config import safe_configure
+from genai_config import reset, safe_configure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,9 @@ def test_the_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "genai-config.toml").write_text("\n".join(blocks("toml")), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = safe_configure(profile="local")
+    reset()
+    monkeypatch.setenv("GENAI_CONFIG_PROFILE", "local")
+    assert safe_configure() == config
     assert config.client_options is not None
     assert config.client_options.api_endpoint == f"localhost:{port}"
     assert config.vertex_endpoint == f"https://localhost:{port}"

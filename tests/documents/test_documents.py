@@ -141,7 +141,7 @@ def test_the_page_configures_the_server_again(tmp_path: Path) -> None:
 def test_the_pages_programs_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Programming the server, reading it, and OpenAI's client on it."""
     programs = blocks(TESTING, "python")[3:]
-    assert len(programs) == 3
+    assert len(programs) == 4
     for program in programs:
         exec(compile(program, "testing page", "exec"), {})  # noqa: S102 -- our own
     assert capsys.readouterr().out == ""

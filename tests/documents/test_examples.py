@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 import os
 import subprocess
 import sys
@@ -79,6 +80,20 @@ class TestTenants:
         assert sorted(r.identity or "" for r in here.requests) == names
         assert all(r.headers["x-tenant"] == r.identity for r in here.requests)
         assert len({r.connection for r in here.requests}) == 1
+
+    async def test_a_background_task_has_its_tenants_key(
+        self, tenants: Any, here: GeminiServer
+    ) -> None:
+        """Where the dependency ends before the response, too: as in FastAPI 0.106 to 0.117."""
+        tenants.KEYS["one"] = here.api_key("one")
+        safe_configure(api_key=here.api_key("of-the-process"))
+        await self.get(tenants, "/later", "one")
+        newer = "scope" in inspect.signature(tenants.Depends).parameters
+        early = {"scope": "function"} if newer else {}
+        tenants.app = tenants.FastAPI(dependencies=[tenants.Depends(tenants.tenant, **early)])
+        tenants.app.get("/later")(tenants.answer_later)
+        await self.get(tenants, "/later", "one")
+        assert_auth(here, "api_key", identity="one", count=2)
 
     async def test_nobody_else_is_served(self, tenants: Any, here: GeminiServer) -> None:
         """A tenant that is not known reaches no model."""
