@@ -1,7 +1,8 @@
-"""Parts of pages that are made from the package when the site is built.
+"""Parts of pages that are made from the package.
 
-In place of a line that ends with ``<!-- made: errors -->`` is put what `errors` returns.
-Who reads the file itself finds the line.
+The lists in reference/environment.md and reference/errors.md are in the files, for who reads them
+there: ``python docs/_ext/made.py`` writes them, and a test compares them. The table of the rules is
+put in place of its line when the site is built.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 import re
 import warnings
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import genai_config
 from genai_config import exceptions
@@ -40,7 +43,7 @@ RAISED_BY = {
     "UnknownSettingError": 'safe_configure(api_kye="…")',
     "APIKeyRequiredError": f'with override(auth="api_key"):\n    {_BASE}',
     "OAuthRequiredError": (
-        'with override(auth="api_key"):\n    genai.GenerativeModel('
+        'with override(auth="api_key"):\n    genai.GenerativeModel(\n        '
         '"projects/my-project/locations/us-central1/endpoints/456"\n    ).generate_content("hi")'
     ),
     "UnsupportedRequestError": (
@@ -108,11 +111,6 @@ def rules() -> str:
     return "\n".join(lines)
 
 
-def _class(kind: type) -> str:
-    ours = kind.__module__ == exceptions.__name__
-    return f"{{py:exc}}`{kind.__name__}`" if ours else f"`{kind.__name__}`"
-
-
 def _code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
@@ -123,10 +121,8 @@ def errors() -> str:
     for name, kind in vars(exceptions).items():
         if isinstance(kind, type) and kind.__module__ == exceptions.__name__:
             said = str(inspect.getdoc(kind)).partition("\n")[0]
-            # What docstrings say is raised leads here.
-            target = f"```{{py:exception}} {exceptions.__name__}.{name}\n```"
-            caught = ", ".join(map(_class, kind.__bases__))
-            parts = [f"## {name}", target, said, f"Caught as {caught} as well."]
+            caught = _code(base.__name__ for base in kind.__bases__)
+            parts = [f"## {name}", said, f"Caught as {caught} as well."]
             if code := RAISED_BY.get(name):
                 parts += [f"```python\n{code}\n```", f"```text\n{message(name)}\n```"]
             sections += parts
@@ -147,6 +143,9 @@ def message(name: str) -> str:
         from genai_config.testing import isolated, serving
 
         undo.enter_context(isolated())
+        # Errors say something else in a test, and one compares the page.
+        undo.enter_context(mock.patch.dict(os.environ))
+        os.environ.pop("PYTEST_CURRENT_TEST", None)
         server = undo.enter_context(serving())
         names: dict[str, Any] = {"__name__": "app"}
         names |= {n: getattr(genai_config, n) for n in genai_config.__all__}
@@ -183,16 +182,33 @@ def message(name: str) -> str:
     raise RuntimeError(f"{name} was not raised by:\n{RAISED_BY[name]}")
 
 
-MAKERS = {"environment": environment, "errors": errors, "rules": rules}
+WRITTEN = {"environment": environment, "errors": errors}
+_REFERENCE = Path(__file__).parents[1] / "reference"
+
+
+def written(name: str) -> str:
+    """A page of the reference with its list made anew."""
+    page = (_REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+    before, start, rest = page.partition("<!-- made -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{start}\n{WRITTEN[name]()}\n\n{end}{after}"
 
 
 def _put_in(app: Sphinx, docname: str, source: list[str]) -> None:
-    del app, docname
-    place = rf"(?m)^.*<!-- made: ({'|'.join(MAKERS)}) -->$"
-    source[0] = re.sub(place, lambda found: MAKERS[found[1]](), source[0])
+    del app
+    source[0] = re.sub("(?m)^.*<!-- made: rules -->$", lambda _: rules(), source[0])
+    if docname == "reference/errors":
+        # What docstrings say is raised leads there.
+        target = rf"\g<0>\n\n```{{py:exception}} {exceptions.__name__}.\1\n```"
+        source[0] = re.sub(r"(?m)^## (\w+)$", target, source[0])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.connect("source-read", _put_in)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    for _name in WRITTEN:
+        (_REFERENCE / f"{_name}.md").write_text(written(_name), encoding="utf-8")

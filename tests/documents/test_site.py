@@ -1,4 +1,4 @@
-"""What is made when the site is built: parts of pages, charts and drawings, from the code."""
+"""What is made from the code, for the site or the files: parts of pages, charts and drawings."""
 
 from __future__ import annotations
 
@@ -48,14 +48,29 @@ def _is_ours(kind: object) -> bool:
 
 
 def test_the_page_of_errors_shows_what_they_say() -> None:
-    """Made by really raising each, and without a folder or a port of this machine."""
+    """Each of them, and without a folder or a port of this machine."""
     made = extension("made")
-    told = made.errors()
+    told = page("reference/errors")
     assert told.count("\n```python\n") == len(made.RAISED_BY)
     assert "did you mean 'grpc'?" in told
     assert "~/.config/gcloud/application_default_credentials.json (does not exist)" in told
     assert tempfile.gettempdir() not in told
     assert set(re.findall(r"localhost:\d+", told)) == {"localhost:8080"}
+
+
+@pytest.mark.parametrize("name", ["environment", "errors"])
+def test_the_lists_in_the_files_are_those_of_the_package(name: str) -> None:
+    """Who reads a page in the repository has it whole; `python docs/_ext/made.py` writes it."""
+    assert page(f"reference/{name}") == extension("made").written(name)
+
+
+def test_the_site_has_a_place_for_each_error() -> None:
+    """That is where the reference leads to, from what is raised."""
+    made = extension("made")
+    source = [page("reference/errors")]
+    made._put_in(None, "reference/errors", source)
+    targets = re.findall(r"(?m)^```\{py:exception\} genai_config\.exceptions\.(\w+)$", source[0])
+    assert {*targets} == {name for name, kind in vars(exceptions).items() if _is_ours(kind)}
 
 
 def test_the_tables_have_every_row() -> None:
