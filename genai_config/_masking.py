@@ -52,7 +52,7 @@ def register(owner: Owner) -> None:
 
 # Patterns are compiled when they are first needed: together they take longer than most modules.
 # Shapes that are secret wherever they stand.
-_SHAPES = (
+_TELLING = (
     r"AIza[\w-]{10,}"  # API keys
     r"|(?<![A-Za-z0-9])AQ\.[\w-]{6,}"  # API keys of AI Studio since 2026
     r"|auth_tokens/[\w-]{6,}"  # tokens of the Live API
@@ -60,7 +60,8 @@ _SHAPES = (
     r"|(?<!\d)1//[\w-]{10,}"  # refresh tokens
     r"|(?<![\w/.-])1/[\w-]{16,}"  # older ones, and those that somebody made a path of
     r"|GOCSPX-[\w-]+"  # secrets of OAuth clients
-    r"|(?<![\w-])sk-[\w-]{16,}"  # keys of OpenAI and others
+    # Keys of OpenAI and others, which are random: sk-telecom-prod1 is a project.
+    r"|(?<![\w-])sk-(?:proj-|ant-[a-z]+\d+-|(?=[\w-]*(?:[0-9a-f]{12}|[a-z\d][A-Z])))[\w-]{16,}"
     r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"  # keys of AWS, for external accounts
     # JWT, and a key file in base64: at once, twice, with a byte order mark, quoted, compressed.
     # Only where a word begins: MonkeyApp/ and firewood/ are folders.
@@ -68,13 +69,15 @@ _SHAPES = (
     r"|LS0tLS1CRUdJTi|TFMwdExT|H4sI)"
     r"[A-Za-z0-9+/=_-]{6,}(?:\.[\w.=-]+)?"
     r"|(?<![A-Za-z0-9])M(?:II|IG|HcCAQ|C4CAQ)[A-Za-z0-9+/=\\]{20,}"  # keys without their header
-    # Nothing that people read is one word of this length.
-    r"|(?<![\w+=-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Z])[A-Za-z0-9+_=-]{80,}"
 )
+# Nothing that people read is one word of this length, but for the name of a file or a folder.
+_LONG_WORD = r"(?<![\w+=-])(?=[\w+=-]*\d)(?=[\w+=-]*[A-Z])[A-Za-z0-9+_=-]{80,}"
+_SHAPES = rf"{_TELLING}|{_LONG_WORD}"
 _PEM = r"(?s)-----BEGIN\b.*?(?:-----END[^-]*-----|\Z)"
-# A path made of a URL has one of its two slashes.
-_USER_OF_URL = r"(://|:/(?=[^\s/@'\"]*:[^\s/@'\"]+@))[^\s/@'\"]+(?=@)"
-_LOGIN_OF_URL = r":/{1,2}[^\s/@'\"]*:[^\s/@'\"]+@"
+# A path made of a URL has one of its two slashes. No two repetitions that may stand side by side
+# match the same characters: what a service says would be read in quadratic time.
+_USER_OF_URL = r"(://|:/(?=[^\s/@'\":]*:[^\s/@'\"]+@))[^\s/@'\"]+(?=@)"
+_LOGIN_OF_URL = r":/{1,2}[^\s/@'\":]*:[^\s/@'\"]+@"
 _BEARER = r"(?i)(?<=\bbearer )[^\s'\"&,}]{8,}|(?<=\bbasic )[A-Za-z0-9+/=]{6,}"
 # In foreign addresses, where the meaning of a query is unknown.
 _QUERY = r"(?<=\?)[\w%.-]+=[^\s'\"<>)]*"
@@ -98,7 +101,11 @@ def _told(match: re.Match[str]) -> str:
 
 def looks_secret(text: str) -> bool:
     """Whether a text has a key, a token, a private key or a URL's password in it, by its shape."""
-    return bool(re.search(_SHAPES, text) or re.search(_PEM, text) or re.search(_LOGIN_OF_URL, text))
+    return bool(re.search(_LONG_WORD, text)) or _tells(text)
+
+
+def _tells(text: str) -> bool:
+    return any(re.search(shape, text) for shape in (_TELLING, _PEM, _LOGIN_OF_URL))
 
 
 def without_secrets(text: str) -> str:
@@ -377,7 +384,8 @@ def is_plausible_path(text: str) -> bool:
         len(text) <= _LONGEST_PATH
         and text.isprintable()
         and not re.search(_NO_PATH, text)
-        and not looks_secret(text)
+        and not re.fullmatch(_LONG_WORD, text)
+        and not _tells(text)
     )
 
 

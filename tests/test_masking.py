@@ -52,6 +52,10 @@ SHAPES = {
     "refresh token in a path": ("1/0made-up-refresh/x.json", "0made-up-refresh"),
     "client secret": ("GOCSPX-made_up", "made_up"),
     "another vendor's key": ("sk-proj-made-up-1234567890", "made-up-1234567890"),
+    "OpenAI's key of old": ("sk-" + "Ab" * 24, "AbAb"),
+    "Anthropic's key": ("sk-ant-api03-made-up-made-up-ma", "made-up"),
+    "key in hexadecimal": ("sk-or-v1-" + "0123456789abcdef" * 4, "0123456789ab"),
+    "key with a UUID": ("sk-lf-3f2504e0-4f89-41d3-9a0c-0305e82c3301", "0305e82c3301"),
     "AWS key": ("AKIAABCDEFGHIJKLMNOP", "ABCDEFGHIJKLMNOP"),
     "JWT": ("eyJhbGciOi.eyJpc3MiOi.c2ln", "eyJpc3MiOi"),
     "PEM": (PEM, BODY),
@@ -106,6 +110,7 @@ def test_by_shape(case: str) -> None:
         "Invalid JWT Signature. Corrupted thought signature: start the conversation anew",
         "-" * 100 + "=" * 100,
         "pass credentials= to it; a bearer token; the secret manager",
+        "the project sk-telecom-gemini-prod1, the file /secrets/sk-production-service.json",
     ],
 )
 def test_what_is_left(text: str) -> None:
@@ -225,6 +230,30 @@ def test_one_line_of_bounded_length() -> None:
     assert time.monotonic() - begun < 10
 
 
+# What stands before a unit that is repeated, and the unit.
+HOSTILE = (
+    (":/", ":"), ("://", "a:"), ("://", "x@"), ("", ":/"), ("", '\\"key='), ("", "secret: '"),
+    ("-----BEGIN ", "-----END"), ("sk-", "a1-"), ("eyJ", "a."), ("MII", "\\"), ("", "A1="),
+    ("?", "?a="), ("ya29.", "1//"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "unit"), HOSTILE)
+def test_the_time_grows_no_faster_than_the_text(before: str, unit: str) -> None:
+    """Whatever a service says: eight times the text takes far less than 64 times as long."""
+
+    def seconds(length: int) -> float:
+        text = before + unit * (length // len(unit))
+        begun = time.thread_time()
+        without_secrets(text)
+        looks_secret(text)
+        return time.thread_time() - begun
+
+    seconds(10)
+    short = min(seconds(10_000) for _ in range(3))
+    assert min(seconds(80_000) for _ in range(3)) < 30 * max(short, 0.002)
+
+
 def test_a_secret_that_is_cut_in_two() -> None:
     """At the bound of what is read, no half of a secret is left."""
     secret = Secret("hunter2-and-more-of-it")
@@ -331,6 +360,15 @@ def test_paths_are_no_secrets(path: str) -> None:
     """What a secret begins with may stand in the middle of a word."""
     assert is_plausible_path(path)
     assert without_secrets(path) == path
+
+
+def test_a_long_name_of_a_file_is_no_secret() -> None:
+    """One long word is, where it stands for a path alone."""
+    word = "Secret-1-of-" + "a" * 80
+    assert is_plausible_path(f"/run/{word}/key.json")
+    assert is_plausible_path(f"{word}.json")
+    assert not is_plausible_path(word)
+    assert looks_secret(word)
 
 
 CODE = {
