@@ -135,7 +135,9 @@ def serve(
             server = GeminiServer(port=port, rest_port=rest_port)
             server.start()
         except OSError as error:
-            flags = str(error).replace("rest_port=", "--rest-port").replace("port=", "--port")
+            flags = (
+                str(error.strerror).replace("rest_port=", "--rest-port").replace("port=", "--port")
+            )
             typer.echo(flags, err=True)
             raise typer.Exit(2) from None
         undo.callback(server.stop)

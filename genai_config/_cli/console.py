@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from genai_config._masking import mask_exception
 from genai_config._settings import profile_files
 from genai_config._settings.environment import PROFILE_VARIABLE
 from genai_config._settings.primitives import text_of
 from genai_config.exceptions import ConfigurationError
 from genai_config.testing.isolation import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WIDTH = 80
 
@@ -26,11 +31,32 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-class Group(TyperGroup):
-    """The commands; on a narrow terminal, their help is plain text instead of a table of options.
+@contextlib.contextmanager
+def _masked() -> Iterator[None]:
+    """Masks what an error quotes of the command line before typer lays it out, which cuts words."""
+    try:
+        yield
+    except Exception as error:
+        mask_exception(error)
+        raise
 
-    The table cuts long words there. The list of commands is short enough for every terminal.
+
+class Group(TyperGroup):
+    """The commands; their errors show no secret that was typed in the wrong place.
+
+    On a narrow terminal, their help is plain text instead of a table of options: the table cuts
+    long words there. The list of commands is short enough for every terminal.
     """
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Reads the options that stand before the command."""
+        with _masked():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Finds the command, reads its arguments and runs it."""
+        with _masked():
+            return super().invoke(ctx)
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Runs a command."""

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from genai_config._cli import console as _console
-from genai_config._masking import MASK, described, masked_code
+from genai_config._masking import MASK, described, masked_code, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +64,7 @@ def migrate(
     try:
         found = files.run(paths, to)
     except FileNotFoundError as error:
-        typer.echo(f"{error}: no such file or folder.", err=True)
+        typer.echo(f"{shown_path(str(error))}: no such file or folder.", err=True)
         raise typer.Exit(2) from None
     if write:
         for one in found:

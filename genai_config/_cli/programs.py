@@ -15,6 +15,7 @@ from genai_config._cli.console import Profile, in_options
 from genai_config._clients.target import GEMINI_ENDPOINT
 from genai_config._masking import without_secrets
 from genai_config._models import MODEL
+from genai_config._settings.primitives import refuse_secret
 from genai_config.exceptions import ConfigurationError, GenAIConfigError
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def why_not_run(command: Sequence[str], error: OSError, folder: Path) -> str:
 def model_name(target: Target, given: str | None) -> str:
     """What to call the model; that of an endpoint of one's own has any name."""
     # Not typer's `envvar`: version 0.26 does not look at it.
+    name = "model" if given else "MODEL_ID"
     given = given or os.environ.get("MODEL_ID")
+    refuse_secret(name, given or "")  # any name goes for an endpoint of one's own
     is_own = target.endpoint not in ("", GEMINI_ENDPOINT)
     return target.model(given or (target.endpoint if is_own else MODEL))

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import signal
-import stat
 from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import Annotated, Any
 
@@ -24,6 +23,7 @@ from genai_config._cli.programs import (
 from genai_config._clients.account import account
 from genai_config._clients.link import attached_to, http_options
 from genai_config._models import MODEL
+from genai_config._settings.primitives import path_of, refuse_secret
 from genai_config.exceptions import ConfigurationError
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{32,}")
@@ -92,13 +92,19 @@ def proxy(  # noqa: PLR0913 -- options
     from genai_config._proxy.server import Proxy
 
     with errors():
+        for option, given in (
+            ("--host", [host]), ("--allow-host", allow_host), ("--allow-origin", allow_origin)
+        ):  # fmt: skip
+            for text in given or ():
+                refuse_secret(option, text)
+        file = path_of("--key-file", key_file) if key_file else None
         config, target = account(place)
         attached_to(config, target).headers()  # who has no credentials hears of it now
         limits = Limits(requests=max_requests, body=max_bytes)
         seconds = timeout or config.timeout
         if seconds is not None:
             limits = limits._replace(timeout=seconds)
-        key = _kept_key(key_file) if key_file else None
+        key = _kept_key(file) if file else None
         chosen: list[str | None] = [*model] if model else [None]
         names = tuple(model_name(target, one) for one in chosen)
         if access_log:
@@ -122,7 +128,7 @@ def proxy(  # noqa: PLR0913 -- options
                 limits=limits,
             )
         except OSError as error:
-            typer.echo(f"{error}", err=True)
+            typer.echo(error.strerror, err=True)
             raise typer.Exit(USAGE) from None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
@@ -159,15 +165,17 @@ def _kept_key(path: Path) -> str:
 
 
 def _read_key(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigurationError(
+            f"The key file {path} is not a file, but a folder, for example.",
+            "give the path of a file; one that does not exist is created.",
+        )
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise ValueError("not a file")  # noqa: TRY301 -- told like the others
-        others = mode & 0o077
+        others = path.stat().st_mode & 0o077
         text = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"The key file {path} cannot be read: {type(error).__name__}.",
+            f"The key file {path} cannot be read: {getattr(error, 'strerror', 'not ASCII')}.",
             "give a file that this process may read, or one that does not exist yet.",
         ) from None
     if others and os.name == "posix":

@@ -367,3 +367,4 @@ def test_serve_on_a_port_that_is_taken() -> None:
         result = run("serve", "--port", str(taken.getsockname()[1]))
     assert result.exit_code == 2
     assert "is in use; choose another with --port" in result.output
+    assert result.output.startswith("Port ")

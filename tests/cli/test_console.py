@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from genai_config._cli.app import app
@@ -54,26 +55,63 @@ def test_arguments_become_options(text: str, shown: str) -> None:
     assert in_options(text) == shown
 
 
-SECRET = "AIzaSyA1234567890123456789012345678901"
+SECRET = "AIzaSyA123456789012345678901234567890123"
 TOKEN = f"ya29.{'a0' * 20}"
 OPTIONS = [
     *(("env", f"--{name}") for name in (
         "project", "location", "endpoint", "base-url", "credentials", "quota-project", "profile")),
     ("token", "--scopes"), ("token", "--profile"), ("doctor", "--endpoint"),
     ("doctor", "--profile"), ("explain", "--profile"), ("explain", "--method"),
+    ("env", "--model"), ("exec", "--model"), ("proxy", "--model"), ("proxy", "--host"),
+    ("proxy", "--allow-host"), ("proxy", "--allow-origin"), ("proxy", "--key-file"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("secret", [SECRET, TOKEN])
 @pytest.mark.parametrize(("command", "option"), OPTIONS)
-def test_a_secret_in_the_wrong_option(command: str, option: str, secret: str) -> None:
+def test_a_secret_in_the_wrong_option(
+    command: str, option: str, secret: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The option is named, the secret is not shown, and what to type is no Python."""
-    done = CliRunner().invoke(app, [command, option, secret])
+    rest = ["--", "true"] if command == "exec" else []
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        app, [command, option, secret, *rest], env={"GEMINI_API_KEY": "hunter2"}
+    )
     assert done.exit_code
+    assert not list(tmp_path.iterdir())
     text = " ".join(done.output.split())
     assert option in text
     assert secret not in text
     assert not re.search(r"credentials=\w|api_key=|json\.loads|api_endpoint", text)
+
+
+GROUP: Any = typer.main.get_command(app)
+# Those that take few texts, or numbers.
+LIMITED = {
+    "--to", "--shell", "--backend", "--api-version", "--port", "--rest-port", "--max-requests",
+    "--max-bytes", "--timeout",
+}  # fmt: skip
+MISPLACED = [
+    ["SECRET"], ["--SECRET"], ["--version=SECRET"],
+    *([name, part] for name in GROUP.commands for part in ("SECRET", "--SECRET")),
+    *([name, f"{option}=SECRET", "."] for name, command in GROUP.commands.items()
+      for parameter in command.params for option in LIMITED & {*parameter.opts}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", [SECRET, TOKEN, f"AQ.{'Ab8' * 13}a"])
+@pytest.mark.parametrize("typed", MISPLACED, ids=" ".join)
+def test_a_secret_on_the_command_line(
+    typed: list[str], secret: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a command, an argument, an option, a choice or a number; masked before lines are cut."""
+    monkeypatch.chdir(tmp_path)
+    arguments = [one.replace("SECRET", secret) for one in typed]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "40"})
+    assert done.exit_code == 2
+    assert secret[-20:] not in re.sub(r"\W", "", done.output)
+    assert secret[:12] not in done.output
 
 
 def test_the_source_of_a_profile_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
