@@ -21,11 +21,11 @@ from genai_config._masking import (
     is_plausible_path,
     looks_secret,
     mask_exception,
-    masked_code,
     scrub,
     shown_url,
     without_secrets,
 )
+from genai_config._migrate.masked_code import masked_code
 from genai_config._settings.secrets import Secret, SecretBytes, SecretMapping, SecretText
 from genai_config.exceptions import GenAIConfigError, GenAIConfigWarning, TokenRefreshError
 

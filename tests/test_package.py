@@ -47,9 +47,9 @@ ROOMS = {
     "openai": (),
     "google_genai": (),
     "_migrate": (
-        "report", "source", "imports", "adopt", "unit", "lifetimes", "variables", "tuned",
-        "values", "settings", "follow", "parts", "answers", "calls", "chats", "models", "functions",
-        "errors", "moving", "files",
+        "masked_code", "report", "source", "imports", "adopt", "unit", "lifetimes", "variables",
+        "tuned", "values", "settings", "follow", "parts", "answers", "calls", "chats", "models",
+        "functions", "errors", "moving", "files",
     ),
     "_compare": ("schemas", "meaning", "differences", "relay", "guard", "running"),
     "_proxy": ("rules", "metrics", "connection", "exchange", "server"),

@@ -12,7 +12,8 @@ import typer
 from rich.text import Text
 
 from genai_config._cli import console as _console
-from genai_config._masking import MASK, described, masked_code, shown_path
+from genai_config._masking import MASK, described, shown_path
+from genai_config._migrate.masked_code import masked_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import libcst as cst
 
-from genai_config._masking import described, masked_code
+from genai_config._masking import described
 from genai_config._migrate.adopt import adopt
+from genai_config._migrate.masked_code import masked_code
 from genai_config._migrate.moving import move
 from genai_config._migrate.report import FileReport, Site
 

@@ -16,7 +16,7 @@ from libcst.metadata import (
     ScopeProvider,
 )
 
-from genai_config._masking import masked_code
+from genai_config._migrate.masked_code import masked_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
