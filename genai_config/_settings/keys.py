@@ -67,8 +67,9 @@ def instead(text: str) -> str:
     return "an access token is given as credentials=lambda: TOKEN." if is_token else ""
 
 
-_GOOGLES = r"(?a)(?:AIza|AQ\.)[\w-]{20,}"
-"""As Google's keys look: no mistake does, and none is looked for."""
+_GOOGLES = r"(?a)AIza(?!.{0,3}(?i:your))[\w-]{20,38}|AQ\.[\w-]{20,}"
+"""As Google's keys look, a standard key of 39 characters among them: no mistake does, and none is
+looked for."""
 
 
 class _Mistake(NamedTuple):
@@ -92,14 +93,54 @@ _NEVER_A_KEY = (
         f"returns a token), or make an API key: {AI_STUDIO}",
     ),
     _Mistake(
+        r"1//[\w-]{10,}",
+        "is a refresh token, which is good for access tokens alone",
+        "give the path of the file that it is from as credentials='/path/to/file.json', or make "
+        f"an API key: {AI_STUDIO}",
+    ),
+    _Mistake(
+        r"GOCSPX-.+",
+        "is the secret of an OAuth client",
+        f"make an API key: {AI_STUDIO}",
+    ),
+    _Mistake(
         r"auth_tokens/.+",
         "is an ephemeral token, which only the Live API accepts",
         f"give an API key: {AI_STUDIO}",
     ),
     _Mistake(
+        # A key may come from somebody else: no text runs a command or reads a file.
+        r"(?s)\{\s*[\"']from_[a-z_]+[\"']\s*:.*",
+        "is a reference in JSON, which is not read from a text",
+        "give from_env('NAME') or {'from_env': 'NAME'}; a class of pydantic-settings with "
+        "env_nested_delimiter='__' reads it from a variable whose name ends in "
+        "__API_KEY__FROM_ENV.",
+    ),
+    _Mistake(
         r"(?s)(?:\{\s*[\"']|-----BEGIN ).*",
         "is the content of a file",
         f"give the content of a key file as {KEY_FILE}; an API key is one word: {AI_STUDIO}",
+    ),
+    _Mistake(
+        r"(?i)https?://.+",
+        "is a URL",
+        "give the key alone, without the address; the address of a server as "
+        "client_options={'api_endpoint': 'host'}.",
+    ),
+    _Mistake(
+        r"(?i)(?:export |set |\$env:)?(?=\w*(?:key|token))\w+\s*=(?!=).+",
+        "begins with a name and an equals sign",
+        "give what is on the right of the equals sign alone.",
+    ),
+    _Mistake(
+        r"(?:AIza|AQ\.)[\w-]{6,}[\s,;|]+\S.*|AIza[\w-]{35}(?:AIza|AQ\.).*",
+        "is several keys",
+        "give one key; with override(…), another one for each part of the program.",
+    ),
+    _Mistake(
+        r".*\w(?:…|\.{3}).*|.*[^*]\*{3}.*",
+        "is a part of a key, shortened",
+        f"copy the whole key: {AI_STUDIO}",
     ),
     _Mistake(
         r"(?:~|\.{1,2}|[A-Za-z]:)[/\\].+|.*\.(?:json|txt|pem|p12|toml|ya?ml)"
@@ -116,7 +157,8 @@ _NEVER_A_KEY = (
     ),
     _Mistake(
         r"(?i)<.*>|\{.*\}|\[.*\]|\$(?:[a-z_]\w*|\{.*\}|\(.*\))|%\w+%|…|\.{3,}"
-        r"|(?:your|insert|enter|paste|replace|put)[-_ ].*key.*",
+        r"|(?:AIza(?:Sy)?[-_]?)?(?:your|insert|enter|paste|replace|put)[-_ ]"
+        r"(?:.*[-_ ])?(?:api)?key(?![a-z]).*",
         "is a placeholder",
         f"put your own key in its place; make one: {AI_STUDIO}",
     ),

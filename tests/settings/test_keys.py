@@ -15,6 +15,9 @@ from genai_config.exceptions import APIKeyWarning, ConfigurationError
 GOOGLES = {"api_endpoint": "generativelanguage.googleapis.com"}
 
 
+STANDARD = "AIzaSyD-0123456789abcdefghijklmnopqrstu"
+
+
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
@@ -58,6 +61,24 @@ def test_the_kind_of_a_key(key: str, kind: str) -> None:
         ("$(cat key)", "placeholder"),
         ("{{api_key}}", "placeholder"),
         ("INSERT_KEY_HERE", "placeholder"),
+        ("AIzaSyYOUR_API_KEY", "placeholder"),
+        ("AIzaSyYOUR_GEMINI_API_KEY_HERE_PLEASE", "placeholder"),
+        (f"GEMINI_API_KEY={STANDARD}", "equals sign"),
+        (f"export GEMINI_API_KEY={STANDARD}", "equals sign"),
+        (f"key={STANDARD}", "equals sign"),
+        (f"https://x.example/?key={STANDARD}", "URL"),
+        (f"{STANDARD},{STANDARD}", "several"),
+        (f"{STANDARD}\n{STANDARD}", "several"),
+        (f"{STANDARD}{STANDARD}", "several"),
+        ("AQ.Ab8RN6K01234567890123, AQ.Ab8RN6K01234567890124", "several"),
+        ("AIza...", "whole key"),
+        ("AIza***", "whole key"),
+        ("AIza…stuv", "whole key"),
+        ("abc...", "whole key"),
+        ("1//0made-up-refresh-token", "refresh token"),
+        ("GOCSPX-made-up", "OAuth client"),
+        ('{"from_env": "TEAM"}', "__API_KEY__FROM_ENV"),
+        ('{"from_command": ["touch", "made-up"]}', "from_env('NAME')"),
     ],
 )
 def test_what_can_be_no_key_is_refused(given: str, told: str) -> None:
@@ -101,6 +122,7 @@ def test_what_is_no_text(given: Any, told: list[str]) -> None:
         ("GEMINI_API_KEY", "a placeholder"),
         ("api-key", "a placeholder"),
         ("xxxxxxxx", "a placeholder"),
+        ("****", "a placeholder"),
         ("sk-proj-0123456789", "a key of OpenAI"),
         ("sk-ant-0123456789", "a key of Anthropic"),
         ("gsk_0123456789", "a key of Groq"),
@@ -152,8 +174,10 @@ def test_a_gateway_has_keys_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["k", "test-key", "my-key", "fake", "tenant-1", "dummy", "secret", "none", "$2b$12$made/up"],
-)
+    ["k", "test-key", "my-key", "fake", "tenant-1", "dummy", "secret", "none", "$2b$12$made/up",
+     "Put-42-monkey", "insert_1_turkey", "bXlrZXk==", "mykey==",
+     "AIzaSy-made-up-and-longer-than-thirty-nine-characters"],
+)  # fmt: skip
 def test_a_test_key_is_taken_silently(key: str) -> None:
     """Whoever plays the service knows what to do with it."""
     with warnings.catch_warnings():

@@ -22,7 +22,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.oauth2.credentials import Credentials
 from pydantic import BaseModel, ValidationError
 
-from genai_config import UNSET, GenAIConfig, get_config, safe_configure
+from genai_config import UNSET, GenAIConfig, from_env, get_config, safe_configure
 from genai_config._masking import MASK
 from genai_config._settings.secrets import Secret
 from genai_config.exceptions import ConfigurationError, SecretPicklingError, UnknownSettingError
@@ -286,6 +286,15 @@ def test_it_is_a_field_of_pydantic_settings(monkeypatch: pytest.MonkeyPatch) -> 
         genai: GenAIConfig = GenAIConfig()
 
     assert Mine().genai == GenAIConfig().merge(timeout=5, api_key=KEY)
+    monkeypatch.setenv("APP__GENAI__API_KEY", '{"from_env": "TEAM"}')
+    with pytest.raises(ValidationError, match="__API_KEY__FROM_ENV"):
+        Mine()
+    monkeypatch.delenv("APP__GENAI__API_KEY")
+    monkeypatch.setenv("APP__GENAI__API_KEY__FROM_ENV", "TEAM")
+    assert Mine().genai == GenAIConfig().merge(timeout=5, api_key=from_env("TEAM"))
+    monkeypatch.delenv("APP__GENAI__API_KEY__FROM_ENV")
+    monkeypatch.setenv("APP__GENAI", '{"api_key": {"from_env": "TEAM"}}')
+    assert Mine().genai.api_key == from_env("TEAM")
 
 
 def test_it_is_frozen() -> None:
