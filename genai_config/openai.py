@@ -31,7 +31,7 @@ from genai_config._clients.link import (
 from genai_config._clients.target import is_model_name
 from genai_config._masking import forgets_arguments, mask_exception
 from genai_config._settings.validation import unknown
-from genai_config.exceptions import ConfigurationError, GenAIConfigError
+from genai_config.exceptions import ConfigurationError, GenAIConfigError, UnknownSettingError
 
 try:
     import openai
@@ -200,6 +200,11 @@ def async_http_client(**place: Unpack[Place]) -> Any:
 
 
 def _http_client(kind: type, place: dict[str, Any]) -> Any:
+    if "timeout" in place:
+        raise UnknownSettingError(
+            "There is no argument 'timeout'.",
+            "safe_configure(timeout=30) before it is made, or set the `timeout` of what is made.",
+        )
     _check_names(place, frozenset())
     link, timeout = _link(place, ForeignLink)
     made = linked(link, None, kind)

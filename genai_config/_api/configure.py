@@ -172,9 +172,14 @@ def _patch_of(config: object) -> tuple[Patch, bool]:
 
     if isinstance(config, model.GenAIConfig):
         return model.patch_of(config), True
+    # A class of one's own, of pydantic-settings for example, that has one as a field.
+    fields = getattr(config, "__dict__", {})
+    field = next((n for n, v in fields.items() if isinstance(v, model.GenAIConfig)), None)
     raise ConfigurationError(
         f"safe_configure() takes a GenAIConfig or a mapping, not {type(config).__name__}.",
-        'safe_configure(api_key="…"), for example.',
+        f"give the GenAIConfig in it: safe_configure(….{field})."
+        if field
+        else 'safe_configure(api_key="…"), for example.',
     )
 
 

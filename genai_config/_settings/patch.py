@@ -48,6 +48,8 @@ def refuse_positional(function: str, misplaced: Sequence[object], example: str) 
     kind = type(first).__name__
     if isinstance(first, Mapping):
         example = f"{function}(**settings)"
+    elif kind == "GenAIConfig":
+        example = f"{function}(**dict(config))"
     elif callable(first) and example.startswith("with "):
         example = f"@{function}(…), or @{function}() without settings"
     raise ConfigurationError(

@@ -118,7 +118,9 @@ def from_env(name: str) -> Reference:
         raise ConfigurationError(
             f"from_env takes the name of an environment variable, not this ({len(text)} "
             "characters).",
-            "give from_env('MY_API_KEY'), for example.",
+            "leave out the '$' that a shell reads, and what is around the name."
+            if text.startswith("$")
+            else "give from_env('MY_API_KEY'), for example.",
         )
     return Reference("from_env", text)
 

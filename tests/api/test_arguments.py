@@ -132,3 +132,12 @@ def test_settings_are_given_by_name(call: Callable[..., Any], given: object) -> 
     assert type(given).__name__ in caught.value.problem
     assert not any(SECRET in text for text in shown(caught.value))
     assert genai_config.get_config() == before
+
+
+def test_a_configuration_in_place_of_settings() -> None:
+    """The error shows how it is put in force in a scope, and so it is."""
+    config = GenAIConfig(api_key="made-up", transport="rest", timeout=5)
+    with pytest.raises(ConfigurationError, match=r"override\(\*\*dict\(config\)\)"):
+        override(config)  # type: ignore[arg-type] # that is what is tested
+    with override(**dict(config)) as inside:
+        assert inside == config

@@ -68,6 +68,16 @@ class TestAWholeConfiguration:
             safe_configure(config)
         assert get_config() == before
 
+    def test_a_class_that_has_one_is_no_configuration(self) -> None:
+        """A class of settings of one's own, for example: the error names its field."""
+
+        class App:
+            def __init__(self) -> None:
+                self.debug, self.genai = True, GenAIConfig(api_key="made-up")
+
+        with pytest.raises(ConfigurationError, match=r"not App\.\n.*\.genai\)"):
+            safe_configure(App())  # type: ignore[arg-type] # that is what is tested
+
     def test_its_files_are_looked_at(self) -> None:
         """A configuration may have been made where they were."""
         with pytest.raises(ConfigurationError, match="/no/such/file"):

@@ -269,6 +269,8 @@ class TestTheHttpClient:
         """In seconds, for each step of a request."""
         safe_configure(timeout=3)
         assert ours.http_client().timeout.read == 3
+        with pytest.raises(ConfigurationError, match=r"safe_configure\(timeout="):
+            ours.http_client(timeout=3)  # type: ignore[call-arg] # that is what is tested
 
     @pytest.mark.usefixtures("vertex")
     def test_it_takes_no_arguments_of_openais(self) -> None:

@@ -143,6 +143,13 @@ def test_what_is_no_reference_is_refused(make: Any, given: tuple[Any, ...]) -> N
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("given", ["$TEAM", "${TEAM}"])
+def test_a_variable_as_a_shell_reads_it(given: str) -> None:
+    """The name alone is wanted."""
+    with pytest.raises(ConfigurationError, match=r"leave out the '\$'"):
+        from_env(given)
+
+
 def test_an_endpoint_without_tls_is_refused() -> None:
     """A token is sent there."""
     with pytest.raises(ConfigurationError, match="http"):
