@@ -160,7 +160,7 @@ def test_a_key_file_is_copied_as_itself_and_not_pickled() -> None:
 def test_refusing_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy names the variable, the path and the worker's initializer."""
     # What other tests hold as a secret, such as "GEMINI_API_KEY", would be masked in the remedy.
-    monkeypatch.setattr(_masking, "_values", list)
+    monkeypatch.setattr(_masking, "all_values", list)
     with pytest.raises(SecretPicklingError) as caught:
         refuse_pickling("a made-up thing")
     assert "a made-up thing" in caught.value.problem
