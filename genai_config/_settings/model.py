@@ -233,8 +233,8 @@ class GenAIConfig(FrozenModel, frozen=True):
         put = object.__setattr__
         put(made, "__dict__", {**self.__dict__, **values})
         put(made, "__pydantic_fields_set__", {*self.__pydantic_fields_set__, *values})
-        put(made, "__pydantic_extra__", None)
-        put(made, "__pydantic_private__", None)
+        for name in ("__pydantic_extra__", "__pydantic_private__"):
+            put(made, name, getattr(self, name))
         return made
 
     def redacted(self) -> dict[str, Any]:
