@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+# Its bounds take no task of their own, and lose no cancellation as asyncio's do before Python 3.12.
+import anyio
 import httpx
 
 from genai_config._clients import errors
@@ -87,7 +89,6 @@ class Exchange:
         self._size = 0
         self._error: bytes | None = None  # of the service, if it has been read
         self._has_come = asyncio.Event()
-        self._is_over = False
 
     async def run(self) -> None:
         """Answers; when the client is gone, what is under way for it is broken off."""
@@ -97,7 +98,6 @@ class Exchange:
             await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             """The proxy stops; uvicorn, which has cancelled this, would print a traceback."""
-        self._is_over = True
         answering.cancel()
         watching.cancel()
         result, _ = await asyncio.gather(answering, watching, return_exceptions=True)
@@ -198,8 +198,9 @@ class Exchange:
     async def _part(self) -> tuple[bytes, bool]:
         """A piece of the body, and whether there are more."""
         try:
-            message = await asyncio.wait_for(self._receive(), self._upstream.limits.timeout)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(self._upstream.limits.timeout):
+                message = await self._receive()
+        except TimeoutError:
             raise Refusal(
                 HTTPStatus.REQUEST_TIMEOUT,
                 f"No part of the request arrived for {self._upstream.limits.timeout:g} s.",
@@ -268,16 +269,11 @@ class Exchange:
 
     async def _give(self, message: dict[str, Any]) -> None:
         try:
-            await asyncio.wait_for(self._send(message), self._upstream.limits.timeout)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(self._upstream.limits.timeout):
+                await self._send(message)
+        except TimeoutError:
             _log.warning("A client takes its answer no more: it is broken off.")
             raise _Gone from None
-        self._end_if_over()
-
-    def _end_if_over(self) -> None:
-        # Before Python 3.12 `wait_for` swallows a cancellation that comes as its task ends.
-        if self._is_over:
-            raise _Gone
 
 
 async def _error_in(response: httpx.Response) -> bytes:

@@ -17,6 +17,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import uvicorn
 
@@ -245,8 +246,9 @@ class _Gateway:
 
     async def _take_turn(self) -> None:
         try:
-            await asyncio.wait_for(self._turns.acquire(), self._limits.patience)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(self._limits.patience):
+                await self._turns.acquire()
+        except TimeoutError:
             raise Refusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"This proxy already has {self._limits.requests} requests in progress.",
