@@ -363,8 +363,8 @@ def test_the_sdk_does_what_the_page_says(
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     page = FACTS[number]
-    for here, there in _SINCE_PYTHON_3_14 if sys.version_info >= (3, 14) else ():
-        page = page.replace(here, there)
+    for words, newer in _SINCE_PYTHON_3_14:
+        page = page.replace(words, newer if sys.version_info >= (3, 14) else words)
     test = doctest.DocTestParser().get_doctest(page, names, "sdk-facts", None, None)
     report: list[str] = []
     results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)
