@@ -774,20 +774,27 @@ class TestFork:
     def test_during_a_refresh(self) -> None:
         """The child fetches a token of its own, though lock and flight are its parent's."""
         program = """
-            import faulthandler, os, threading, time
+            import faulthandler, os, threading
+            from requests.adapters import HTTPAdapter
             from google.auth.transport.requests import Request
             from genai_config._auth import credentials as _credentials
             from genai_config._auth.token_source import TokenSource
             from genai_config.testing import GeminiServer
 
+            asked, real = threading.Event(), HTTPAdapter.send
+
+            def send(adapter, request, **options):
+                # Not sooner: Python keeps a module locked that is imported during a fork.
+                asked.set()
+                return real(adapter, request, **options)
+
+            HTTPAdapter.send = send
             with GeminiServer() as server:
                 file = server.external_account_file()
                 source = TokenSource(lambda: _credentials.find(file, ()), Request, 10)
                 server.tokens.hang()
                 threading.Thread(target=source.token, daemon=True).start()
-                # Not sooner: Python keeps a module locked that is imported during a fork.
-                while not server.tokens.count:
-                    time.sleep(0.001)
+                asked.wait(10)
                 with source._lock:
                     child = os.fork()
                     if not child:
