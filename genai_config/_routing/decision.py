@@ -131,6 +131,14 @@ def is_decisive(resource: str) -> bool:
     return resource.startswith((TUNED_PREFIX, "corpora/")) or places.is_vertex_name(resource)
 
 
+def decisive(rule: Rule, request: Any, arguments: dict[str, Any]) -> str:
+    """The first resource in a request that decides, as `resources` finds them; "": none does."""
+    for name in resources(rule, request, arguments):
+        if is_decisive(name):
+            return name
+    return ""
+
+
 def resources(rule: Rule, request: Any, arguments: dict[str, Any]) -> list[str]:
     """The resource names in a request: a message, a dict, or None with flattened arguments."""
     found: list[str] = []
@@ -139,7 +147,10 @@ def resources(rule: Rule, request: Any, arguments: dict[str, Any]) -> list[str]:
         holder = arguments.get(first)
         if holder is None:
             holder = _get(request, first)
-        found.extend(_names(holder, rest))
+        if isinstance(holder, str):
+            found.append(holder)
+        else:
+            found.extend(_names(holder, rest))
     return found
 
 

@@ -7,7 +7,7 @@ import functools
 import inspect
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import proto
 from google.api_core.operation import Operation
@@ -40,31 +40,57 @@ def _context(config: GenAIConfig, route: Route) -> CallContext:
     return CallContext(headers.for_route(config, route), config.timeout, tenant)
 
 
+class _Method:
+    """One method of a service; `_method` gives the same one to all, so that it can be a key.
+
+    Attributes:
+        service: The SDK's name of the service.
+        name: The method's.
+        asynchronous: Whether it is awaited.
+        call: The service and the method, for people.
+        rule: What it needs; None: no rule names it.
+    """
+
+    __slots__ = ("asynchronous", "call", "name", "rule", "service")
+
+    def __init__(self, service: str, name: str, *, asynchronous: bool) -> None:
+        self.service = service
+        self.name = name
+        self.asynchronous = asynchronous
+        self.call = f"{service}.{name}"
+        self.rule = decision.find_rule(service, name)
+
+
+_method = functools.cache(_Method)
+
+
 class _Plan:
     """How the calls of one method go under one snapshot.
 
     Attributes:
+        config: The configuration.
         route: The route.
         key: What the client for it is pooled by.
         vertex_url: Where Vertex AI is; "": the calls go to the Gemini API.
     """
 
-    __slots__ = ("_context", "key", "route", "vertex_url")
+    __slots__ = ("_context", "config", "key", "route", "vertex_url")
 
     def __init__(
         self, snapshot: Snapshot, service: str, route: Route, vertex_url: str = ""
     ) -> None:
+        self.config = snapshot.config
         self.route = route
         self.vertex_url = vertex_url
         self.key = client_key(snapshot, service, route.transport, vertex_url)
         self._context: tuple[object, CallContext] | None = None
 
-    def context(self, config: GenAIConfig) -> CallContext:
+    def context(self) -> CallContext:
         """What a call carries: the same, until other credentials are found where these were."""
-        version = headers.version_of(config, self.route)
+        version = headers.version_of(self.config, self.route)
         kept = self._context
         if kept is None or kept[0] != version:
-            kept = self._context = (version, _context(config, self.route))
+            kept = self._context = (version, _context(self.config, self.route))
         return kept[1]
 
     def clients(self) -> Pool[Any]:
@@ -73,28 +99,24 @@ class _Plan:
             return channels.loop_connections().clients
         return channels.connections().clients
 
+    def source(self, resource: str) -> TokenSource | None:
+        """What is to be asked for the project of a resource; None: nobody need be."""
+        if self.route.place != "vertex" or not places.needs_project(self.config, resource):
+            return None
+        return headers.source_for(self.config, self.route.scopes)
 
-class _Asked(NamedTuple):
-    """A call: what is in force, how it goes, and the resource that decides."""
-
-    snapshot: Snapshot
-    plan: _Plan
-    resource: str
-
-    @property
-    def config(self) -> GenAIConfig:
-        """The configuration."""
-        return self.snapshot.config
-
-    @property
-    def needs_project(self) -> bool:
-        """Whether the project has to be looked up in the credentials."""
-        at_vertex = self.plan.route.place == "vertex"
-        return at_vertex and places.needs_project(self.config, self.resource)
-
-    def source(self) -> TokenSource:
-        """What knows the credentials."""
-        return headers.source_for(self.config, self.plan.route.scopes)
+    def placed(
+        self, snapshot: Snapshot, service: str, resource: str, project: str | None
+    ) -> tuple[_Plan, CallContext]:
+        """The plan of a call, and what it carries, when all that it names is known."""
+        context = self.context()
+        if self.route.place != "vertex":
+            return self, context
+        # Each call its own: what it names is resolved by what is known for it.
+        context = CallContext(context.credentials, context.timeout, context.tenant)
+        context.resolve = functools.partial(places.resource, self.config, project=project)
+        url = places.vertex_url(self.config, context.resolve(resource).location)
+        return _Plan(snapshot, service, self.route, url), context
 
 
 class RoutingClient:
@@ -177,16 +199,15 @@ class RoutingClient:
 
     def _of_real_client(self, name: str) -> Any:
         try:
-            asked = self._asked(name, None, {})
-            plan, config = asked.plan, asked.config
+            _, plan, _ = self._asked(self._method(name), None, {})
             if name not in _PRIVATE and name != "transport":
-                return getattr(self._client(config, plan), name)
+                return getattr(self._client(plan), name)
             # Who calls a method of its transport goes past this client: there it is one of its
             # own, on the same connections, and asks as this client does.
             own = plan.clients().get(
                 (plan.key, self),
                 lambda: make_client(
-                    self._service, config, plan.route.transport, fallback=self._credentials
+                    self._service, plan.config, plan.route.transport, fallback=self._credentials
                 ),
             )
             return getattr(own, name)
@@ -194,52 +215,44 @@ class RoutingClient:
             # No event loop, no credentials: whoever merely looks is told that there is nothing.
             raise AttributeError(f"{self!r} has no {name!r} here and now: {error}") from error
 
+    def _method(self, name: str) -> _Method:
+        return _method(self._service, name, asynchronous=self._asynchronous)
+
     def _credentials(self) -> CallCredentials:
         """The credentials of a call that somebody makes past this client, on its transport."""
         config = self.snapshot().config
         return headers.for_route(config, decision.route(config, "generative", ""))
 
-    def _asked(self, name: str, request: Any, arguments: dict[str, Any]) -> _Asked:
-        """How a call goes, under what is in force."""
+    def _asked(
+        self, method: _Method, request: Any, arguments: dict[str, Any]
+    ) -> tuple[Snapshot, _Plan, str]:
+        """What is in force for a call, how it goes, and the resource that decides, if one does."""
         snapshot = self.snapshot()
-        rule = decision.find_rule(self._service, name)
-        resource = ""
-        if rule is not None and rule.fields:
-            for named in decision.resources(rule, _plain(request), arguments):
-                if decision.is_decisive(named):
-                    resource = named
-                    break
-        place = places.backend_of(snapshot.config, resource)
-        key = (self._service, name, resource.partition("/")[0], place, self._asynchronous)
+        resource, key = "", method  # type: tuple[str, object]
+        if method.rule is not None and method.rule.fields:
+            resource = decision.decisive(method.rule, _plain(request), arguments)
+            if resource:
+                place = places.backend_of(snapshot.config, resource)
+                key = (method, resource.partition("/")[0], place)
         plan = snapshot.memo.get(key)
         if plan is None:
             route = decision.route(
-                snapshot.config, self._service, name, resource, asynchronous=self._asynchronous
+                snapshot.config,
+                method.service,
+                method.name,
+                resource,
+                asynchronous=method.asynchronous,
             )
             plan = snapshot.memo[key] = _Plan(snapshot, self._service, route)
-        return _Asked(snapshot, plan, resource)
+        return snapshot, plan, resource
 
-    def _placed(self, asked: _Asked, project: str | None) -> tuple[_Plan, CallContext]:
-        """How a call goes, and what it carries, when all that it names is known."""
-        plan, config = asked.plan, asked.config
-        context = plan.context(config)
-        if plan.route.place == "vertex":
-            # Each call its own: what it names is resolved by what is known for it.
-            context = CallContext(context.credentials, context.timeout, context.tenant)
-            context.resolve = functools.partial(places.resource, config, project=project)
-            url = places.vertex_url(config, context.resolve(asked.resource).location)
-            plan = _Plan(asked.snapshot, self._service, plan.route, url)
-        return plan, context
-
-    def _client(
-        self, config: GenAIConfig, plan: _Plan, certificate: Callable[[], Any] | None = None
-    ) -> Any:
+    def _client(self, plan: _Plan, certificate: Callable[[], Any] | None = None) -> Any:
         """The real client for a plan, which all share."""
         return plan.clients().get(
             plan.key,
             lambda: make_client(
                 self._service,
-                config,
+                plan.config,
                 plan.route.transport,
                 plan.vertex_url,
                 certificate=certificate,
@@ -247,37 +260,39 @@ class RoutingClient:
         )
 
     def _routed(self, name: str) -> Callable[..., Any]:
+        asked_for = self._method(name)
+
         def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
-            asked = self._asked(name, request, kwargs)
-            config = asked.config
-            _tell(f"{self._service}.{name}", asked.plan.route)
-            project = asked.source().found().project if asked.needs_project else None
-            plan, context = self._placed(asked, project)
-            method = getattr(self._client(config, plan), name)
-            result = method(*args, **_carrying(context, config, kwargs))
-            return _following(result, context)
+            snapshot, plan, resource = self._asked(asked_for, request, kwargs)
+            _tell(asked_for.call, plan.route)
+            source = plan.source(resource)
+            project = None if source is None else source.found().project
+            plan, context = plan.placed(snapshot, self._service, resource, project)
+            method = getattr(self._client(plan), name)
+            return _following(method(*args, **_carrying(context, plan.config, kwargs)), context)
 
         return call
 
     def _routed_async(self, name: str) -> Callable[..., Any]:
+        asked_for = self._method(name)
+
         async def call(*args: Any, **kwargs: Any) -> Any:
             channels.check_asyncio()
             request = args[0] if args else kwargs.get("request")
-            asked = self._asked(name, request, kwargs)
-            config, project = asked.config, None
-            _tell(f"{self._service}.{name}", asked.plan.route)
-            if asked.needs_project:
-                project = (await asked.source().found_async()).project
-            plan, context = self._placed(asked, project)
+            snapshot, plan, resource = self._asked(asked_for, request, kwargs)
+            _tell(asked_for.call, plan.route)
+            source = plan.source(resource)
+            project = None if source is None else (await source.found_async()).project
+            plan, context = plan.placed(snapshot, self._service, resource, project)
             certificate = None
-            source = config.client_options.client_cert_source
-            if source is not None and plan.clients().peek(plan.key) is None:
+            asked = plan.config.client_options.client_cert_source
+            if asked is not None and plan.clients().peek(plan.key) is None:
                 # It may take its time, and not the event loop's.
-                found = await asyncio.to_thread(source)
+                found = await asyncio.to_thread(asked)
                 certificate = lambda: found  # noqa: E731 -- what is known already
-            method = getattr(self._client(config, plan, certificate), name)
-            kwargs = _carrying(context, config, kwargs)
+            method = getattr(self._client(plan, certificate), name)
+            kwargs = _carrying(context, plan.config, kwargs)
             if plan.route.transport == "rest":
                 from genai_config._transport.threads import OffTheLoop
 
@@ -314,9 +329,14 @@ def _carrying(context: CallContext, config: GenAIConfig, kwargs: dict[str, Any])
     return {**kwargs, "metadata": [*given, *config.default_metadata, context.entry]}
 
 
+@functools.cache
+def _is_operation(kind: type) -> bool:
+    return issubclass(kind, (Operation, AsyncOperation))
+
+
 def _following(result: Any, context: CallContext) -> Any:
     """A result whose later requests are made by whoever made the first: those of an operation."""
-    if isinstance(result, (Operation, AsyncOperation)):
+    if _is_operation(result.__class__):
         for name in ("_refresh", "_cancel"):
             setattr(result, name, _with_context(getattr(result, name), context))
     return result

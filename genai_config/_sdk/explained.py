@@ -12,14 +12,13 @@ from grpc import aio
 
 from genai_config._masking import mask_exception
 from genai_config._sdk import signatures
-from genai_config._transport.call_credentials import context_of
 from genai_config._transport.loop_streams import OfItsLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genai_config._auth import refusals
-    from genai_config._transport.call_credentials import CallContext
+    from genai_config._transport.call_credentials import CallContext, CallMetadata
 
 _FIELDS = ("model", "name", "parent")
 _MARK = "genai_config: "
@@ -28,8 +27,8 @@ _MARK = "genai_config: "
 def explained(send: Callable[..., Any]) -> Callable[..., Any]:
     """A method whose errors say what they mean, and whose conversations are watched."""
 
-    def call(request: Any, *, metadata: Any = (), **options: Any) -> Any:
-        context = context_of(metadata)
+    def call(request: Any, metadata: CallMetadata, **options: Any) -> Any:
+        context = metadata.context
         if context is None:
             return send(request, metadata=metadata, **options)
         signatures.check(request, context)
@@ -39,7 +38,9 @@ def explained(send: Callable[..., Any]) -> Callable[..., Any]:
             _explain(error, request, context)
             raise
         signatures.remember(answer, context)
-        return _watched(answer, request, context, grpc.Call, _Stream)
+        if _is_stream(answer.__class__):
+            return _watched(answer, request, context, _Stream)
+        return answer
 
     return call
 
@@ -47,8 +48,8 @@ def explained(send: Callable[..., Any]) -> Callable[..., Any]:
 def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
     """The same for a method that is awaited."""
 
-    async def call(request: Any, *, metadata: Any = (), **options: Any) -> Any:
-        context = context_of(metadata)
+    async def call(request: Any, metadata: CallMetadata, **options: Any) -> Any:
+        context = metadata.context
         if context is None:
             return await send(request, metadata=metadata, **options)
         signatures.check(request, context)
@@ -58,9 +59,16 @@ def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
             _explain(error, request, context)
             raise
         signatures.remember(answer, context)
-        return _watched(answer, request, context, aio.UnaryStreamCall, _AsyncStream)
+        if _is_stream(answer.__class__):
+            return _watched(answer, request, context, _AsyncStream)
+        return answer
 
     return call
+
+
+@functools.cache
+def _is_stream(kind: type) -> bool:
+    return issubclass(kind, (grpc.Call, aio.UnaryStreamCall))
 
 
 class _Stream:
@@ -102,10 +110,8 @@ def _mixed(mixin: Any, kind: Any) -> Any:
     return type(kind.__name__, (mixin, kind), {})
 
 
-def _watched(answer: Any, request: Any, context: CallContext, stream: Any, mixin: Any) -> Any:
-    """An answer; a stream of them, which stays one of the SDK's, explains its errors."""
-    if not isinstance(answer, stream):
-        return answer
+def _watched(answer: Any, request: Any, context: CallContext, mixin: Any) -> Any:
+    """A stream of answers, which stays one of the SDK's, and explains its errors."""
     kind: Any = _mixed(mixin, answer.__class__)
     watched = kind.__new__(kind)
     vars(watched).update(vars(answer), _genai_config_call=(request, context))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
 
 from genai_config._sdk.explained import explained, explained_async
-from genai_config._transport.call_credentials import context_of
+from genai_config._transport.call_credentials import CallMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,33 +25,34 @@ class Bounds:
         wrapped: The method as the SDK's `wrap_method` made it.
         retry: The caller's `retry`.
         timeout: The caller's `timeout`, in seconds for each attempt.
-        metadata: The call's metadata.
+        whole: Seconds for the call and all that is retried of it; None: no bound.
+
+    Attributes:
+        first: The seconds that the first attempt may take; None: no bound.
+        retry: The retry; None: there is none.
     """
 
-    __slots__ = ("_attempt", "_started", "_whole", "retry")
+    __slots__ = ("_attempt", "_started", "_whole", "first", "retry")
 
-    def __init__(self, wrapped: Any, retry: Any, timeout: Any, metadata: Any) -> None:
+    def __init__(self, wrapped: Any, retry: Any, timeout: Any, whole: float | None) -> None:
         self.retry = wrapped._retry if retry is DEFAULT else retry
         attempt = wrapped._timeout if timeout is DEFAULT else timeout
         # The SDK takes an object here as well, of which only this part says anything.
         self._attempt: float | None = getattr(attempt, "_timeout", attempt)
-        context = context_of(metadata)
-        self._whole = None if context is None else context.timeout
+        self._whole = whole
         self._started = time.monotonic()
+        self.first = self._shorter(whole)
+
+    def _shorter(self, left: float | None) -> float | None:
+        if left is None or (self._attempt is not None and self._attempt < left):
+            return self._attempt
+        return left
 
     def timeout(self) -> float | None:
         """The seconds that the next attempt may take."""
-        took = time.monotonic() - self._started
-        if self._whole is not None:
-            left = max(0.0, self._whole - took)
-            return left if self._attempt is None else min(left, self._attempt)
-        return self._attempt
-
-    def first_timeout(self) -> float | None:
-        """The seconds that the first attempt may take."""
-        if self._whole is None or (self._attempt is not None and self._attempt < self._whole):
+        if self._whole is None:
             return self._attempt
-        return self._whole
+        return self._shorter(max(0.0, self._whole - (time.monotonic() - self._started)))
 
     def retry_left(self) -> Any:
         """The retry, for the time that the first attempt has left of it."""
@@ -95,12 +96,11 @@ class Method:
         self._send: Callable[..., Any] = self._explained(wrapped._target)
         self._agent = tuple(wrapped._metadata or ())
 
-    def _options(self, metadata: Any, compression: Any) -> dict[str, Any]:
-        options: dict[str, Any] = {"metadata": (*(metadata or ()), *self._agent)}
+    def _options(self, compression: Any) -> dict[str, Any]:
         own = self._wrapped._compression
-        if own is not None:  # else the transport may have no such argument
-            options["compression"] = own if compression is DEFAULT else compression
-        return options
+        if own is None:  # the transport may have no such argument
+            return {}
+        return {"compression": own if compression is DEFAULT else compression}
 
     def __call__(
         self,
@@ -111,10 +111,12 @@ class Method:
         compression: Any = DEFAULT,
         metadata: Any = (),
     ) -> Any:
-        bounds = Bounds(self._wrapped, retry, timeout, metadata)
-        options = self._options(metadata, compression)
+        carried = CallMetadata((*(metadata or ()), *self._agent))
+        context = carried.context
+        bounds = Bounds(self._wrapped, retry, timeout, context and context.timeout)
+        options = self._options(compression)
         try:
-            return self._send(request, timeout=bounds.first_timeout(), **options)
+            return self._send(request, carried, timeout=bounds.first, **options)
         except Exception as error:  # noqa: BLE001 -- handed to the retry
             if not bounds.retry:
                 _raise(error)
@@ -123,7 +125,7 @@ class Method:
         def attempt() -> Any:
             if failed:
                 raise failed.pop()
-            return self._send(request, timeout=bounds.timeout(), **options)
+            return self._send(request, carried, timeout=bounds.timeout(), **options)
 
         try:
             return bounds.retry_left()(attempt)()
@@ -145,10 +147,12 @@ class AsyncMethod(Method):
         compression: Any = DEFAULT,
         metadata: Any = (),
     ) -> Any:
-        bounds = Bounds(self._wrapped, retry, timeout, metadata)
-        options = self._options(metadata, compression)
+        carried = CallMetadata((*(metadata or ()), *self._agent))
+        context = carried.context
+        bounds = Bounds(self._wrapped, retry, timeout, context and context.timeout)
+        options = self._options(compression)
         try:
-            return await self._send(request, timeout=bounds.first_timeout(), **options)
+            return await self._send(request, carried, timeout=bounds.first, **options)
         except Exception as error:  # noqa: BLE001 -- handed to the retry
             if not bounds.retry:
                 _raise(error)
@@ -157,7 +161,7 @@ class AsyncMethod(Method):
         async def attempt() -> Any:
             if failed:
                 raise failed.pop()
-            return await self._send(request, timeout=bounds.timeout(), **options)
+            return await self._send(request, carried, timeout=bounds.timeout(), **options)
 
         try:
             return await bounds.retry_left()(attempt)()

@@ -21,7 +21,7 @@ except ImportError:  # pragma: no cover -- protobuf before 4, where nobody can l
     UnknownFieldSet = None
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from genai_config._transport.call_credentials import CallContext
 
@@ -44,7 +44,7 @@ def check(request: Any, context: CallContext) -> None:
     contents = getattr(getattr(request, "_pb", None), "contents", ())
     if len(contents) < 2 or UnknownFieldSet is None:  # noqa: PLR2004 -- nothing was said yet
         return
-    signatures = list(_signatures(contents))
+    signatures = _signatures(contents)
     # Those of streams are not seen when they come: who sends them first is taken for their owner.
     others = [one for one in signatures if _remember(one, _owner(context)) != _owner(context)]
     if others:
@@ -61,7 +61,7 @@ def remember(answer: Any, context: CallContext) -> None:
     """Notes the signatures of an answer."""
     candidates = getattr(getattr(answer, "_pb", None), "candidates", ())
     if candidates and UnknownFieldSet is not None:
-        for one in _signatures(getattr(candidate, "content", None) for candidate in candidates):
+        for one in _signatures([getattr(candidate, "content", None) for candidate in candidates]):
             _remember(one, _owner(context))
 
 
@@ -71,12 +71,15 @@ def forget() -> None:
         _owners.clear()
 
 
-def _signatures(contents: Iterable[Any]) -> Iterator[int]:
-    for content in contents:
-        for part in getattr(content, "parts", ()):
-            for field in UnknownFieldSet(part):
-                if field.field_number == _FIELD:
-                    yield hash(field.data)
+def _signatures(contents: Iterable[Any]) -> list[int]:
+    # A list: most have none, and each answer is looked through.
+    return [
+        hash(field.data)
+        for content in contents
+        for part in getattr(content, "parts", ())
+        for field in UnknownFieldSet(part)
+        if field.field_number == _FIELD
+    ]
 
 
 def _owner(context: CallContext) -> int:

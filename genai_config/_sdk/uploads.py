@@ -28,8 +28,7 @@ from genai_config._transport.call_credentials import (
     METADATA_KEY,
     CallContext,
     NoCredentials,
-    Opened,
-    context_of,
+    opened,
 )
 from genai_config._transport.http_call import HttpCall
 from genai_config._transport.http_errors import not_reached
@@ -51,7 +50,7 @@ class _Upload:
 
     def __init__(self, metadata: Iterable[tuple[str, Any]]) -> None:
         self.metadata = tuple(metadata)
-        self.context = context_of(self.metadata)
+        self.context = opened(self.metadata).context
         timeout = None if self.context is None else self.context.timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self.timeout = timeout
@@ -101,17 +100,15 @@ class Http:
         upload = _UPLOAD.get()
         left = upload.left() if upload else None
         bound = DEFAULT_HTTP_TIMEOUT_SEC if left is None else min(left, DEFAULT_HTTP_TIMEOUT_SEC)
-        opened = Opened(
-            {**dict(upload.metadata if upload else ()), **(headers or {})}.items(), NoCredentials
-        )
+        metadata = opened({**dict(upload.metadata if upload else ()), **(headers or {})}.items())
         once = hasattr(body, "read")
-        call = HttpCall(self._session, uri, opened.credentials, bound, once=once)
+        call = HttpCall(self._session, uri, metadata.credentials(NoCredentials), bound, once=once)
         answer, error = call.send(
             lambda credentials: self._session.request(
                 method,
                 uri,
                 data=body,
-                headers=dict(opened.with_headers(credentials)),
+                headers=dict(metadata.with_headers(credentials)),
                 allow_redirects=False,
                 timeout=call.timeouts(),
             )

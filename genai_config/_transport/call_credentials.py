@@ -98,16 +98,42 @@ class CallContext:
         return "<genai_config call context>"
 
 
-def context_of(metadata: Iterable[tuple[str, Any]]) -> CallContext | None:
-    """The context that a call's metadata carries; None: it carries none.
+class CallMetadata(list[tuple[str, Any]]):
+    """A call's metadata as it is sent, and apart from it what the call carries.
 
-    It comes after what callers give, who may have an entry of that name from anywhere.
+    Args:
+        entries: The metadata as the SDK gives it. Ours comes after what callers give, who may have
+            an entry of that name from anywhere: it is not sent.
+
+    Attributes:
+        context: What the call carries; None: nothing.
     """
-    found = None
-    for name, value in metadata:
-        if name == METADATA_KEY and isinstance(value, CallContext):
-            found = value
-    return found
+
+    __slots__ = ("context",)
+
+    def __init__(self, entries: Iterable[tuple[str, Any]]) -> None:
+        self.context: CallContext | None = None
+        for entry in entries:
+            if entry[0] != METADATA_KEY:
+                self.append(entry)
+            elif isinstance(entry[1], CallContext):
+                self.context = entry[1]
+
+    def credentials(self, fallback: Callable[[], CallCredentials]) -> CallCredentials:
+        """Whose call it is: that of the fallback, if it does not say."""
+        return fallback() if self.context is None else self.context.credentials
+
+    def with_headers(self, headers: Headers) -> list[tuple[str, Any]]:
+        """What is sent: the credentials' headers replace the call's own of that name."""
+        names = dict(headers)
+        sent = [entry for entry in self if entry[0].lower() not in names]
+        sent += headers
+        return sent
+
+
+def opened(metadata: Iterable[tuple[str, Any]] | None) -> CallMetadata:
+    """A call's metadata with what it carries taken out, unless it has been."""
+    return metadata if isinstance(metadata, CallMetadata) else CallMetadata(metadata or ())
 
 
 class Attempts:
@@ -194,26 +220,3 @@ class NoCredentials:
     ) -> bool:
         """No: there are no others."""
         return self.refused(headers, rejection, timeout)
-
-
-class Opened:
-    """A call's metadata, its own entries apart from its credentials.
-
-    Args:
-        metadata: As the SDK gives it.
-        fallback: The credentials of a call that carries none.
-    """
-
-    __slots__ = ("credentials", "own")
-
-    def __init__(
-        self, metadata: Iterable[tuple[str, Any]] | None, fallback: Callable[[], CallCredentials]
-    ) -> None:
-        self.own = [entry for entry in metadata or () if entry[0] != METADATA_KEY]
-        context = context_of(metadata or ())
-        self.credentials = fallback() if context is None else context.credentials
-
-    def with_headers(self, headers: Headers) -> list[tuple[str, Any]]:
-        """The metadata to send: the credentials' headers replace the call's own of that name."""
-        names = {name for name, _ in headers}
-        return [*(entry for entry in self.own if entry[0].lower() not in names), *headers]

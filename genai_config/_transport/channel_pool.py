@@ -36,67 +36,58 @@ clock: Callable[[], float] = time.monotonic
 
 
 class Connection(Generic[C]):
-    """One channel, and the calls on it that have neither ended nor been forgotten.
+    """One channel, and the calls on it; a ``with`` block ends the place that was taken for it.
 
     Args:
         channel: The channel.
-        lock: Held by whoever adds or removes a call, or counts them.
+        lock: Held by whoever takes a place or gives it back.
     """
 
     def __init__(self, channel: C, lock: threading.Lock) -> None:
         self.channel = channel
-        self.lock = lock
         self.used = clock()
+        self.taken = 0
+        self._lock = lock
         # Weak, as a call that is forgotten is cancelled, and a callback for its end would hold it.
-        self.calls: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._methods: dict[Any, Any] = {}
-
-    def has_room(self) -> bool:
-        """Whether one more call need not wait."""
-        if len(self.calls) < FULL:
-            return True
-        for call in list(self.calls):
-            if call.done():
-                self.calls.discard(call)
-        return len(self.calls) < _ROOM_AGAIN
-
-    def method(self, kind: str, *description: Any) -> Any:
-        """A method of the channel, made once: gRPC makes it anew each time it is asked.
-
-        Args:
-            kind: "unary_unary" or "unary_stream".
-            description: The path, the serializer, the deserializer.
-        """
-        key = (kind, *description)
-        method = self._methods.get(key)
-        if method is None:
-            method = self._methods[key] = getattr(self.channel, kind)(*description)
-        return method
-
-
-class Place(Generic[C]):
-    """A place for one call, taken while a ``with`` block runs or as long as the call is."""
-
-    __slots__ = ("__weakref__", "connection")
-
-    def __init__(self, connection: Connection[C]) -> None:
-        self.connection = connection
+        self._kept: set[weakref.ref[Any]] = set()
+        self._methods: dict[tuple[Any, ...], Any] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self.connection.lock:
-            self.connection.calls.discard(self)
+        with self._lock:
+            self.taken -= 1
 
-    def done(self) -> bool:
-        """Not before the block ends."""
-        return False
+    def calls(self) -> int:
+        """How many have neither ended nor been forgotten, or have not been seen to."""
+        return self.taken + len(self._kept)
+
+    def has_room(self) -> bool:
+        """Whether one more call need not wait."""
+        if self.taken + len(self._kept) < FULL:
+            return True
+        for call in list(self._kept):
+            kept = call()
+            if kept is None or kept.done():
+                self._kept.discard(call)
+        return self.calls() < _ROOM_AGAIN
 
     def keep_for(self, call: Any) -> None:
-        """Leaves the place to a call that outlives the block."""
-        with self.connection.lock:
-            self.connection.calls.add(call)
+        """Leaves a place to a call that outlives the block."""
+        self._kept.add(weakref.ref(call, self._kept.discard))
+
+    def method(self, description: tuple[Any, ...]) -> Any:
+        """A method of the channel, made once: gRPC makes it anew each time it is asked.
+
+        Args:
+            description: "unary_unary" or "unary_stream", the path, serializer and deserializer.
+        """
+        method = self._methods.get(description)
+        if method is None:
+            kind, *others = description
+            method = self._methods[description] = getattr(self.channel, kind)(*others)
+        return method
 
 
 class ChannelPool(Generic[C]):
@@ -119,24 +110,30 @@ class ChannelPool(Generic[C]):
         """The channel that is always there."""
         return self._connections[0].channel
 
-    def take(self) -> Place[C]:
-        """A place for one more call: on the first connection that has one."""
+    def take(self) -> Connection[C]:
+        """The first connection that has a place for one more call, for a ``with`` block."""
         with self._lock:
-            connection = next((one for one in self._connections if one.has_room()), None)
-            if connection is None and len(self._connections) < MOST:
-                connection = Connection(self._connect(), self._lock)
-                self._connections.append(connection)
-            elif connection is None:
-                connection = min(self._connections, key=lambda one: len(one.calls))
-            connection.used = clock()
-            place = Place(connection)
-            connection.calls.add(place)
+            for connection in self._connections:
+                if connection.has_room():
+                    break
+            else:
+                connection = self._another()
+            connection.taken += 1
             if len(self._connections) > 1:
-                self._drop_idle(connection.used)
-            return place
+                self._drop_idle(connection)
+            return connection
 
-    def _drop_idle(self, now: float) -> None:
+    def _another(self) -> Connection[C]:
+        """A new connection; if there may be no more, the one with the fewest calls."""
+        if len(self._connections) == MOST:
+            return min(self._connections, key=Connection.calls)
+        connection = Connection(self._connect(), self._lock)
+        self._connections.append(connection)
+        return connection
+
+    def _drop_idle(self, taken: Connection[C]) -> None:
+        taken.used = now = clock()
         # A channel closes with the last reference to it.
         self._connections[1:] = [
-            one for one in self._connections[1:] if one.calls or now - one.used < IDLE
+            one for one in self._connections[1:] if one.calls() or now - one.used < IDLE
         ]

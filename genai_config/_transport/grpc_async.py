@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 
 from genai_config._masking import without_frames
-from genai_config._transport.call_credentials import Attempts, NoCredentials, Opened
+from genai_config._transport.call_credentials import Attempts, NoCredentials, opened
 from genai_config._transport.grpc_sync import rejection_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class AsyncSharedChannel(aio.Channel):  # type: ignore[misc] # grpc has no type 
         _registered_method: Any = None,
     ) -> UnaryUnary:
         """A unary method."""
-        description = (method, request_serializer, response_deserializer)
+        description = ("unary_unary", method, request_serializer, response_deserializer)
         return UnaryUnary(self, description, self._unary_unary_interceptors)
 
     def unary_stream(
@@ -64,7 +64,8 @@ class AsyncSharedChannel(aio.Channel):  # type: ignore[misc] # grpc has no type 
         _registered_method: Any = None,
     ) -> aio.UnaryStreamMultiCallable:
         """A server-streaming method."""
-        return _UnaryStream(self, (method, request_serializer, response_deserializer))
+        description = ("unary_stream", method, request_serializer, response_deserializer)
+        return _UnaryStream(self, description)
 
     def stream_unary(self, *method: Any, **options: Any) -> Any:
         """No service of the SDK has such a method."""
@@ -99,18 +100,16 @@ class _Call:
 
     def __init__(
         self,
-        kind: str,
         method: tuple[AsyncSharedChannel, tuple[Any, ...]],
         request: Any,
         timeout: float | None = None,
         metadata: Any = None,
         **options: Any,
     ) -> None:
-        self._kind = kind
         self._channel, self._description = method
         self._request, self._options = request, options
-        self._opened = Opened(metadata, self._channel.fallback)
-        self.attempts = Attempts(self._opened.credentials, timeout)
+        self._metadata = opened(metadata)
+        self.attempts = Attempts(self._metadata.credentials(self._channel.fallback), timeout)
 
     async def start(self) -> Any:
         """GRPC's call, under way."""
@@ -130,14 +129,14 @@ class _Call:
 
     def _start(self) -> tuple[Any, BaseException | None]:
         try:
-            with self._channel.pool.take() as place:
-                call = place.connection.method(self._kind, *self._description)(
+            with self._channel.pool.take() as connection:
+                call = connection.method(self._description)(
                     self._request,
                     timeout=self.attempts.timeout(),
-                    metadata=aio.Metadata(*self._opened.with_headers(self.attempts.sent)),
+                    metadata=aio.Metadata(*self._metadata.with_headers(self.attempts.sent)),
                     **self._options,
                 )
-                place.keep_for(call)
+                connection.keep_for(call)
         except BaseException as error:  # noqa: BLE001 -- raised by the caller
             return None, without_frames(error)
         return call, None
@@ -248,7 +247,7 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
 
     def __call__(self, request: Any, **options: Any) -> aio.UnaryUnaryCall:
         if not any(map(_is_logging, self._interceptors)):
-            call = _Call("unary_unary", self._method, request, **options)
+            call = _Call(self._method, request, **options)
             if call.attempts.is_last:
                 return call.start_at_once()  # a key: nothing to wait for, nothing to renew
         return _UnaryCall(self.call(request, **options))
@@ -258,11 +257,11 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
         send: Any = self._answered
         for interceptor in self._interceptors:
             if _is_logging(interceptor):
-                send = functools.partial(_logged, interceptor, self._method[1][0], send)
+                send = functools.partial(_logged, interceptor, self._method[1][1], send)
         return await send(request, **options)
 
     async def _answered(self, request: Any, **options: Any) -> Any:
-        return await _Call("unary_unary", self._method, request, **options).answered()
+        return await _Call(self._method, request, **options).answered()
 
 
 def _is_logging(interceptor: Any) -> bool:
@@ -293,7 +292,7 @@ class _UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[misc] # grpc h
         self._method = (channel, description)
 
     def __call__(self, request: Any, **options: Any) -> aio.UnaryStreamCall:
-        return _StreamCall(_Call("unary_stream", self._method, request, **options))
+        return _StreamCall(_Call(self._method, request, **options))
 
 
 class _StreamCall(_Started, aio.UnaryStreamCall):  # type: ignore[misc] # grpc has no type information

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from genai_config._masking import without_frames
-from genai_config._transport.call_credentials import Attempts, NoCredentials, Opened, Rejection
+from genai_config._transport.call_credentials import Attempts, NoCredentials, Rejection, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +39,10 @@ class SharedChannel(grpc.Channel):  # type: ignore[misc] # grpc has no type info
         self.fallback = fallback
 
     def unary_unary(self, *method: Any, **options: Any) -> grpc.UnaryUnaryMultiCallable:
-        return _UnaryUnary(self, _description(*method, **options))
+        return _UnaryUnary(self, _description("unary_unary", *method, **options))
 
     def unary_stream(self, *method: Any, **options: Any) -> grpc.UnaryStreamMultiCallable:
-        return _UnaryStream(self, _description(*method, **options))
+        return _UnaryStream(self, _description("unary_stream", *method, **options))
 
     def stream_unary(self, *method: Any, **options: Any) -> Any:
         return self.pool.first.stream_unary(*method, **options)
@@ -67,18 +67,19 @@ class SharedChannel(grpc.Channel):  # type: ignore[misc] # grpc has no type info
 
 
 def _description(
+    kind: str,
     method: str,
     request_serializer: Any = None,
     response_deserializer: Any = None,
     _registered_method: Any = None,
 ) -> tuple[Any, ...]:
-    return method, request_serializer, response_deserializer
+    return kind, method, request_serializer, response_deserializer
 
 
 class _Call:
     """One call of a method, on behalf of the identity that its metadata names."""
 
-    __slots__ = ("_arguments", "_method", "_opened", "attempts")
+    __slots__ = ("_metadata", "_method", "_options", "_others", "_request", "attempts")
 
     def __init__(
         self,
@@ -90,9 +91,9 @@ class _Call:
         **options: Any,
     ) -> None:
         self._method = method
-        self._arguments = (request, others, options)
-        self._opened = Opened(metadata, method.channel.fallback)
-        self.attempts = Attempts(self._opened.credentials, timeout)
+        self._request, self._others, self._options = request, others, options
+        self._metadata = opened(metadata)
+        self.attempts = Attempts(self._metadata.credentials(method.channel.fallback), timeout)
 
     def attempt(self, how: str, *, goes_on: bool = False) -> tuple[Any, BaseException | None]:
         """Sends the request: what gRPC returns, or its error without the frames it came through.
@@ -102,16 +103,18 @@ class _Call:
             goes_on: Whether what is returned is a call that keeps its place until it has ended.
         """
         headers = self.attempts.headers()
-        request, others, options = self._arguments
         try:
-            with self._method.channel.pool.take() as place:
-                method = place.connection.method(self._method.kind, *self._method.description)
-                metadata = self._opened.with_headers(headers)
-                result = getattr(method, how)(
-                    request, self.attempts.timeout(), metadata, *others, **options
+            with self._method.channel.pool.take() as connection:
+                method = getattr(connection.method(self._method.description), how)
+                result = method(
+                    self._request,
+                    self.attempts.timeout(),
+                    self._metadata.with_headers(headers),
+                    *self._others,
+                    **self._options,
                 )
                 if goes_on:
-                    place.keep_for(result)
+                    connection.keep_for(result)
         except BaseException as error:  # noqa: BLE001 -- raised by the caller
             return None, without_frames(error)
         return result, None
@@ -146,16 +149,12 @@ def rejection_of(error: Any) -> Rejection:
 class _Method:
     """One method of a shared channel."""
 
-    kind: str
-
     def __init__(self, channel: SharedChannel, description: tuple[Any, ...]) -> None:
         self.channel = channel
         self.description = description
 
 
 class _UnaryUnary(_Method, grpc.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has no type information
-    kind = "unary_unary"
-
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self._answer("__call__", _Call(self, *args, **options))
 
@@ -176,8 +175,6 @@ class _UnaryUnary(_Method, grpc.UnaryUnaryMultiCallable):  # type: ignore[misc] 
 
 
 class _UnaryStream(_Method, grpc.UnaryStreamMultiCallable):  # type: ignore[misc] # grpc has no type information
-    kind = "unary_stream"
-
     def __call__(self, *args: Any, **options: Any) -> Any:
         call = _Call(self, *args, **options)
         stream = _started(call, "__call__")

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
 from genai_config._transport import http
-from genai_config._transport.call_credentials import Opened
+from genai_config._transport.call_credentials import opened
 from genai_config._transport.http_call import HttpCall
 from genai_config._transport.http_errors import HttpCallError, from_answer, not_reached
 
@@ -84,11 +84,12 @@ class JsonCall:
         self.server = destination.server
         self._destination = destination
         self._not_sent = destination.without | _OF_HTTP
-        self._opened = Opened(metadata, destination.fallback)
+        self._metadata = opened(metadata)
         self._body = None if exchange.body is None else _json(exchange.body)
         query = f"?{urlencode(exchange.query, safe=';=')}" if exchange.query else ""
         self._url = f"{destination.url}{exchange.path}{query}"
-        self._call = HttpCall(destination.session, self._url, self._opened.credentials, timeout)
+        credentials = self._metadata.credentials(destination.fallback)
+        self._call = HttpCall(destination.session, self._url, credentials, timeout)
         response, error = self._call.send(lambda headers: self._exchange(headers, stream=stream))
         if error is not None:
             raise self._failure(error)
@@ -142,7 +143,7 @@ class JsonCall:
 
     def _headers(self, credentials: Headers) -> Iterator[tuple[str, str]]:
         headers: dict[str, list[str]] = {}
-        for name, value in self._opened.with_headers(credentials):
+        for name, value in self._metadata.with_headers(credentials):
             lower = name.lower()
             if lower not in self._not_sent and not lower.startswith(_OF_GRPC):
                 text = base64.b64encode(value).decode() if isinstance(value, bytes) else value

@@ -14,7 +14,7 @@ import proto
 import requests
 
 from genai_config._transport import http, json_events
-from genai_config._transport.call_credentials import NoCredentials, context_of
+from genai_config._transport.call_credentials import NoCredentials, opened
 from genai_config._transport.http_errors import HttpCallError
 from genai_config._transport.json_call import Destination, JsonCall
 
@@ -106,7 +106,8 @@ class _Method:
         self, request: Any, timeout: float | None, metadata: Any, *, stream: bool
     ) -> JsonCall:
         message = type(request).pb(request) if isinstance(request, proto.Message) else request
-        exchange = self._channel.translate(self._name, message, context_of(metadata or ()))
+        metadata = opened(metadata)
+        exchange = self._channel.translate(self._name, message, metadata.context)
         return JsonCall(self._channel.destination, exchange, metadata, timeout, stream=stream)
 
     def _answer(self, exchange: Exchange, data: Any) -> Any:

@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2 as details
 from genai_config import openai, safe_configure
 from genai_config._masking import MASK, mask_exception
 from genai_config._sdk.explained import explained_async
+from genai_config._transport.call_credentials import CallMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,4 +193,5 @@ async def test_a_call_past_this_librarys_client() -> None:
     async def send(request: str, **options: Any) -> tuple[str, Any]:
         return request, options["metadata"]
 
-    assert await explained_async(send)("asked", metadata=[("a", "b")]) == ("asked", [("a", "b")])
+    bare = CallMetadata([("a", "b")])
+    assert await explained_async(send)("asked", bare) == ("asked", [("a", "b")])

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import threading
 import time
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,12 @@ from google.ai import generativelanguage_v1beta as glm
 from genai_config._auth.key_headers import KeyHeaders
 from genai_config._settings.secrets import Secret
 from genai_config._transport import channel_pool, channels
-from genai_config._transport.channel_pool import FULL, IDLE, MOST, ChannelPool, Place
+from genai_config._transport.channel_pool import FULL, IDLE, MOST, ChannelPool, Connection
 from genai_config._transport.grpc_sync import SharedChannel
 from genai_config.testing import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import grpc
@@ -43,30 +42,21 @@ class Call:
         return self.is_over
 
 
-class Watched(weakref.WeakSet[Any]):
-    """Calls, during a look at which a thread has 50 ms to change them."""
-
-    def __init__(self, calls: list[Place[int]], thread: threading.Thread) -> None:
-        super().__init__(calls)
-        self._thread = thread
-
-    def __iter__(self) -> Iterator[Any]:
-        for number, call in enumerate(super().__iter__()):
-            if number == 1:
-                self._thread.start()
-                self._thread.join(0.05)
-            yield call
-
-
 def numbered() -> ChannelPool[int]:
     """A pool whose channels are 1, 2, 3 and so on."""
     made = iter(range(1, 1000))
     return ChannelPool(lambda: next(made))
 
 
-def fill(pool: ChannelPool[int], count: int) -> list[Place[int]]:
+def fill(pool: ChannelPool[int], count: int) -> list[Connection[int]]:
     """Takes places and holds them."""
     return [pool.take() for _ in range(count)]
+
+
+def leave(held: list[Connection[int]]) -> None:
+    """Gives places back."""
+    for connection in held:
+        connection.__exit__()
 
 
 def address_of(server: GeminiServer) -> channels.Address:
@@ -84,15 +74,17 @@ class TestGrowth:
     def test_the_first_is_filled_first(self) -> None:
         """A hundred calls need one connection, the next one needs another."""
         pool = numbered()
-        assert {place.connection.channel for place in fill(pool, FULL)} == {1}
         held = fill(pool, FULL)
-        assert {place.connection.channel for place in held} == {1}
+        assert {connection.channel for connection in held} == {1}
+        leave(held)
+        held = fill(pool, FULL)
+        assert {connection.channel for connection in held} == {1}
 
     def test_a_full_one_is_left_alone(self) -> None:
         """Calls beyond a hundred go over a second, then a third."""
         pool = numbered()
         held = fill(pool, 2 * FULL + 1)
-        assert [place.connection.channel for place in held] == [1] * FULL + [2] * FULL + [3]
+        assert [connection.channel for connection in held] == [1] * FULL + [2] * FULL + [3]
         assert len(pool) == 3
 
     def test_there_is_an_end_to_it(self) -> None:
@@ -101,7 +93,7 @@ class TestGrowth:
         held = fill(pool, MOST * FULL)
         more = fill(pool, MOST)
         assert len(pool) == MOST
-        assert sorted(place.connection.channel for place in more) == list(range(1, MOST + 1))
+        assert sorted(connection.channel for connection in more) == list(range(1, MOST + 1))
         assert len(held) == MOST * FULL
 
     def test_a_place_is_free_after_the_block(self) -> None:
@@ -109,7 +101,7 @@ class TestGrowth:
         pool = numbered()
         held = fill(pool, FULL - 1)
         kept = [self.failing(pool) for _ in range(3)]
-        assert pool.take().connection.channel == 1
+        assert pool.take().channel == 1
         assert (len(held), len(kept)) == (FULL - 1, 3)
 
     def failing(self, pool: ChannelPool[int]) -> pytest.ExceptionInfo[ValueError]:
@@ -123,48 +115,38 @@ class TestGrowth:
         pool = numbered()
         calls = [Call() for _ in range(FULL)]
         for call in calls:
-            with pool.take() as place:
-                place.keep_for(call)
-        assert pool.take().connection.channel == 2
+            with pool.take() as connection:
+                connection.keep_for(call)
+        assert pool.take().channel == 2
         for call in calls[:50]:
             call.is_over = True
-        assert pool.take().connection.channel == 1
+        assert pool.take().channel == 1
 
     def test_a_call_that_is_forgotten_has_no_place(self) -> None:
         """Nothing here keeps it from being forgotten."""
         pool = numbered()
         call = Call()
         held = fill(pool, FULL - 1)
-        with pool.take() as place:
-            place.keep_for(call)
-        assert pool.take().connection.channel == 2
+        with pool.take() as connection:
+            connection.keep_for(call)
+        assert pool.take().channel == 2
         del call
-        assert pool.take().connection.channel == 1
+        assert pool.take().channel == 1
         assert len(held) == FULL - 1
-
-    def test_a_call_ends_while_others_are_counted(self) -> None:
-        """Whoever is counting goes on; without a lock it would fail with a RuntimeError."""
-        pool = numbered()
-        held = fill(pool, FULL)
-        leaving = threading.Thread(target=held[0].__exit__)
-        pool._connections[0].calls = Watched(held, leaving)
-        assert pool.take().connection.channel == 2
-        leaving.join(10)
-        assert pool.take().connection.channel == 1
 
     def test_threads_count_right(self) -> None:
         """Taken by many at once, no connection gets more than its hundred."""
         pool = numbered()
         barrier = threading.Barrier(8)
 
-        def take(_: int) -> list[Place[int]]:
+        def take(_: int) -> list[Connection[int]]:
             barrier.wait(10)
             return fill(pool, 50)
 
         with ThreadPoolExecutor(8) as threads:
-            held = [place for places in threads.map(take, range(8)) for place in places]
+            held = [one for taken in threads.map(take, range(8)) for one in taken]
         assert (
-            sorted(place.connection.channel for place in held)
+            sorted(connection.channel for connection in held)
             == [1] * 100 + [2] * 100 + [3] * 100 + [4] * 100
         )
 
@@ -180,8 +162,7 @@ class TestShrinking:
     def test_idle_ones_are_dropped(self, clock: FakeClock) -> None:
         """A minute after the last call that needed them."""
         pool = numbered()
-        held = fill(pool, FULL + 1)
-        del held
+        leave(fill(pool, FULL + 1))
         clock.advance(IDLE - 1)
         pool.take()
         assert len(pool) == 2
@@ -193,7 +174,7 @@ class TestShrinking:
         """However long the call takes."""
         pool = numbered()
         held = fill(pool, FULL + 1)
-        del held[:FULL]
+        leave(held[:FULL])
         clock.advance(10 * IDLE)
         pool.take()
         assert len(pool) == 2
@@ -203,7 +184,7 @@ class TestShrinking:
         pool = numbered()
         pool.take()
         clock.advance(10 * IDLE)
-        assert pool.take().connection.channel == 1
+        assert pool.take().channel == 1
         assert pool.first == 1
 
 
@@ -218,7 +199,7 @@ class TestOnTheWire:
         pool = channels.connections().channels(address)
         copy.unlink()
         held = [pool.take() for _ in range(FULL + 1)]
-        assert held[0].connection is not held[FULL].connection
+        assert held[0] is not held[FULL]
 
     def test_threads(self, server: GeminiServer, configured: object) -> None:
         """A hundred and fifty threads are served at once, over two connections."""
@@ -234,7 +215,7 @@ class TestOnTheWire:
         with ThreadPoolExecutor(150) as threads:
             asked = threads.map(ask, range(150))
             barrier.wait(30)
-            until(lambda: sum(len(one.calls) for one in pool._connections) == 150)
+            until(lambda: sum(one.calls() for one in pool._connections) == 150)
             server.release()
             list(asked)
         assert len({request.connection for request in server.requests}) == 2
@@ -286,12 +267,12 @@ class TestSharedChannel:
         """And no longer, though its object is held still."""
         server.respond(MODEL, ["one", "two"])
         call = self.stream(channel)
-        assert len(pool._connections[0].calls) == 1
+        assert pool._connections[0].calls() == 1
         assert len(list(call)) == 2
         assert call.done()
         held = [pool.take() for _ in range(FULL - 1)]
         pool.take()
-        assert len(pool._connections[0].calls) == len(held)
+        assert pool._connections[0].calls() == len(held)
 
     def test_a_stream_that_is_forgotten_ends(
         self, server: GeminiServer, pool: ChannelPool[grpc.Channel], channel: grpc.Channel
@@ -299,10 +280,10 @@ class TestSharedChannel:
         """It is cancelled, as on a channel of gRPC's own."""
         server.hang()
         call = self.stream(channel)
-        assert len(pool._connections[0].calls) == 1
+        assert pool._connections[0].calls() == 1
         del call
         gc.collect()
-        assert len(pool._connections[0].calls) == 0
+        assert pool._connections[0].calls() == 0
 
     def test_what_else_a_channel_can(self, channel: grpc.Channel) -> None:
         """Its state can be watched, and it has methods that stream both ways."""
