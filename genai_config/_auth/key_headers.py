@@ -70,11 +70,7 @@ class KeyHeaders:
     def __init__(self, key: Secret | SecretSource) -> None:
         self._source = Fixed(key) if isinstance(key, Secret) else key
         self.owner = self._source.owner
-
-    @property
-    def renewable(self) -> bool:
-        """Whether the service may have refused it, and there is another one."""
-        return self._source.changes
+        self.renewable = self._source.changes
 
     @property
     def kind(self) -> keys.Kind:
@@ -125,11 +121,8 @@ class OpenAIKeyHeaders(KeyHeaders):
     def __init__(self, key: Secret | SecretSource, origin: str) -> None:
         super().__init__(key)
         self._origin = origin
-
-    @property
-    def renewable(self) -> bool:
-        """Whether there is another key, or another way to send it."""
-        return super().renewable or self.kind == "auth key"
+        # There may be another key, or there is another way to send it.
+        self.renewable = self.renewable or self.kind == "auth key"
 
     def refused(self, headers: Headers, rejection: Rejection, timeout: float | None = None) -> bool:
         """Whether there is another key, or another way to send it, which is taken from now on."""

@@ -278,7 +278,7 @@ class RoutingClient:
         asked_for = self._method(name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            channels.check_asyncio()
+            channels.running_loop()  # before anything is read
             request = args[0] if args else kwargs.get("request")
             snapshot, plan, resource = self._asked(asked_for, request, kwargs)
             _tell(asked_for.call, plan.route)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import grpc
+from google.api_core.exceptions import from_grpc_error
 from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
 
 from genai_config._sdk.explained import explained, explained_async
@@ -93,8 +95,13 @@ class Method:
 
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped
-        self._send: Callable[..., Any] = self._explained(wrapped._target)
+        self._send: Callable[..., Any] = self._explained(self._target(wrapped))
         self._agent = tuple(wrapped._metadata or ())
+
+    @staticmethod
+    def _target(wrapped: Any) -> Callable[..., Any]:
+        target: Callable[..., Any] = wrapped._target
+        return target
 
     def _options(self, compression: Any) -> dict[str, Any]:
         own = self._wrapped._compression
@@ -137,6 +144,23 @@ class AsyncMethod(Method):
     """A method of an asynchronous client."""
 
     _explained = staticmethod(explained_async)
+
+    @staticmethod
+    def _target(wrapped: Any) -> Callable[..., Any]:
+        from genai_config._transport.grpc_async import UnaryUnary
+
+        # The SDK makes an object of each call, and then wants nothing of it but the answer.
+        own = getattr(wrapped._target, "__wrapped__", None)
+        if not isinstance(own, UnaryUnary):
+            return wrapped._target
+
+        async def answer(request: Any, **options: Any) -> Any:
+            try:
+                return await own.answer(request, **options)
+            except grpc.RpcError as error:
+                raise from_grpc_error(error) from error
+
+        return answer
 
     async def __call__(
         self,

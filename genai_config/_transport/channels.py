@@ -168,26 +168,19 @@ def connections() -> Connections:
     return _SYNC
 
 
-def runs_asyncio() -> bool:
-    """Whether an event loop of asyncio runs here."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def check_asyncio() -> None:
-    """Makes sure that an awaited call can be made.
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that an awaited call is made in.
 
     Raises:
         ConfigurationError: No event loop of asyncio runs here.
     """
-    if not runs_asyncio():
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
         raise ConfigurationError(
             "The SDK's awaited calls need a running event loop of asyncio, and there is none here.",
             "asyncio.run(…); under trio: await trio.to_thread.run_sync(model.generate_content, …).",
-        )
+        ) from None
 
 
 def loop_connections() -> Connections:
@@ -196,8 +189,7 @@ def loop_connections() -> Connections:
     Raises:
         ConfigurationError: In this process gRPC can serve no event loop, or none runs here.
     """
-    check_asyncio()
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     mine = _LOOPS.get(loop)
     if mine is None:
         if _forked_off_a_loop:

@@ -250,9 +250,17 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
             call = _Call(self._method, request, **options)
             if call.attempts.is_last:
                 return call.start_at_once()  # a key: nothing to wait for, nothing to renew
-        return _UnaryCall(self.call(request, **options))
+        return _UnaryCall(self._call(request, **options))
 
-    async def call(self, request: Any, **options: Any) -> Any:
+    async def answer(self, request: Any, **options: Any) -> Any:
+        """The answer, for a caller that wants nothing else of the call.
+
+        Raises:
+            AioRpcError: There is none.
+        """
+        return await (await self._call(request, **options))
+
+    async def _call(self, request: Any, **options: Any) -> Any:
         """GRPC's call, answered."""
         send: Any = self._answered
         for interceptor in self._interceptors:
@@ -266,7 +274,10 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
 
 def _is_logging(interceptor: Any) -> bool:
     # The SDK's own writes a log, or costs time for nothing.
-    return logging.getLogger(type(interceptor).__module__).isEnabledFor(logging.DEBUG)
+    return _logger(type(interceptor).__module__).isEnabledFor(logging.DEBUG)
+
+
+_logger = functools.cache(logging.getLogger)
 
 
 async def _logged(interceptor: Any, method: str, send: Any, request: Any, **options: Any) -> Any:
