@@ -15,6 +15,7 @@ from genai_config._auth import key_files
 from genai_config._masking import copied, shown_path
 from genai_config._routing.decision import BASE_SCOPES, CLOUD_PLATFORM, TUNED_SCOPES
 from genai_config._settings.callables import name_of
+from genai_config._settings.environment import Watched
 from genai_config._settings.references import Reference
 from genai_config._settings.secrets import SecretMapping
 from genai_config._settings.validation import is_credentials
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from genai_config._settings.secrets import Secret
 
 # What decides which Application Default Credentials google-auth finds.
-_ADC_VARIABLES = (
+_ADC_VARIABLES = Watched(
     "GOOGLE_APPLICATION_CREDENTIALS",
     "CLOUDSDK_CONFIG",
     "NO_GCE_CHECK",
@@ -96,7 +97,7 @@ def login_command(scopes: tuple[str, ...] = TUNED_SCOPES) -> str:
 
 def adc_identity() -> tuple[object, ...]:
     """What Application Default Credentials depend on: equal means they are the same."""
-    values = tuple([os.environ.get(name) for name in _ADC_VARIABLES])
+    values = _ADC_VARIABLES.values(os.environ)
     return (*values, key_files.file_version(values[0] or adc_path()))
 
 

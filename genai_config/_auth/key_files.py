@@ -37,7 +37,7 @@ class FileVersion(NamedTuple):
     size: int
 
 
-def file_version(path: str | Path) -> FileVersion | None:
+def file_version(path: str | bytes | Path) -> FileVersion | None:
     """The version of a file; None: it is not there now."""
     try:
         return version_in(os.stat(path))  # noqa: PTH116 -- twice as fast, and asked for at each request

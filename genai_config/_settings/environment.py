@@ -8,7 +8,7 @@ several. The others are read by google-auth, gRPC or requests.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,3 +122,22 @@ def read(environ: Mapping[str, str]) -> dict[str, list[Found]]:
         if value:
             found.setdefault(setting, []).append(Found(name, value))
     return found
+
+
+class Watched:
+    """Variables that are looked at with each request.
+
+    Args:
+        names: Theirs.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._kept = tuple(os.environ.encodekey(name) for name in names)
+
+    def values(self, environ: Mapping[str, str]) -> tuple[Any, ...]:
+        """Their values as `os.environ` keeps them, bytes where the system does; None: not set."""
+        kept = getattr(environ, "_data", None)
+        if not isinstance(kept, dict):
+            return tuple([environ.get(name) for name in self._names])
+        return tuple(map(kept.get, self._kept))

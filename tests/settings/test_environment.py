@@ -100,3 +100,13 @@ def test_the_fingerprint_of_this_process(
     assert (environment.fingerprint(os.environ) == before) is same
     monkeypatch.delenv(name)
     assert environment.fingerprint(os.environ) == before
+
+
+def test_variables_that_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment of this process, and in another mapping."""
+    watched = environment.Watched("GEMINI_WATCHED", "GEMINI_UNWATCHED")
+    monkeypatch.setenv("GEMINI_WATCHED", "one")
+    monkeypatch.delenv("GEMINI_UNWATCHED", raising=False)
+    value, none = watched.values(os.environ)
+    assert (os.fsdecode(value), none) == ("one", None)
+    assert watched.values({"GEMINI_UNWATCHED": "two"}) == (None, "two")
