@@ -99,6 +99,8 @@ RULES = (
                       "retriever")),
 )  # fmt: skip
 
+_DECISIVE = (TUNED_PREFIX, "corpora/", *places.VERTEX_PREFIXES)
+
 _BY_METHOD = {(rule.service, method): rule for rule in RULES for method in rule.methods}
 
 
@@ -128,7 +130,7 @@ def find_rule(service: str, method: str) -> Rule | None:
 
 def is_decisive(resource: str) -> bool:
     """Whether a resource's name changes the route: tuned models, corpora, Vertex AI's names do."""
-    return resource.startswith((TUNED_PREFIX, "corpora/")) or places.is_vertex_name(resource)
+    return resource.startswith(_DECISIVE)
 
 
 def decisive(rule: Rule, request: Any, arguments: dict[str, Any]) -> str:

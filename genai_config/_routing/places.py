@@ -40,6 +40,8 @@ _GOOGLES = rf"(models/)?(?P<model>{_MODEL})"
 _PUBLISHERS = rf"(?P<publisher>{_PUBLISHER})/(?P<model>{_MODEL})"
 _CACHE = rf"cachedContents/{_ID}"
 
+VERTEX_PREFIXES = ("projects/", "publishers/")
+
 FORMS = (
     "projects/P/locations/L/endpoints/ID, projects/P/locations/L/publishers/google/models/M, "
     "publishers/google/models/M"
@@ -73,7 +75,7 @@ class Resource(NamedTuple):
 
 def is_vertex_name(name: str) -> bool:
     """Whether a resource's name belongs to Vertex AI whatever `backend` says."""
-    return name.startswith(("projects/", "publishers/"))
+    return name.startswith(VERTEX_PREFIXES)
 
 
 def endpoint_of(config: GenAIConfig, model: str) -> str | None:

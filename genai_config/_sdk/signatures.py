@@ -11,6 +11,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from google.ai.generativelanguage import GenerateContentResponse
+
 from genai_config._settings import forks
 from genai_config._settings.state import call_site, warn
 from genai_config.exceptions import ThoughtSignatureWarning
@@ -59,9 +61,8 @@ def check(request: Any, context: CallContext) -> None:
 
 def remember(answer: Any, context: CallContext) -> None:
     """Notes the signatures of an answer."""
-    candidates = getattr(getattr(answer, "_pb", None), "candidates", ())
-    if candidates and UnknownFieldSet is not None:
-        for one in _signatures([getattr(candidate, "content", None) for candidate in candidates]):
+    if isinstance(answer, GenerateContentResponse) and UnknownFieldSet is not None:
+        for one in _signatures([candidate.content for candidate in answer._pb.candidates]):
             _remember(one, _owner(context))
 
 
@@ -76,7 +77,7 @@ def _signatures(contents: Iterable[Any]) -> list[int]:
     return [
         hash(field.data)
         for content in contents
-        for part in getattr(content, "parts", ())
+        for part in content.parts
         for field in UnknownFieldSet(part)
         if field.field_number == _FIELD
     ]
