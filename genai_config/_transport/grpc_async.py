@@ -19,7 +19,7 @@ from genai_config._transport.call_credentials import Attempts, NoCredentials, op
 from genai_config._transport.grpc_sync import rejection_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
     from typing_extensions import Self
 
@@ -114,14 +114,9 @@ class _Call:
     async def start(self) -> Any:
         """GRPC's call, under way."""
         await self.attempts.headers_async()
-        started, error = self._start()
-        if error is not None:
-            raise error
-        return started
+        return self._started()
 
-    def start_at_once(self) -> Any:
-        """The call, under way, of credentials that need no event loop."""
-        self.attempts.headers()
+    def _started(self) -> Any:
         started, error = self._start()
         if error is not None:
             raise error
@@ -142,14 +137,16 @@ class _Call:
         return call, None
 
     async def answered(self) -> Any:
-        """GRPC's call, answered; it is made once more if it was refused."""
+        """GRPC's call, answered if it might be refused: then it is made once more."""
+        if self.attempts.is_last:
+            self.attempts.headers()  # a key: there is nothing to wait for
+            return self._started()
         call = await self.start()
-        if not self.attempts.is_last:
-            try:
-                await call
-            except aio.AioRpcError as error:
-                if await self.is_refused(error):
-                    return await self.start()
+        try:
+            await call
+        except aio.AioRpcError as error:
+            if await self.is_refused(error):
+                return await self.start()
         return call
 
     async def is_refused(self, error: aio.AioRpcError) -> bool:
@@ -246,11 +243,7 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
         self._interceptors = interceptors
 
     def __call__(self, request: Any, **options: Any) -> aio.UnaryUnaryCall:
-        if not any(map(_is_logging, self._interceptors)):
-            call = _Call(self._method, request, **options)
-            if call.attempts.is_last:
-                return call.start_at_once()  # a key: nothing to wait for, nothing to renew
-        return _UnaryCall(self._call(request, **options))
+        return _UnaryCall(self._answered(request, **options))
 
     async def answer(self, request: Any, **options: Any) -> Any:
         """The answer, for a caller that wants nothing else of the call.
@@ -258,18 +251,19 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
         Raises:
             AioRpcError: There is none.
         """
-        return await (await self._call(request, **options))
+        return await (await self._answered(request, **options))
 
-    async def _call(self, request: Any, **options: Any) -> Any:
+    def _answered(self, request: Any, **options: Any) -> Awaitable[Any]:
         """GRPC's call, answered."""
-        send: Any = self._answered
+        send: Any = self._unlogged
         for interceptor in self._interceptors:
             if _is_logging(interceptor):
                 send = functools.partial(_logged, interceptor, self._method[1][1], send)
-        return await send(request, **options)
+        awaited: Awaitable[Any] = send(request, **options)
+        return awaited
 
-    async def _answered(self, request: Any, **options: Any) -> Any:
-        return await _Call(self._method, request, **options).answered()
+    def _unlogged(self, request: Any, **options: Any) -> Awaitable[Any]:
+        return _Call(self._method, request, **options).answered()
 
 
 def _is_logging(interceptor: Any) -> bool:
