@@ -43,6 +43,11 @@ class Ratio(NamedTuple):
     low: float
     high: float
 
+    def divided(self, by: int) -> Ratio:
+        """The ratio for one of ours, where `by` of them were measured at once."""
+        ours, low, middle, high = (n / by for n in (self.ours, self.low, self.ratio, self.high))
+        return Ratio(ours, self.theirs, middle, low, high)
+
 
 def compare(
     ours: Callable[[], object],
@@ -135,7 +140,12 @@ def timed(
 
 def quartiles(ratio: Ratio) -> str:
     """A ratio and its noise, as the table shows them."""
-    return f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+    digits = 2 if ratio.ratio >= _SMALL else 3
+    return f"{ratio.ratio:.{digits}f} ({ratio.low:.{digits}f} to {ratio.high:.{digits}f})"
+
+
+_SMALL = 0.1
+# Below it a hundredth says too little.
 
 
 def resident() -> float:
