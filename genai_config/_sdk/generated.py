@@ -17,7 +17,7 @@ from grpc import aio
 
 from genai_config._sdk.methods import with_cheap_retries
 from genai_config._transport import channels
-from genai_config._transport.call_credentials import METADATA_KEY, NoCredentials
+from genai_config._transport.call_credentials import NoCredentials
 from genai_config._transport.grpc_sync import SharedChannel
 from genai_config._transport.pool import Itself, Key
 from genai_config.exceptions import ConfigurationError
@@ -93,14 +93,6 @@ class _LoggedOrNotChannel:
         return call
 
 
-def _without_context(record: logging.LogRecord) -> bool:
-    """Takes what a call carries out of the SDK's log: it is not sent, and is no JSON."""
-    metadata = getattr(record, "metadata", None)
-    if isinstance(metadata, dict):
-        metadata.pop(METADATA_KEY, None)
-    return True
-
-
 @functools.cache
 def _transport_class(base: Any) -> Any:
     """A generated transport with our choice of its channel."""
@@ -119,7 +111,6 @@ def _transport_factory(
     def make(
         *, host: str, client_info: Any, client_cert_source_for_mtls: Any = None, **_ignored: Any
     ) -> Any:
-        logging.getLogger(base.__module__).addFilter(_without_context)
         source = client_cert_source_for_mtls
         secure = "://" not in host or host.startswith("https://")
         if secure and transport != "rest":
