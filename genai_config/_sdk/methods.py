@@ -99,9 +99,8 @@ class Method:
         self._agent = tuple(wrapped._metadata or ())
 
     @staticmethod
-    def _target(wrapped: Any) -> Callable[..., Any]:
-        target: Callable[..., Any] = wrapped._target
-        return target
+    def _target(wrapped: Any) -> Any:
+        return wrapped._target
 
     def _options(self, compression: Any) -> dict[str, Any]:
         own = self._wrapped._compression
@@ -119,8 +118,7 @@ class Method:
         metadata: Any = (),
     ) -> Any:
         carried = CallMetadata((*(metadata or ()), *self._agent))
-        context = carried.context
-        bounds = Bounds(self._wrapped, retry, timeout, context and context.timeout)
+        bounds = Bounds(self._wrapped, retry, timeout, carried.timeout)
         options = self._options(compression)
         try:
             return self._send(request, carried, timeout=bounds.first, **options)
@@ -146,7 +144,7 @@ class AsyncMethod(Method):
     _explained = staticmethod(explained_async)
 
     @staticmethod
-    def _target(wrapped: Any) -> Callable[..., Any]:
+    def _target(wrapped: Any) -> Any:
         from genai_config._transport.grpc_async import UnaryUnary
 
         # The SDK makes an object of each call, and then wants nothing of it but the answer.
@@ -172,8 +170,7 @@ class AsyncMethod(Method):
         metadata: Any = (),
     ) -> Any:
         carried = CallMetadata((*(metadata or ()), *self._agent))
-        context = carried.context
-        bounds = Bounds(self._wrapped, retry, timeout, context and context.timeout)
+        bounds = Bounds(self._wrapped, retry, timeout, carried.timeout)
         options = self._options(compression)
         try:
             return await self._send(request, carried, timeout=bounds.first, **options)

@@ -119,6 +119,11 @@ class CallMetadata(list[tuple[str, Any]]):
             elif isinstance(entry[1], CallContext):
                 self.context = entry[1]
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for the whole call; None: it carries no bound."""
+        return None if self.context is None else self.context.timeout
+
     def credentials(self, fallback: Callable[[], CallCredentials]) -> CallCredentials:
         """Whose call it is: that of the fallback, if it does not say."""
         return fallback() if self.context is None else self.context.credentials
