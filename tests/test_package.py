@@ -22,7 +22,8 @@ ROOMS = {
     "_settings": (
         "forks", "environment", "secrets", "keys", "primitives", "callables", "addresses",
         "references", "given", "validation", "frozen_model", "patch", "portable", "profiles",
-        "model", "googles_endpoint", "layers", "profile_files", "callers", "state",
+        "model", "googles_endpoint", "layers", "context_scopes", "profile_files", "callers",
+        "state",
     ),
     "_routing": ("places", "decision"),
     "_transport": (

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from genai_config._settings import environment as _environ
 from genai_config._settings import forks, googles_endpoint, keys
 from genai_config._settings.callers import call_site, calling_package, warn
+from genai_config._settings.context_scopes import ContextScopes
 from genai_config._settings.layers import (
     Identity,
     Layer,
@@ -62,51 +63,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _Scopes:
-    """The scopes entered in one context, innermost last, and the last snapshots they made.
-
-    For each identity one reference, written whole: a reader in another thread sees the old
-    snapshot or the new one, and checks what it was made from.
-    """
-
-    __slots__ = ("below", "layers", "made", "process")
-
-    def __init__(self, layers: tuple[Layer, ...], below: _Scopes | None = None) -> None:
-        self.layers = layers
-        self.below = below
-        apart, above = parted(layers)
-        # What is in force beneath them; None: the layers of this process.
-        self.process = None if apart is None else apart.process
-        self.made: dict[Identity | None, tuple[Process, tuple[object, ...], Snapshot]] = (
-            {} if apart is None or above else apart.made
-        )
-
-    def found(
-        self, identity: Identity | None, process: Process, environ: tuple[object, ...]
-    ) -> Snapshot | None:
-        """What was made last, if nothing has changed since."""
-        made = self.made.get(identity)
-        if made is not None and made[0] is process and made[1] == environ:
-            return made[2]
-        return None
-
-    def keep(
-        self,
-        identity: Identity | None,
-        process: Process,
-        environ: tuple[object, ...],
-        snapshot: Snapshot,
-    ) -> None:
-        """Keeps what was made, for the next call."""
-        if len(self.made) >= _MOST_IDENTITIES:
-            self.made = {}  # those that are still in use are rebuilt
-        self.made[identity] = (process, environ, snapshot)
-
-
-_MOST_IDENTITIES = 256
-"""How many identities' snapshots are kept in each context."""
-
-
 class State:
     """The layers of this process, and the scopes of each context in it."""
 
@@ -114,8 +70,8 @@ class State:
         self.renew_lock()
         self._process = Process((), {})
         self._present: dict[str, tuple[Process, Identity]] = {}
-        self._scopes: ContextVar[_Scopes] = ContextVar("genai_config scopes")
-        self._no_scopes = _Scopes(())
+        self._scopes: ContextVar[ContextScopes] = ContextVar("genai_config scopes")
+        self._no_scopes = ContextScopes(())
         self._warned: set[str] = set()
         self._profile: tuple[tuple[str | None, ...], Layer | None] | None = None
 
@@ -296,7 +252,7 @@ class State:
             ConfigurationError: It makes none, because of the environment; nothing has changed.
         """
         outer = self._scopes.get(self._no_scopes)
-        inner = _Scopes((*outer.layers, layer), outer)
+        inner = ContextScopes((*outer.layers, layer), outer)
         process, environ = inner.process or self._process, _environ.fingerprint(os.environ)
         snapshot = inner.found(None, process, environ)
         if snapshot is None:
@@ -323,7 +279,7 @@ class State:
             return
         for i in reversed(range(len(layers))):
             if layers[i] in either:
-                self._scopes.set(_Scopes(layers[:i] + layers[i + 1 :]))
+                self._scopes.set(ContextScopes(layers[:i] + layers[i + 1 :]))
                 return
 
     def scopes(self) -> tuple[Layer, ...]:
@@ -333,7 +289,7 @@ class State:
     def exchange_scopes(self, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         """Puts other scopes in force in this context; returns those that were."""
         before = self.scopes()
-        self._scopes.set(_Scopes(layers) if layers else self._no_scopes)
+        self._scopes.set(ContextScopes(layers) if layers else self._no_scopes)
         return before
 
     def _snapshot(self, published: tuple[Layer, ...], scopes: tuple[Layer, ...]) -> Snapshot:

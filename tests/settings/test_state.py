@@ -28,6 +28,7 @@ from genai_config import (
     reset,
     safe_configure,
 )
+from genai_config._settings import context_scopes
 from genai_config._settings import state as _state
 from genai_config._settings.patch import make_patch
 from genai_config._settings.secrets import Secret
@@ -515,11 +516,11 @@ def test_a_reset_lets_go_of_the_secrets() -> None:
 def test_the_snapshots_of_a_context_are_bounded() -> None:
     """However many identities are asked for in it, those that are used are made anew."""
     identities = []
-    for number in range(_state._MOST_IDENTITIES + 1):
+    for number in range(context_scopes.MOST_IDENTITIES + 1):
         safe_configure(api_key=f"key-{number}")
         identities.append(state.hand_out())
         state.current(identities[-1])
-    assert len(state._scopes.get(state._no_scopes).made) <= _state._MOST_IDENTITIES
+    assert len(state._scopes.get(state._no_scopes).made) <= context_scopes.MOST_IDENTITIES
     first = state.current(identities[0]).config.api_key
     assert isinstance(first, Secret)
     assert first.get_secret_value() == "key-0"
