@@ -39,15 +39,21 @@ class Owner(Protocol):
         """The secrets it holds now."""
 
 
-_owners: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
+class _Held(weakref.ref["Owner"]):
+    """A weak reference that is equal to no other: two equal secrets have owners of their own."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+# Each scope with a key adds one and drops it: a set and its `discard` run no code of Python's.
+_owners: set[_Held] = set()
 
 
 def register(owner: Owner) -> None:
-    """From now on, what an object holds is masked wherever it appears, until the object is gone.
-
-    Registered by identity: two equal secrets have owners of their own.
-    """
-    _owners[id(owner)] = owner
+    """From now on, what an object holds is masked wherever it appears, until the object is gone."""
+    _owners.add(_Held(owner, _owners.discard))
 
 
 # Patterns are compiled when they are first needed: together they take longer than most modules.
@@ -187,7 +193,7 @@ _PLAIN = r"[A-Za-z0-9_.~-]*"
 def all_values() -> list[str]:
     """All secret values there are now, and the forms they take in other texts, longest first."""
     found: set[str] = set()
-    for reference in _owners.valuerefs():
+    for reference in list(_owners):  # others come and go meanwhile
         owner = reference()
         # Some ask objects of other people's making, and a text is masked whatever they do.
         with contextlib.suppress(Exception):
