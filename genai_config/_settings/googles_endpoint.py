@@ -30,7 +30,9 @@ def in_force(config: GenAIConfig) -> bool:
 def suspicion(config: GenAIConfig) -> str:
     """What the configured key looks like that will be refused; "": nothing speaks against it."""
     key = config.api_key
-    looks = keys.suspicion(key.get_secret_value()) if isinstance(key, Secret) else ""
+    if not isinstance(key, Secret) or key.is_googles:
+        return ""
+    looks = keys.suspicion(key.get_secret_value())
     return looks if looks and in_force(config) else ""
 
 

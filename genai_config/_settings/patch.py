@@ -68,18 +68,17 @@ def make_patch(settings: Mapping[str, Any]) -> Patch:
     values: dict[str, Any] = {}
     options: Any = None
     for name, value in settings.items():
-        if name == "client_options":
+        check = validation.SETTINGS.get(name)
+        if check is not None:
+            _put(values, name, value, check)
+        elif name == "client_options":
             options = value
         elif name == "default_metadata":
-            if value is UNSET:
-                values[name] = UNSET
-            elif value is not None:
-                for header, items in validation.default_metadata(value).items():
-                    values[f"default_metadata.{header}"] = items
+            values.update(_default_metadata(value))
         elif name == "tuned_endpoints":
             values.update(_tuned_endpoints(value))
         else:
-            _put(values, name, value, validation.SETTINGS.get(name))
+            raise validation.unknown("setting", name, [*validation.SETTINGS, *GROUPS])
     if options is UNSET:
         values["client_options"] = UNSET
     elif options is not None:
@@ -87,9 +86,7 @@ def make_patch(settings: Mapping[str, Any]) -> Patch:
     return Patch(values)
 
 
-def _put(values: dict[str, Any], name: str, value: Any, check: Callable[[Any], Any] | None) -> None:
-    if check is None:
-        raise validation.unknown("setting", name, [*validation.SETTINGS, *GROUPS])
+def _put(values: dict[str, Any], name: str, value: Any, check: Callable[[Any], Any]) -> None:
     kept = UNSET if value is UNSET else None if value is None else check(value)
     if kept is None:
         return
@@ -102,6 +99,15 @@ def _put(values: dict[str, Any], name: str, value: Any, check: Callable[[Any], A
             f"give it once, as {name}=.",
         )
     values[name] = kept
+
+
+def _default_metadata(given: Any) -> dict[str, Any]:
+    if given is None or given is UNSET:
+        return {} if given is None else {"default_metadata": UNSET}
+    return {
+        f"default_metadata.{header}": items
+        for header, items in validation.default_metadata(given).items()
+    }
 
 
 def _tuned_endpoints(given: Any) -> dict[str, Any]:

@@ -18,13 +18,20 @@ class Secret:
 
     Equal and hashed by the string. A secret with a variable pickles as a reference to that
     variable and is read again where it is unpickled; a literal one is not pickled at all.
+
+    Attributes:
+        variable: The variable's name; None: it came from elsewhere.
+        is_googles: Whether it has been found to look as Google's keys do.
     """
 
-    __slots__ = ("__weakref__", "_value", "variable")
+    __slots__ = ("__weakref__", "_value", "is_googles", "variable")
 
-    def __init__(self, value: str, variable: str | None = None) -> None:
+    def __init__(
+        self, value: str, variable: str | None = None, *, is_googles: bool = False
+    ) -> None:
         self._value = value
         self.variable = variable
+        self.is_googles = is_googles
         register(self)
 
     def get_secret_value(self) -> str:

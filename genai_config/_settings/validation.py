@@ -69,7 +69,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
 
 def api_key(value: object) -> Secret | Reference | None:
     """A key, or a reference to one."""
-    reference = _reference("api_key", value)
+    reference = None if isinstance(value, str) else _reference("api_key", value)
     return key_value(value) if reference is None else reference
 
 
@@ -82,6 +82,8 @@ def _reference(setting: str, value: object) -> Reference | None:
 
 def key_value(value: object) -> Secret | None:
     """A key, trimmed; an empty one is no key, as in the SDK."""
+    if type(value) is str and keys.is_googles(value):
+        return Secret(value, is_googles=True)  # each scope with a key comes by here
     variable = value.variable if isinstance(value, Secret) else None
     # pydantic's SecretStr, and ours.
     reveal = getattr(value, "get_secret_value", None)
@@ -91,14 +93,16 @@ def key_value(value: object) -> Secret | None:
     key = text_of("api_key", plain)
     if not key:
         return None
-    keys.check(key)
+    is_googles = keys.is_googles(key)
+    if not is_googles:
+        keys.check(key)
     if not re.fullmatch(PRINTABLE, key):
         raise ConfigurationError(
             "The API key holds white space, a control character or a character that is not ASCII "
             f"(it has {len(key)} characters).",
             "copy it again from https://aistudio.google.com/apikey: a key has no spaces.",
         )
-    return Secret(key, variable)
+    return Secret(key, variable, is_googles=is_googles)
 
 
 def is_credentials(value: object) -> bool:
