@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -42,24 +43,27 @@ def layer_of(settings: Mapping[str, Any], kind: Kind = "override") -> Layer:
     Raises:
         ConfigurationError: A value is refused.
     """
-    profile = profile_layer(settings.get("profile"))
-    patch = make_patch({name: value for name, value in settings.items() if name != "profile"})
-    _refuse_empty_key(settings, patch)
+    profile = None
+    if "profile" in settings:
+        profile = profile_layer(settings["profile"])
+        settings = {name: value for name, value in settings.items() if name != "profile"}
+    patch = make_patch(settings)
+    if "api_key" not in patch.values:
+        _refuse_empty_key(settings)
     check_files(patch)
     return Layer(patch, Origin(kind, _state.call_site()), profile)
 
 
-def _refuse_empty_key(settings: Mapping[str, Any], patch: Patch) -> None:
+def _refuse_empty_key(settings: Mapping[str, Any]) -> None:
     """Refuses a scope for an empty key: its requests would carry the key of whoever is around it.
 
     For the whole process an empty key is none, as in the SDK, and the environment's counts.
     """
-    if "api_key" in patch.values:
-        return
-    options = settings.get("client_options")
-    options = options if isinstance(options, Mapping) else getattr(options, "__dict__", {})
-    given = [settings.get("api_key"), options.get("api_key")]
-    if any(key is not None for key in given):
+    key, options = settings.get("api_key"), settings.get("client_options")
+    if key is None and options is not None:
+        options = options if isinstance(options, Mapping) else getattr(options, "__dict__", {})
+        key = options.get("api_key")
+    if key is not None:
         raise ConfigurationError(
             "api_key is empty, and the requests in this scope would carry the key outside it.",
             "give the tenant's key; UNSET as the key sends none, and None leaves it as it is.",
@@ -108,6 +112,7 @@ class Scope:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._layer = layer_of(settings)
+        self._layers = (self._layer,)  # those that `_prepare` may choose
         self._used = False
 
     def __del__(self) -> None:
@@ -128,24 +133,20 @@ class Scope:
     async def _prepare_async(self) -> Layer:
         return self._prepare()
 
-    def _layers(self) -> tuple[Layer, ...]:
-        """The layers that `_prepare` may have chosen."""
-        return (self._layer,)
-
     def __enter__(self) -> GenAIConfig:
         self._used = True
         return state.enter(self._prepare())
 
     def __exit__(self, *error: object) -> None:
         self._used = True  # called by hand, perhaps without having been entered
-        state.leave(*self._layers())
+        state.leave(*self._layers)
 
     async def __aenter__(self) -> GenAIConfig:
         self._used = True
         return state.enter(await self._prepare_async())
 
     async def __aexit__(self, *error: object) -> None:
-        state.leave(*self._layers())
+        state.leave(*self._layers)
 
     def __call__(self, function: F) -> F:
         """Decorates a function, a coroutine function or a generator of either kind."""
@@ -230,9 +231,7 @@ class _BaseModels(_Checked):
             auth: Layer(combine(made.patch, Patch({"auth": auth})), made.origin, made.profile)
             for auth in ("oauth", "api_key")
         }
-
-    def _layers(self) -> tuple[Layer, ...]:
-        return tuple(self._forced.values())
+        self._layers = tuple(self._forced.values())
 
     def _prepare(self) -> Layer:
         config = _config_with(self._layer)
@@ -275,10 +274,17 @@ def _keys_looked_for() -> str:
     return "; ".join(["api_key= (not given)", *(f"{name} (not set)" for name in names)])
 
 
-def _install(layer: Layer) -> None:
-    """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
+@functools.cache
+def _manager() -> Any:
+    # Each scope asks, and an import statement takes longer than all that is asked.
     from genai_config._sdk import manager
 
+    return manager
+
+
+def _install(layer: Layer) -> None:
+    """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
+    manager = _manager()
     if not manager.is_installed():
         with Inside(layer):
             manager.install()
@@ -292,9 +298,7 @@ def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:
 
 def _config_with(layer: Layer) -> GenAIConfig:
     """The configuration that would be in force with one more scope, and our manager in the SDK."""
-    from genai_config._sdk import manager
-
-    return state.preview(manager.with_adopted, layer).config
+    return state.preview(_manager().with_adopted, layer).config
 
 
 @forgets_arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from contextvars import ContextVar
@@ -32,11 +33,16 @@ ON_BEHALF_OF: ContextVar[str] = ContextVar("genai_config package", default="")
 """The package whose bound function runs here; "": none."""
 
 
+@functools.lru_cache(maxsize=1024)
+def _passed_over(module: object) -> bool:
+    return f"{module}.".startswith(_OURS)
+
+
 def call_site() -> str:
     """Where the nearest caller outside this library and the SDK is: "file:line"."""
     frame = sys._getframe(1)  # noqa: SLF001 -- inspect.stack() reads source files
-    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
-        frame = frame.f_back
+    while (outer := frame.f_back) and _passed_over(frame.f_globals.get("__name__")):
+        frame = outer
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 

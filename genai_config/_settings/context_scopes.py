@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from genai_config._settings.layers import parted
+from genai_config._settings.layers import Apart, parted
 
 if TYPE_CHECKING:
     from genai_config._settings.layers import Identity, Layer, Process, Snapshot
@@ -25,12 +25,15 @@ class ContextScopes:
     def __init__(self, layers: tuple[Layer, ...], below: ContextScopes | None = None) -> None:
         self.layers = layers
         self.below = below
-        apart, above = parted(layers)
         # What is in force beneath them; None: the layers of this process.
+        self.process: Process | None
+        self.made: dict[Identity | None, tuple[Process, tuple[object, ...], Snapshot]]
+        if below is not None and not isinstance(layers[-1], Apart):
+            self.process, self.made = below.process, {}
+            return
+        apart, above = parted(layers)
         self.process = None if apart is None else apart.process
-        self.made: dict[Identity | None, tuple[Process, tuple[object, ...], Snapshot]] = (
-            {} if apart is None or above else apart.made
-        )
+        self.made = {} if apart is None or above else apart.made
 
     def found(
         self, identity: Identity | None, process: Process, environ: tuple[object, ...]

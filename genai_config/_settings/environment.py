@@ -92,7 +92,8 @@ class Found(NamedTuple):
 
 _NAMES = tuple(name for name, _ in _READ)
 # As os.environ keeps them.
-_KEPT = tuple(os.environ.encodekey(name) for name in (PROFILE_VARIABLE, FILE_VARIABLE, *_NAMES))
+_KEPT = tuple(os.environ.encodekey(name) for name in (PROFILE_VARIABLE, *_NAMES))
+_KEPT_FILE = os.environ.encodekey(FILE_VARIABLE)
 
 
 def fingerprint(environ: Mapping[str, str]) -> tuple[object, ...]:
@@ -102,7 +103,9 @@ def fingerprint(environ: Mapping[str, str]) -> tuple[object, ...]:
     if not isinstance(kept, dict):
         return (*profile(environ), *[environ.get(name) for name in _NAMES])
     values = tuple(map(kept.get, _KEPT))
-    return values if values[0] else (None, None, *values[2:])
+    if values[0] is None:
+        return values
+    return (*values, kept.get(_KEPT_FILE)) if values[0] else (None, *values[1:])
 
 
 def profile(environ: Mapping[str, str]) -> tuple[str | None, str | None]:

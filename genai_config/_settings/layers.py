@@ -91,6 +91,9 @@ def parted(scopes: tuple[Layer, ...]) -> tuple[Apart | None, tuple[Layer, ...]]:
     return None, scopes
 
 
+_REBUILT = frozenset({"credentials", *GROUPS})
+
+
 class Snapshot:
     """What is in force at one moment: the configuration, and the layers it was made of.
 
@@ -117,7 +120,7 @@ class Snapshot:
             return None
         values = layer.patch.values
         for name, value in values.items():
-            if value is UNSET or name in ("credentials", *GROUPS) or "." in name:
+            if value is UNSET or name in _REBUILT or "." in name:
                 return None
         return Snapshot(self.config.with_checked(values), (*self.layers, layer))
 

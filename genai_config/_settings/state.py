@@ -220,13 +220,15 @@ class State:
             ConfigurationError: A variable that matters holds a value that cannot be.
         """
         scopes = self._scopes.get(self._no_scopes)
-        process = scopes.process or self._process
-        if scopes.process is not None:
+        process = scopes.process
+        if process is None:
+            process = self._process
+        else:
             identity = None  # whatever a client keeps of this process is beneath
         environ = _environ.fingerprint(os.environ)
-        made = scopes.found(identity, process, environ)
-        if made is not None:
-            return made
+        made = scopes.made.get(identity)  # as `found` does: each request comes by here
+        if made is not None and made[0] is process and made[1] == environ:
+            return made[2]
         if identity is None:
             snapshot = self._snapshot(process.published, scopes.layers)
         else:
@@ -254,7 +256,7 @@ class State:
         outer = self._scopes.get(self._no_scopes)
         inner = ContextScopes((*outer.layers, layer), outer)
         process, environ = inner.process or self._process, _environ.fingerprint(os.environ)
-        snapshot = inner.found(None, process, environ)
+        snapshot = inner.found(None, process, environ) if inner.made else None
         if snapshot is None:
             below = outer.found(None, process, environ)
             snapshot = None if below is None else below.with_layer(layer)
@@ -262,7 +264,7 @@ class State:
             snapshot = self._snapshot(process.published, inner.layers)
         elif "api_key" in layer.patch.values:
             self._warn_of_key(snapshot.config)
-        inner.keep(None, process, environ, snapshot)
+        inner.made[None] = (process, environ, snapshot)
         self._scopes.set(inner)
         return snapshot.config
 

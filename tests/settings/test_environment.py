@@ -110,3 +110,16 @@ def test_variables_that_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     value, none = watched.values(os.environ)
     assert (os.fsdecode(value), none) == ("one", None)
     assert watched.values({"GEMINI_UNWATCHED": "two"}) == (None, "two")
+
+
+def test_the_fingerprint_of_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is empty names none, and the file counts for a profile that is named."""
+    monkeypatch.delenv("GENAI_CONFIG_PROFILE", raising=False)
+    before = environment.fingerprint(os.environ)
+    monkeypatch.setenv("GENAI_CONFIG_PROFILE", "")
+    monkeypatch.setenv("GENAI_CONFIG_FILE", "one.toml")
+    assert environment.fingerprint(os.environ) == before
+    monkeypatch.setenv("GENAI_CONFIG_PROFILE", "mine")
+    named = environment.fingerprint(os.environ)
+    monkeypatch.setenv("GENAI_CONFIG_FILE", "two.toml")
+    assert environment.fingerprint(os.environ) != named
