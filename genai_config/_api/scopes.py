@@ -100,6 +100,14 @@ def check_files(patch: Patch) -> None:
         key_files.check_ca_certs(ca_certs)
 
 
+@functools.cache
+def _manager() -> Any:
+    # Each scope asks, and an import statement takes longer than all that is asked.
+    from genai_config._sdk import manager
+
+    return manager
+
+
 class Scope:
     """A change of settings for one thread or task, while a ``with`` block or a function runs.
 
@@ -112,7 +120,7 @@ class Scope:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._layer = layer_of(settings)
-        self._layers = (self._layer,)  # those that `_prepare` may choose
+        self._layers: tuple[Layer, ...] = (self._layer,)  # those that `_prepare` may choose
         self._used = False
 
     def __del__(self) -> None:
@@ -127,7 +135,10 @@ class Scope:
 
     def _prepare(self) -> Layer:
         """The layer to put in force, after the checks that belong to entering."""
-        _install(self._layer)
+        manager = _manager()
+        if not manager.is_installed():
+            with Inside(self._layer):  # a variable that the scope overrides does not matter
+                manager.install()
         return self._layer
 
     async def _prepare_async(self) -> Layer:
@@ -272,22 +283,6 @@ _KEY_REMEDY = 'safe_configure(api_key="…") or export GEMINI_API_KEY=…'
 def _keys_looked_for() -> str:
     names = [v.name for v in environment.VARIABLES if v.setting == "api_key"]
     return "; ".join(["api_key= (not given)", *(f"{name} (not set)" for name in names)])
-
-
-@functools.cache
-def _manager() -> Any:
-    # Each scope asks, and an import statement takes longer than all that is asked.
-    from genai_config._sdk import manager
-
-    return manager
-
-
-def _install(layer: Layer) -> None:
-    """Puts our manager into the SDK for a scope: a variable that it overrides does not matter."""
-    manager = _manager()
-    if not manager.is_installed():
-        with Inside(layer):
-            manager.install()
 
 
 def _source(config: GenAIConfig, scopes: tuple[str, ...]) -> TokenSource:

@@ -69,7 +69,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownSettingError:
 
 def api_key(value: object) -> Secret | Reference | None:
     """A key, or a reference to one."""
-    reference = None if isinstance(value, str) else _reference("api_key", value)
+    if type(value) is str and keys.is_googles(value):
+        return Secret(value, is_googles=True)  # as nearly always; each scope with a key comes by
+    reference = _reference("api_key", value)
     return key_value(value) if reference is None else reference
 
 
@@ -82,8 +84,6 @@ def _reference(setting: str, value: object) -> Reference | None:
 
 def key_value(value: object) -> Secret | None:
     """A key, trimmed; an empty one is no key, as in the SDK."""
-    if type(value) is str and keys.is_googles(value):
-        return Secret(value, is_googles=True)  # each scope with a key comes by here
     variable = value.variable if isinstance(value, Secret) else None
     # pydantic's SecretStr, and ours.
     reveal = getattr(value, "get_secret_value", None)
