@@ -29,16 +29,19 @@ if TYPE_CHECKING:
 
     from genai_config._auth.token_source import TokenSource
     from genai_config._settings.given import ScopedSettings
-    from genai_config._settings.layers import Kind
     from genai_config._settings.model import GenAIConfig
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def layer_of(settings: Mapping[str, Any], kind: Kind = "override") -> Layer:
+def layer_of(settings: Mapping[str, Any], ours: int = 0) -> Layer:
     """The layer of a call outside this library: settings, and perhaps the profile below them.
 
     The files that settings name are looked at as well.
+
+    Args:
+        settings: As they were given.
+        ours: How many callers of this function are known to be this library's.
 
     Raises:
         ConfigurationError: A value is refused.
@@ -51,7 +54,7 @@ def layer_of(settings: Mapping[str, Any], kind: Kind = "override") -> Layer:
     if "api_key" not in patch.values:
         _refuse_empty_key(settings)
     check_files(patch)
-    return Layer(patch, Origin(kind, _state.call_site()), profile)
+    return Layer(patch, Origin("override", _state.call_site(ours + 1)), profile)
 
 
 def _refuse_empty_key(settings: Mapping[str, Any]) -> None:
@@ -119,7 +122,7 @@ class Scope:
     _used = True  # until it is whole
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._layer = layer_of(settings)
+        self._layer = layer_of(settings, ours=2)  # this and `override`
         self._layers: tuple[Layer, ...] = (self._layer,)  # those that `_prepare` may choose
         self._used = False
 

@@ -38,10 +38,14 @@ def _passed_over(module: object) -> bool:
     return f"{module}.".startswith(_OURS)
 
 
-def call_site() -> str:
-    """Where the nearest caller outside this library and the SDK is: "file:line"."""
-    frame = sys._getframe(1)  # noqa: SLF001 -- inspect.stack() reads source files
-    while (outer := frame.f_back) and _passed_over(frame.f_globals.get("__name__")):
+def call_site(ours: int = 0) -> str:
+    """Where the nearest caller outside this library and the SDK is: "file:line".
+
+    Args:
+        ours: How many callers are known to be this library's, and need not be looked at.
+    """
+    frame = sys._getframe(ours + 1)  # noqa: SLF001 -- inspect.stack() reads source files
+    while _passed_over(frame.f_globals.get("__name__")) and (outer := frame.f_back):
         frame = outer
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
