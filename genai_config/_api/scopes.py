@@ -191,12 +191,13 @@ class Inside:
         self._alone = alone
 
     def __enter__(self) -> None:
-        self._callers = state.scopes()
-        self._below = () if self._alone else self._callers
-        state.exchange_scopes((*self._below, *self._own))
+        self._callers = state.add_scopes(self._own, alone=self._alone)
 
     def __exit__(self, *error: object) -> None:
-        self._own = state.exchange_scopes(self._callers)[len(self._below) :]
+        callers = self._callers
+        del self._callers  # a generator waits without what was made of its caller's scopes
+        below = 0 if self._alone else len(callers.layers)
+        self._own = state.restore_scopes(callers)[below:]
 
 
 class _Checked(Scope):

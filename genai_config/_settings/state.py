@@ -208,7 +208,10 @@ class State:
             # What was made from the layers holds their secrets.
             self._present = {}
             self._no_scopes.made = {}
-            self._scopes.get(self._no_scopes).made = {}
+            scopes: ContextScopes | None = self._scopes.get(self._no_scopes)
+            while scopes is not None:
+                scopes.made = {}
+                scopes = scopes.below
 
     def current(self, identity: Identity | None = None) -> Snapshot:
         """What is in force in this context, now.
@@ -230,10 +233,25 @@ class State:
         if made is not None and made[0] is process and made[1] == environ:
             return made[2]
         if identity is None:
-            snapshot = self._snapshot(process.published, scopes.layers)
-        else:
-            snapshot = self._held(process, identity, scopes.layers)
+            return self._made(scopes, process, environ)
+        snapshot = self._held(process, identity, scopes.layers)
         scopes.keep(identity, process, environ, snapshot)
+        return snapshot
+
+    def _made(
+        self, scopes: ContextScopes, process: Process, environ: tuple[object, ...]
+    ) -> Snapshot:
+        """What is in force in these scopes; of what is beneath the innermost, if that is known."""
+        snapshot = None
+        if scopes.below is not None:
+            layer = scopes.layers[-1]
+            below = scopes.below.found(None, process, environ)
+            snapshot = None if below is None else below.with_layer(layer)
+            if snapshot is not None and "api_key" in layer.patch.values:
+                self._warn_of_key(snapshot.config)
+        if snapshot is None:
+            snapshot = self._snapshot(process.published, scopes.layers)
+        scopes.keep(None, process, environ, snapshot)
         return snapshot
 
     def _held(self, process: Process, identity: Identity, scopes: tuple[Layer, ...]) -> Snapshot:
@@ -258,13 +276,7 @@ class State:
         process, environ = inner.process or self._process, _environ.fingerprint(os.environ)
         snapshot = inner.found(None, process, environ) if inner.made else None
         if snapshot is None:
-            below = outer.found(None, process, environ)
-            snapshot = None if below is None else below.with_layer(layer)
-        if snapshot is None:
-            snapshot = self._snapshot(process.published, inner.layers)
-        elif "api_key" in layer.patch.values:
-            self._warn_of_key(snapshot.config)
-        inner.made[None] = (process, environ, snapshot)
+            snapshot = self._made(inner, process, environ)
         self._scopes.set(inner)
         return snapshot.config
 
@@ -293,6 +305,25 @@ class State:
         before = self.scopes()
         self._scopes.set(ContextScopes(layers) if layers else self._no_scopes)
         return before
+
+    def add_scopes(self, layers: tuple[Layer, ...], *, alone: bool) -> ContextScopes:
+        """Puts more scopes on top of those of this context, or alone in their place.
+
+        Returns:
+            Those that were in force, for `restore_scopes`.
+        """
+        before = self._scopes.get(self._no_scopes)
+        scopes = self._no_scopes if alone else before
+        for layer in layers:
+            scopes = ContextScopes((*scopes.layers, layer), scopes)
+        self._scopes.set(scopes)
+        return before
+
+    def restore_scopes(self, before: ContextScopes) -> tuple[Layer, ...]:
+        """Puts scopes in force again, with what had been made of them; returns those that were."""
+        layers = self.scopes()
+        self._scopes.set(before)
+        return layers
 
     def _snapshot(self, published: tuple[Layer, ...], scopes: tuple[Layer, ...]) -> Snapshot:
         from genai_config._settings.model import build

@@ -30,9 +30,10 @@ from genai_config import (
     tuned_models,
     uninstall,
 )
-from genai_config._settings.state import state
+from genai_config._settings.state import State, state
 from genai_config.exceptions import (
     APIKeyRequiredError,
+    APIKeyWarning,
     ConfigurationError,
     CredentialsNotFoundError,
     SecretReferenceError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from pathlib import Path
 
+    from genai_config import GenAIConfig
     from genai_config._api.scopes import Scope
 
 
@@ -158,6 +160,25 @@ class TestAroundFunctions:
         assert timeout() is None
         assert (ask.__name__, ask.__doc__) == ("ask", "Asks.")
         assert str(inspect.signature(ask)).startswith("(name: 'str', *, loud: 'bool' = False)")
+
+    def test_what_is_in_force_is_not_made_anew(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Inside, it is made of what is in force outside, which is there again afterwards."""
+
+        @override(timeout=1)
+        def ask() -> GenAIConfig:
+            return get_config()
+
+        with override(transport="rest") as config:
+            monkeypatch.delattr(State, "_snapshot")
+            inside = ask()
+            assert (inside.timeout, inside.transport) == (1, "rest")
+            assert get_config() is config
+
+    def test_a_key_that_will_be_refused_is_told(self) -> None:
+        """As at the entry of a block."""
+        get_config()
+        with pytest.warns(APIKeyWarning, match="placeholder"):
+            override(api_key="API_KEY")(get_config)()
 
     def test_a_function_that_raises_leaves_it(self) -> None:
         """The exception is the function's own."""

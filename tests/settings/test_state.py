@@ -513,6 +513,16 @@ def test_a_reset_lets_go_of_the_secrets() -> None:
     assert _masking.without_secrets(key) == key
 
 
+def test_a_reset_inside_scopes_lets_go_of_the_secrets() -> None:
+    """What the outer ones had made is kept for their return, and goes as well."""
+    key = "a-key-that-is-a-sentence"
+    safe_configure(api_key=key)
+    with override(timeout=3), override(timeout=4):
+        genai_config.reset()
+        gc.collect()
+        assert _masking.without_secrets(key) == key
+
+
 def test_the_snapshots_of_a_context_are_bounded() -> None:
     """However many identities are asked for in it, those that are used are made anew."""
     identities = []
