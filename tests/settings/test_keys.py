@@ -34,6 +34,18 @@ def test_the_kind_of_a_key(key: str, kind: str) -> None:
     assert keys.kind(key) == kind
 
 
+@pytest.mark.parametrize("key", [STANDARD, "AQ.Ab8RN6K0123456789_abcdefghijklmnopqrstuvwxyz"])
+def test_googles_keys(key: str) -> None:
+    """They are known by their looks, with white space around them too, and nothing is said."""
+    for given in (key, f" {key}\n", Secret(key)):
+        with override(api_key=given) as config:
+            assert isinstance(config.api_key, Secret)
+            assert config.api_key.is_googles
+            assert config.api_key.get_secret_value() == key
+    assert not keys.suspicion(key)
+    assert not keys.is_googles(f"{key} ")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
