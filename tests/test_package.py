@@ -37,8 +37,10 @@ ROOMS = {
         "secret_manager", "credentials", "refusals", "key_headers", "token", "token_errors",
         "token_source", "headers",
     ),
-    "_sdk": ("signatures", "explained", "methods", "uploads", "vertex", "generated", "clients",
-        "manager"),
+    "_sdk": (
+        "signatures", "explained", "request_log", "methods", "uploads", "vertex", "generated",
+        "clients", "manager",
+    ),
     "_api": ("decorators", "scopes", "carrying", "configure"),
     "_diagnosis": (
         "provenance", "layout", "models", "references", "explain", "checks", "check_environment",

@@ -136,7 +136,7 @@ def is_decisive(resource: str) -> bool:
 def decisive(rule: Rule, request: Any, arguments: dict[str, Any]) -> str:
     """The first resource in a request that decides, as `resources` finds them; "": none does."""
     for name in resources(rule, request, arguments):
-        if is_decisive(name):
+        if name.startswith(_DECISIVE):
             return name
     return ""
 
@@ -148,7 +148,8 @@ def resources(rule: Rule, request: Any, arguments: dict[str, Any]) -> list[str]:
         first, _, rest = path.partition(".")
         holder = arguments.get(first)
         if holder is None:
-            holder = _get(request, first)
+            of_dict = isinstance(request, dict)
+            holder = request.get(first) if of_dict else getattr(request, first, None)
         if isinstance(holder, str):
             found.append(holder)
         else:

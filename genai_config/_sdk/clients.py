@@ -227,7 +227,7 @@ class RoutingClient:
         self, method: _Method, request: Any, arguments: dict[str, Any]
     ) -> tuple[Snapshot, _Plan, str]:
         """What is in force for a call, how it goes, and the resource that decides, if one does."""
-        snapshot = self.snapshot()
+        snapshot = self._pinned or state.current(self.identity)
         resource, key = "", method  # type: tuple[str, object]
         if method.rule is not None and method.rule.fields:
             resource = decision.decisive(method.rule, _plain(request), arguments)
@@ -270,7 +270,8 @@ class RoutingClient:
             project = None if source is None else source.found().project
             plan, context = plan.placed(snapshot, self._service, resource, project)
             method = getattr(self._client(plan), name)
-            return _following(method(*args, **_carrying(context, plan.config, kwargs)), context)
+            result = method(*args, **_carrying(context, plan.config, kwargs))
+            return _following(result, context) if _is_operation(result.__class__) else result
 
         return call
 
@@ -300,7 +301,7 @@ class RoutingClient:
                 result = await waiting.call(method, *args, **kwargs)
             else:
                 result = await method(*args, **kwargs)
-            return _following(result, context)
+            return _following(result, context) if _is_operation(result.__class__) else result
 
         return call
 
@@ -334,12 +335,11 @@ def _is_operation(kind: type) -> bool:
     return issubclass(kind, (Operation, AsyncOperation))
 
 
-def _following(result: Any, context: CallContext) -> Any:
-    """A result whose later requests are made by whoever made the first: those of an operation."""
-    if _is_operation(result.__class__):
-        for name in ("_refresh", "_cancel"):
-            setattr(result, name, _with_context(getattr(result, name), context))
-    return result
+def _following(operation: Any, context: CallContext) -> Any:
+    """An operation whose later requests are made by whoever made the first."""
+    for name in ("_refresh", "_cancel"):
+        setattr(operation, name, _with_context(getattr(operation, name), context))
+    return operation
 
 
 def _with_context(function: Callable[..., Any], context: CallContext) -> Callable[..., Any]:

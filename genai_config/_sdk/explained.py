@@ -4,71 +4,50 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, from_grpc_error
 from grpc import aio
 
 from genai_config._masking import mask_exception
-from genai_config._sdk import signatures
 from genai_config._transport.loop_streams import OfItsLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from genai_config._auth import refusals
-    from genai_config._transport.call_credentials import CallContext, CallMetadata
+    from genai_config._transport.call_credentials import CallContext
 
 _FIELDS = ("model", "name", "parent")
 _MARK = "genai_config: "
 
 
-def explained(send: Callable[..., Any]) -> Callable[..., Any]:
-    """A method whose errors say what they mean, and whose conversations are watched."""
-
-    def call(request: Any, metadata: CallMetadata, **options: Any) -> Any:
-        context = metadata.context
-        if context is None:
-            return send(request, metadata=metadata, **options)
-        signatures.check(request, context)
-        try:
-            answer = send(request, metadata=metadata, **options)
-        except GoogleAPICallError as error:
-            _explain(error, request, context)
-            raise
-        signatures.remember(answer, context)
-        if _is_stream(answer.__class__):
-            return _watched(answer, request, context, _Stream)
-        return answer
-
-    return call
-
-
-def explained_async(send: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for a method that is awaited."""
-
-    async def call(request: Any, metadata: CallMetadata, **options: Any) -> Any:
-        context = metadata.context
-        if context is None:
-            return await send(request, metadata=metadata, **options)
-        signatures.check(request, context)
-        try:
-            answer = await send(request, metadata=metadata, **options)
-        except GoogleAPICallError as error:
-            _explain(error, request, context)
-            raise
-        signatures.remember(answer, context)
-        if _is_stream(answer.__class__):
-            return _watched(answer, request, context, _AsyncStream)
-        return answer
-
-    return call
+def raise_explained(error: Exception, request: Any, context: CallContext | None) -> NoReturn:
+    """Raises an error of a call as the SDK does; it says what it means."""
+    raised = error
+    if isinstance(error, grpc.RpcError) and not isinstance(error, GoogleAPICallError):
+        raised = from_grpc_error(error)
+    if context is not None:
+        _explain(raised, request, context)
+    if raised is error:
+        raise error
+    raise raised from error
 
 
 @functools.cache
-def _is_stream(kind: type) -> bool:
+def is_stream(kind: type) -> bool:
+    """Whether answers of a class come one by one."""
     return issubclass(kind, (grpc.Call, aio.UnaryStreamCall))
+
+
+def explained(answers: Any, request: Any, context: CallContext) -> Any:
+    """A stream of answers, which stays one of the SDK's, and explains its errors."""
+    mixin: Any = _AsyncStream if isinstance(answers, aio.UnaryStreamCall) else _Stream
+    kind: Any = _mixed(mixin, answers.__class__)
+    watched = kind.__new__(kind)
+    vars(watched).update(vars(answers), _genai_config_call=(request, context))
+    if mixin is _AsyncStream:
+        vars(watched).update(_genai_config_items=OfItsLoop(watched._wrapped_aiter()))
+    return watched
 
 
 class _Stream:
@@ -108,16 +87,6 @@ class _AsyncStream:
 @functools.cache
 def _mixed(mixin: Any, kind: Any) -> Any:
     return type(kind.__name__, (mixin, kind), {})
-
-
-def _watched(answer: Any, request: Any, context: CallContext, mixin: Any) -> Any:
-    """A stream of answers, which stays one of the SDK's, and explains its errors."""
-    kind: Any = _mixed(mixin, answer.__class__)
-    watched = kind.__new__(kind)
-    vars(watched).update(vars(answer), _genai_config_call=(request, context))
-    if mixin is _AsyncStream:
-        vars(watched).update(_genai_config_items=OfItsLoop(watched._wrapped_aiter()))
-    return watched
 
 
 def answer_of(error: Any) -> refusals.Answer:

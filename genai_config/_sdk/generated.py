@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from google.generativeai import client as client_lib
 from grpc import aio
 
 from genai_config._sdk.methods import with_cheap_retries
+from genai_config._sdk.request_log import LoggedChannel
 from genai_config._transport import channels
 from genai_config._transport.call_credentials import NoCredentials
 from genai_config._transport.grpc_sync import SharedChannel
@@ -49,54 +49,10 @@ def client_class(service: str, *, asynchronous: bool) -> Any:
     return getattr(glm, f"{service.title()}{kind}")
 
 
-class _LoggedOrNot:
-    """A gRPC transport's channel with the SDK's log of requests, only while somebody reads it.
-
-    The log is an interceptor: with it a call costs a tenth more, though nothing is logged.
-    """
-
-    def __get__(self, transport: Any, owner: Any) -> Any:
-        return self if transport is None else transport.__dict__["_genai_config_channel"]
-
-    def __set__(self, transport: Any, logged: Any) -> None:
-        logger = logging.getLogger(type(transport).__mro__[1].__module__)
-        channel = _LoggedOrNotChannel(transport._grpc_channel, logged, logger)
-        transport.__dict__["_genai_config_channel"] = channel
-
-
-class _LoggedOrNotChannel:
-    """Two channels, one of which logs.
-
-    Args:
-        plain: Ours.
-        logged: The same with the SDK's interceptor.
-        logger: The SDK's logger.
-    """
-
-    def __init__(self, plain: Any, logged: Any, logger: logging.Logger) -> None:
-        self._plain = plain
-        self._logged = logged
-        self._logger = logger
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._plain, name)
-
-    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., Any]:
-        """A unary method, logged or not."""
-        plain = self._plain.unary_unary(*method, **options)
-        logged = self._logged.unary_unary(*method, **options)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            chosen = logged if self._logger.isEnabledFor(logging.DEBUG) else plain
-            return chosen(*args, **kwargs)
-
-        return call
-
-
 @functools.cache
 def _transport_class(base: Any) -> Any:
     """A generated transport with our choice of its channel."""
-    return type(base.__name__, (base,), {"_logged_channel": _LoggedOrNot()})
+    return type(base.__name__, (base,), {"_logged_channel": LoggedChannel()})
 
 
 def _transport_factory(

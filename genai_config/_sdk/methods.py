@@ -7,17 +7,16 @@ made first, and only one that fails is handed to the retry, as its first attempt
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import grpc
-from google.api_core.exceptions import from_grpc_error
+from google.api_core.exceptions import GoogleAPICallError
 from google.api_core.gapic_v1.method import DEFAULT, _GapicCallable
 
-from genai_config._sdk.explained import explained, explained_async
+from genai_config._sdk import signatures
+from genai_config._sdk.explained import explained, is_stream, raise_explained
+from genai_config._sdk.request_log import LoggedOrNot
 from genai_config._transport.call_credentials import CallMetadata
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Bounds:
@@ -91,22 +90,22 @@ class Method:
         wrapped: The method as the SDK's `wrap_method` made it.
     """
 
-    _explained = staticmethod(explained)
-
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped
-        self._send: Callable[..., Any] = self._explained(self._target(wrapped))
+        self._target = self._target_of(wrapped._target)
+        self._compression = wrapped._compression
         self._agent = tuple(wrapped._metadata or ())
 
     @staticmethod
-    def _target(wrapped: Any) -> Any:
-        return wrapped._target
+    def _target_of(target: Any) -> Any:
+        # What the SDK puts around a unary call maps its errors, as `raise_explained` does.
+        own = getattr(target, "__wrapped__", None)
+        return own if isinstance(own, LoggedOrNot) else target
 
     def _options(self, compression: Any) -> dict[str, Any]:
-        own = self._wrapped._compression
-        if own is None:  # the transport may have no such argument
+        if self._compression is None:  # the transport may have no such argument
             return {}
-        return {"compression": own if compression is DEFAULT else compression}
+        return {"compression": self._compression if compression is DEFAULT else compression}
 
     def __call__(
         self,
@@ -121,7 +120,7 @@ class Method:
         bounds = Bounds(self._wrapped, retry, timeout, carried.timeout)
         options = self._options(compression)
         try:
-            return self._send(request, carried, timeout=bounds.first, **options)
+            return self._send(request, carried, bounds.first, options)
         except Exception as error:  # noqa: BLE001 -- handed to the retry
             if not bounds.retry:
                 _raise(error)
@@ -130,35 +129,43 @@ class Method:
         def attempt() -> Any:
             if failed:
                 raise failed.pop()
-            return self._send(request, carried, timeout=bounds.timeout(), **options)
+            return self._send(request, carried, bounds.timeout(), options)
 
         try:
             return bounds.retry_left()(attempt)()
         except Exception as error:  # noqa: BLE001 -- raised again
             _raise(error)
 
+    def _send(
+        self,
+        request: Any,
+        metadata: CallMetadata,
+        timeout: float | None,
+        options: dict[str, Any],
+    ) -> Any:
+        context = metadata.context
+        if context is not None:
+            signatures.check(request, context)
+        try:
+            answer = self._target(request, timeout=timeout, metadata=metadata, **options)
+        except (grpc.RpcError, GoogleAPICallError) as error:
+            raise_explained(error, request, context)
+        if context is None:
+            return answer
+        signatures.remember(answer, context)
+        return explained(answer, request, context) if is_stream(answer.__class__) else answer
+
 
 class AsyncMethod(Method):
     """A method of an asynchronous client."""
 
-    _explained = staticmethod(explained_async)
-
     @staticmethod
-    def _target(wrapped: Any) -> Any:
+    def _target_of(target: Any) -> Any:
         from genai_config._transport.grpc_async import UnaryUnary
 
         # The SDK makes an object of each call, and then wants nothing of it but the answer.
-        own = getattr(wrapped._target, "__wrapped__", None)
-        if not isinstance(own, UnaryUnary):
-            return wrapped._target
-
-        async def answer(request: Any, **options: Any) -> Any:
-            try:
-                return await own.answer(request, **options)
-            except grpc.RpcError as error:
-                raise from_grpc_error(error) from error
-
-        return answer
+        own = getattr(target, "__wrapped__", None)
+        return own.answer if isinstance(own, UnaryUnary) else target
 
     async def __call__(
         self,
@@ -173,7 +180,7 @@ class AsyncMethod(Method):
         bounds = Bounds(self._wrapped, retry, timeout, carried.timeout)
         options = self._options(compression)
         try:
-            return await self._send(request, carried, timeout=bounds.first, **options)
+            return await self._send(request, carried, bounds.first, options)
         except Exception as error:  # noqa: BLE001 -- handed to the retry
             if not bounds.retry:
                 _raise(error)
@@ -182,12 +189,31 @@ class AsyncMethod(Method):
         async def attempt() -> Any:
             if failed:
                 raise failed.pop()
-            return await self._send(request, carried, timeout=bounds.timeout(), **options)
+            return await self._send(request, carried, bounds.timeout(), options)
 
         try:
             return await bounds.retry_left()(attempt)()
         except Exception as error:  # noqa: BLE001 -- raised again
             _raise(error)
+
+    async def _send(
+        self,
+        request: Any,
+        metadata: CallMetadata,
+        timeout: float | None,
+        options: dict[str, Any],
+    ) -> Any:
+        context = metadata.context
+        if context is not None:
+            signatures.check(request, context)
+        try:
+            answer = await self._target(request, timeout=timeout, metadata=metadata, **options)
+        except (grpc.RpcError, GoogleAPICallError) as error:
+            raise_explained(error, request, context)
+        if context is None:
+            return answer
+        signatures.remember(answer, context)
+        return explained(answer, request, context) if is_stream(answer.__class__) else answer
 
 
 def with_cheap_retries(transport: Any, *, asynchronous: bool) -> None:

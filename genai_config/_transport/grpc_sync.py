@@ -91,7 +91,9 @@ class _Call:
         **options: Any,
     ) -> None:
         self._method = method
-        self._request, self._others, self._options = request, others, options
+        self._request = request
+        self._others = others
+        self._options = options
         self._metadata = opened(metadata)
         self.attempts = Attempts(self._metadata.credentials(method.channel.fallback), timeout)
 

@@ -19,8 +19,7 @@ from google.rpc import error_details_pb2 as details
 
 from genai_config import openai, safe_configure
 from genai_config._masking import MASK, mask_exception
-from genai_config._sdk.explained import explained_async
-from genai_config._transport.call_credentials import CallMetadata
+from genai_config._sdk.methods import AsyncMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,5 +192,8 @@ async def test_a_call_past_this_librarys_client() -> None:
     async def send(request: str, **options: Any) -> tuple[str, Any]:
         return request, options["metadata"]
 
-    bare = CallMetadata([("a", "b")])
-    assert await explained_async(send)("asked", bare) == ("asked", [("a", "b")])
+    wrapped = SimpleNamespace(
+        _target=send, _retry=None, _timeout=None, _compression=None, _metadata=None
+    )
+    answer = await AsyncMethod(wrapped)("asked", metadata=[("a", "b")])
+    assert answer == ("asked", [("a", "b")])
