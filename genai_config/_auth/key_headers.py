@@ -71,6 +71,10 @@ class KeyHeaders:
         self._source = Fixed(key) if isinstance(key, Secret) else key
         self.owner = self._source.owner
         self.renewable = self._source.changes
+        # Those of a key that is given itself never change.
+        self._fixed: Headers | None = None
+        if isinstance(key, Secret) and type(self) is KeyHeaders:
+            self._fixed = self._of(key.get_secret_value())
 
     @property
     def kind(self) -> keys.Kind:
@@ -80,6 +84,8 @@ class KeyHeaders:
 
     def headers(self, timeout: float | None = None) -> Headers:
         """The key's header."""
+        if self._fixed is not None:
+            return self._fixed
         return self._of(self._source.value(timeout).get_secret_value())
 
     async def headers_async(self, timeout: float | None = None) -> Headers:

@@ -99,7 +99,8 @@ RULES = (
                       "retriever")),
 )  # fmt: skip
 
-_DECISIVE = (TUNED_PREFIX, "corpora/", *places.VERTEX_PREFIXES)
+DECISIVE = (TUNED_PREFIX, "corpora/", *places.VERTEX_PREFIXES)
+"""How the names of resources begin that decide; see `is_decisive`."""
 
 _BY_METHOD = {(rule.service, method): rule for rule in RULES for method in rule.methods}
 
@@ -130,15 +131,7 @@ def find_rule(service: str, method: str) -> Rule | None:
 
 def is_decisive(resource: str) -> bool:
     """Whether a resource's name changes the route: tuned models, corpora, Vertex AI's names do."""
-    return resource.startswith(_DECISIVE)
-
-
-def decisive(rule: Rule, request: Any, arguments: dict[str, Any]) -> str:
-    """The first resource in a request that decides, as `resources` finds them; "": none does."""
-    for name in resources(rule, request, arguments):
-        if name.startswith(_DECISIVE):
-            return name
-    return ""
+    return resource.startswith(DECISIVE)
 
 
 def resources(rule: Rule, request: Any, arguments: dict[str, Any]) -> list[str]:

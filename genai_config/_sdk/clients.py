@@ -9,7 +9,6 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-import proto
 from google.api_core.operation import Operation
 from google.api_core.operation_async import AsyncOperation
 
@@ -101,17 +100,15 @@ class _Plan:
 
     def source(self, resource: str) -> TokenSource | None:
         """What is to be asked for the project of a resource; None: nobody need be."""
-        if self.route.place != "vertex" or not places.needs_project(self.config, resource):
+        if not places.needs_project(self.config, resource):
             return None
         return headers.source_for(self.config, self.route.scopes)
 
-    def placed(
+    def at_vertex(
         self, snapshot: Snapshot, service: str, resource: str, project: str | None
     ) -> tuple[_Plan, CallContext]:
-        """The plan of a call, and what it carries, when all that it names is known."""
+        """The plan of a call to Vertex AI, and what it carries, when all it names is known."""
         context = self.context()
-        if self.route.place != "vertex":
-            return self, context
         # Each call its own: what it names is resolved by what is known for it.
         context = CallContext(context.credentials, context.timeout, context.tenant)
         context.resolve = functools.partial(places.resource, self.config, project=project)
@@ -230,10 +227,14 @@ class RoutingClient:
         snapshot = self._pinned or state.current(self.identity)
         resource, key = "", method  # type: tuple[str, object]
         if method.rule is not None and method.rule.fields:
-            resource = decision.decisive(method.rule, _plain(request), arguments)
-            if resource:
-                place = places.backend_of(snapshot.config, resource)
-                key = (method, resource.partition("/")[0], place)
+            # Its fields are read at once: proto-plus makes an object for each.
+            plain = getattr(request, "_pb", request)
+            for name in decision.resources(method.rule, plain, arguments):
+                if name.startswith(decision.DECISIVE):
+                    resource = name
+                    place = places.backend_of(snapshot.config, resource)
+                    key = (method, resource.partition("/")[0], place)
+                    break
         plan = snapshot.memo.get(key)
         if plan is None:
             route = decision.route(
@@ -265,10 +266,14 @@ class RoutingClient:
         def call(*args: Any, **kwargs: Any) -> Any:
             request = args[0] if args else kwargs.get("request")
             snapshot, plan, resource = self._asked(asked_for, request, kwargs)
-            _tell(asked_for.call, plan.route)
-            source = plan.source(resource)
-            project = None if source is None else source.found().project
-            plan, context = plan.placed(snapshot, self._service, resource, project)
+            if _log.isEnabledFor(logging.DEBUG) or _TRACE in sys.modules:
+                _tell(asked_for.call, plan.route)
+            if plan.route.place == "vertex":
+                source = plan.source(resource)
+                project = None if source is None else source.found().project
+                plan, context = plan.at_vertex(snapshot, self._service, resource, project)
+            else:
+                context = plan.context()
             method = getattr(self._client(plan), name)
             result = method(*args, **_carrying(context, plan.config, kwargs))
             return _following(result, context) if _is_operation(result.__class__) else result
@@ -282,10 +287,14 @@ class RoutingClient:
             channels.running_loop()  # before anything is read
             request = args[0] if args else kwargs.get("request")
             snapshot, plan, resource = self._asked(asked_for, request, kwargs)
-            _tell(asked_for.call, plan.route)
-            source = plan.source(resource)
-            project = None if source is None else (await source.found_async()).project
-            plan, context = plan.placed(snapshot, self._service, resource, project)
+            if _log.isEnabledFor(logging.DEBUG) or _TRACE in sys.modules:
+                _tell(asked_for.call, plan.route)
+            if plan.route.place == "vertex":
+                source = plan.source(resource)
+                project = None if source is None else (await source.found_async()).project
+                plan, context = plan.at_vertex(snapshot, self._service, resource, project)
+            else:
+                context = plan.context()
             certificate = None
             asked = plan.config.client_options.client_cert_source
             if asked is not None and plan.clients().peek(plan.key) is None:
@@ -317,11 +326,6 @@ def _unpickled(
         pinned = Snapshot(config, ())
         return RoutingClient(service, asynchronous=asynchronous, pinned=pinned)
     return RoutingClient(service, asynchronous=asynchronous, identity=state.hand_out(package))
-
-
-def _plain(request: Any) -> Any:
-    """A request whose fields are read at once: proto-plus makes an object for each."""
-    return request._pb if isinstance(request, proto.Message) else request
 
 
 def _carrying(context: CallContext, config: GenAIConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -356,6 +360,9 @@ def _is_request(service: str, name: str, method: Any) -> bool:
 
 _log = logging.getLogger("genai_config.requests")
 
+_TRACE = "opentelemetry.trace"
+"""Whoever traces has imported it; for the others it is not even looked for."""
+
 
 def _tell(call: str, route: Route) -> None:
     """Logs how a request is sent, and notes it on OpenTelemetry's current span.
@@ -365,8 +372,7 @@ def _tell(call: str, route: Route) -> None:
         route: How the request is sent.
     """
     _log.debug("%s: %s over %s", call, route.auth, route.transport)
-    # Whoever traces has imported it; for the others it is not even looked for.
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = sys.modules.get(_TRACE)
     if trace is None:
         return
     span = trace.get_current_span()

@@ -20,40 +20,31 @@ from genai_config._transport.call_credentials import CallMetadata
 
 
 class Bounds:
-    """How long a call may take, and how it is retried.
+    """How long a call may still take after its first attempt, and how it is retried.
 
     Args:
-        wrapped: The method as the SDK's `wrap_method` made it.
-        retry: The caller's `retry`.
-        timeout: The caller's `timeout`, in seconds for each attempt.
-        whole: Seconds for the call and all that is retried of it; None: no bound.
-
-    Attributes:
-        first: The seconds that the first attempt may take; None: no bound.
         retry: The retry; None: there is none.
+        attempt: Seconds for each attempt; None: no bound.
+        whole: Seconds for the call and all that is retried of it; None: no bound.
+        started: When the call was made.
     """
 
-    __slots__ = ("_attempt", "_started", "_whole", "first", "retry")
+    __slots__ = ("_attempt", "_started", "_whole", "retry")
 
-    def __init__(self, wrapped: Any, retry: Any, timeout: Any, whole: float | None) -> None:
-        self.retry = wrapped._retry if retry is DEFAULT else retry
-        attempt = wrapped._timeout if timeout is DEFAULT else timeout
-        # The SDK takes an object here as well, of which only this part says anything.
-        self._attempt: float | None = getattr(attempt, "_timeout", attempt)
+    def __init__(
+        self, retry: Any, attempt: float | None, whole: float | None, started: float
+    ) -> None:
+        self.retry = retry
+        self._attempt = attempt
         self._whole = whole
-        self._started = time.monotonic()
-        self.first = self._shorter(whole)
-
-    def _shorter(self, left: float | None) -> float | None:
-        if left is None or (self._attempt is not None and self._attempt < left):
-            return self._attempt
-        return left
+        self._started = started
 
     def timeout(self) -> float | None:
         """The seconds that the next attempt may take."""
         if self._whole is None:
             return self._attempt
-        return self._shorter(max(0.0, self._whole - (time.monotonic() - self._started)))
+        left = max(0.0, self._whole - (time.monotonic() - self._started))
+        return left if self._attempt is None else min(left, self._attempt)
 
     def retry_left(self) -> Any:
         """The retry, for the time that the first attempt has left of it."""
@@ -83,6 +74,15 @@ def _raise(error: Exception) -> NoReturn:
     raise told from error
 
 
+def _seconds(timeout: Any) -> float | None:
+    # The SDK takes an object here as well, of which only this part says anything.
+    seconds: float | None = getattr(timeout, "_timeout", timeout)
+    return seconds
+
+
+_NONE: dict[str, Any] = {}
+
+
 class Method:
     """A method of a synchronous client.
 
@@ -91,8 +91,9 @@ class Method:
     """
 
     def __init__(self, wrapped: Any) -> None:
-        self._wrapped = wrapped
         self._target = self._target_of(wrapped._target)
+        self._retry = wrapped._retry
+        self._timeout = _seconds(wrapped._timeout)
         self._compression = wrapped._compression
         self._agent = tuple(wrapped._metadata or ())
 
@@ -103,8 +104,6 @@ class Method:
         return own if isinstance(own, LoggedOrNot) else target
 
     def _options(self, compression: Any) -> dict[str, Any]:
-        if self._compression is None:  # the transport may have no such argument
-            return {}
         return {"compression": self._compression if compression is DEFAULT else compression}
 
     def __call__(
@@ -117,11 +116,16 @@ class Method:
         metadata: Any = (),
     ) -> Any:
         carried = CallMetadata((*(metadata or ()), *self._agent))
-        bounds = Bounds(self._wrapped, retry, timeout, carried.timeout)
-        options = self._options(compression)
+        whole = None if carried.context is None else carried.context.timeout
+        each = self._timeout if timeout is DEFAULT else _seconds(timeout)
+        first = each if whole is None or (each is not None and each < whole) else whole
+        # Without one of the method's own, the transport may have no such argument.
+        options = self._options(compression) if self._compression is not None else _NONE
+        started = time.monotonic()
         try:
-            return self._send(request, carried, bounds.first, options)
+            return self._send(request, carried, first, options)
         except Exception as error:  # noqa: BLE001 -- handed to the retry
+            bounds = Bounds(self._retry if retry is DEFAULT else retry, each, whole, started)
             if not bounds.retry:
                 _raise(error)
             failed: list[Exception] = [error]
@@ -177,11 +181,16 @@ class AsyncMethod(Method):
         metadata: Any = (),
     ) -> Any:
         carried = CallMetadata((*(metadata or ()), *self._agent))
-        bounds = Bounds(self._wrapped, retry, timeout, carried.timeout)
-        options = self._options(compression)
+        whole = None if carried.context is None else carried.context.timeout
+        each = self._timeout if timeout is DEFAULT else _seconds(timeout)
+        first = each if whole is None or (each is not None and each < whole) else whole
+        # Without one of the method's own, the transport may have no such argument.
+        options = self._options(compression) if self._compression is not None else _NONE
+        started = time.monotonic()
         try:
-            return await self._send(request, carried, bounds.first, options)
+            return await self._send(request, carried, first, options)
         except Exception as error:  # noqa: BLE001 -- handed to the retry
+            bounds = Bounds(self._retry if retry is DEFAULT else retry, each, whole, started)
             if not bounds.retry:
                 _raise(error)
             failed: list[Exception] = [error]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from google.ai.generativelanguage import GenerateContentResponse
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from genai_config._transport.call_credentials import CallContext
 
 _FIELD = 13
+_content = attrgetter("content")
 _MOST = 4096
 
 _lock = threading.Lock()
@@ -62,7 +64,7 @@ def check(request: Any, context: CallContext) -> None:
 def remember(answer: Any, context: CallContext) -> None:
     """Notes the signatures of an answer."""
     if isinstance(answer, GenerateContentResponse) and UnknownFieldSet is not None:
-        for one in _signatures([candidate.content for candidate in answer._pb.candidates]):
+        for one in _signatures(map(_content, answer._pb.candidates[:])):
             _remember(one, _owner(context))
 
 
@@ -73,14 +75,14 @@ def forget() -> None:
 
 
 def _signatures(contents: Iterable[Any]) -> list[int]:
-    # A list: most have none, and each answer is looked through.
-    return [
-        hash(field.data)
-        for content in contents
-        for part in content.parts
-        for field in UnknownFieldSet(part)
-        if field.field_number == _FIELD
-    ]
+    # Each answer comes by. Slices, as protobuf's repeated fields end their iteration by an error.
+    found: list[int] = []
+    for content in contents:
+        for part in content.parts[:]:
+            fields = UnknownFieldSet(part)
+            if len(fields):
+                found += [hash(field.data) for field in fields if field.field_number == _FIELD]
+    return found
 
 
 def _owner(context: CallContext) -> int:

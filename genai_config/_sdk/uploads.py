@@ -50,7 +50,7 @@ class _Upload:
 
     def __init__(self, metadata: Iterable[tuple[str, Any]]) -> None:
         self.metadata = tuple(metadata)
-        self.context = opened(self.metadata).context
+        self.context = opened(self.metadata, NoCredentials)[0].context
         timeout = None if self.context is None else self.context.timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self.timeout = timeout
@@ -100,15 +100,17 @@ class Http:
         upload = _UPLOAD.get()
         left = upload.left() if upload else None
         bound = DEFAULT_HTTP_TIMEOUT_SEC if left is None else min(left, DEFAULT_HTTP_TIMEOUT_SEC)
-        metadata = opened({**dict(upload.metadata if upload else ()), **(headers or {})}.items())
+        metadata, credentials = opened(
+            {**dict(upload.metadata if upload else ()), **(headers or {})}.items(), NoCredentials
+        )
         once = hasattr(body, "read")
-        call = HttpCall(self._session, uri, metadata.credentials(NoCredentials), bound, once=once)
+        call = HttpCall(self._session, uri, credentials, bound, once=once)
         answer, error = call.send(
-            lambda credentials: self._session.request(
+            lambda own: self._session.request(
                 method,
                 uri,
                 data=body,
-                headers=dict(metadata.with_headers(credentials)),
+                headers=dict(metadata.with_headers(own)),
                 allow_redirects=False,
                 timeout=call.timeouts(),
             )

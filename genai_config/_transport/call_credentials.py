@@ -119,26 +119,28 @@ class CallMetadata(list[tuple[str, Any]]):
             elif isinstance(entry[1], CallContext):
                 self.context = entry[1]
 
-    @property
-    def timeout(self) -> float | None:
-        """Seconds for the whole call; None: it carries no bound."""
-        return None if self.context is None else self.context.timeout
-
-    def credentials(self, fallback: Callable[[], CallCredentials]) -> CallCredentials:
-        """Whose call it is: that of the fallback, if it does not say."""
-        return fallback() if self.context is None else self.context.credentials
-
     def with_headers(self, headers: Headers) -> list[tuple[str, Any]]:
         """What is sent: the credentials' headers replace the call's own of that name."""
-        names = dict(headers)
-        sent = [entry for entry in self if entry[0].lower() not in names]
-        sent += headers
+        names, sent = dict(headers), list(headers)
+        for entry in self:  # no comprehension: that is a function of its own, for each request
+            if entry[0].lower() not in names:
+                sent.append(entry)  # noqa: PERF401 -- see above
         return sent
 
 
-def opened(metadata: Iterable[tuple[str, Any]] | None) -> CallMetadata:
-    """A call's metadata with what it carries taken out, unless it has been."""
-    return metadata if isinstance(metadata, CallMetadata) else CallMetadata(metadata or ())
+def opened(
+    metadata: Iterable[tuple[str, Any]] | None, fallback: Callable[[], CallCredentials]
+) -> tuple[CallMetadata, CallCredentials]:
+    """A call's metadata, what it carries taken out, and its credentials.
+
+    Args:
+        metadata: As the SDK gives it, or opened already.
+        fallback: The credentials of a call that carries none.
+    """
+    if not isinstance(metadata, CallMetadata):
+        metadata = CallMetadata(metadata or ())
+    context = metadata.context
+    return metadata, fallback() if context is None else context.credentials
 
 
 class Attempts:

@@ -49,7 +49,7 @@ class Connection(Generic[C]):
         self.taken = 0
         self._lock = lock
         # Weak, as a call that is forgotten is cancelled, and a callback for its end would hold it.
-        self._kept: set[weakref.ref[Any]] = set()
+        self.kept: set[weakref.ref[Any]] = set()
         self._methods: dict[tuple[Any, ...], Any] = {}
 
     def __enter__(self) -> Self:
@@ -61,21 +61,19 @@ class Connection(Generic[C]):
 
     def calls(self) -> int:
         """How many have neither ended nor been forgotten, or have not been seen to."""
-        return self.taken + len(self._kept)
+        return self.taken + len(self.kept)
 
     def has_room(self) -> bool:
-        """Whether one more call need not wait."""
-        if self.taken + len(self._kept) < FULL:
-            return True
-        for call in list(self._kept):
+        """Whether one more call need not wait, though there were enough at the last look."""
+        for call in list(self.kept):
             kept = call()
             if kept is None or kept.done():
-                self._kept.discard(call)
+                self.kept.discard(call)
         return self.calls() < _ROOM_AGAIN
 
     def keep_for(self, call: Any) -> None:
         """Leaves a place to a call that outlives the block."""
-        self._kept.add(weakref.ref(call, self._kept.discard))
+        self.kept.add(weakref.ref(call, self.kept.discard))
 
     def method(self, description: tuple[Any, ...]) -> Any:
         """A method of the channel, made once: gRPC makes it anew each time it is asked.
@@ -114,7 +112,7 @@ class ChannelPool(Generic[C]):
         """The first connection that has a place for one more call, for a ``with`` block."""
         with self._lock:
             for connection in self._connections:
-                if connection.has_room():
+                if connection.taken + len(connection.kept) < FULL or connection.has_room():
                     break
             else:
                 connection = self._another()

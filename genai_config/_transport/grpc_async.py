@@ -108,21 +108,16 @@ class _Call:
     ) -> None:
         self._channel, self._description = method
         self._request, self._options = request, options
-        self._metadata = opened(metadata)
-        self.attempts = Attempts(self._metadata.credentials(self._channel.fallback), timeout)
+        self._metadata, credentials = opened(metadata, self._channel.fallback)
+        self.attempts = Attempts(credentials, timeout)
 
     async def start(self) -> Any:
         """GRPC's call, under way."""
         await self.attempts.headers_async()
-        return self._started()
+        return self.started()
 
-    def _started(self) -> Any:
-        started, error = self._start()
-        if error is not None:
-            raise error
-        return started
-
-    def _start(self) -> tuple[Any, BaseException | None]:
+    def started(self) -> Any:
+        """GRPC's call, under way with the headers that have been asked for."""
         try:
             with self._channel.pool.take() as connection:
                 call = connection.method(self._description)(
@@ -132,21 +127,21 @@ class _Call:
                     **self._options,
                 )
                 connection.keep_for(call)
-        except BaseException as error:  # noqa: BLE001 -- raised by the caller
-            return None, without_frames(error)
-        return call, None
+        except BaseException as error:  # noqa: BLE001 -- raised below
+            failed = without_frames(error)
+        else:
+            return call
+        raise failed
 
     async def answered(self) -> Any:
-        """GRPC's call, answered if it might be refused: then it is made once more."""
-        if self.attempts.is_last:
-            self.attempts.headers()  # a key: there is nothing to wait for
-            return self._started()
+        """GRPC's call, answered; it is made once more if it was refused."""
         call = await self.start()
-        try:
-            await call
-        except aio.AioRpcError as error:
-            if await self.is_refused(error):
-                return await self.start()
+        if not self.attempts.is_last:
+            try:
+                await call
+            except aio.AioRpcError as error:
+                if await self.is_refused(error):
+                    return await self.start()
         return call
 
     async def is_refused(self, error: aio.AioRpcError) -> bool:
@@ -240,7 +235,8 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
         interceptors: list[Any],
     ) -> None:
         self._method = (channel, description)
-        self._interceptors = interceptors
+        # The SDK's own writes a log, or costs time for nothing.
+        self._logs = [(one, logging.getLogger(type(one).__module__)) for one in interceptors]
 
     def __call__(self, request: Any, **options: Any) -> aio.UnaryUnaryCall:
         return _UnaryCall(self._answered(request, **options))
@@ -251,27 +247,26 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
         Raises:
             AioRpcError: There is none.
         """
-        return await (await self._answered(request, **options))
+        for _, logger in self._logs:
+            if logger.isEnabledFor(logging.DEBUG):
+                return await (await self._answered(request, **options))
+        call = _Call(self._method, request, **options)
+        if call.attempts.is_last:
+            call.attempts.headers()  # a key: there is nothing to wait for
+            return await call.started()
+        return await (await call.answered())
 
     def _answered(self, request: Any, **options: Any) -> Awaitable[Any]:
         """GRPC's call, answered."""
         send: Any = self._unlogged
-        for interceptor in self._interceptors:
-            if _is_logging(interceptor):
+        for interceptor, logger in self._logs:
+            if logger.isEnabledFor(logging.DEBUG):
                 send = functools.partial(_logged, interceptor, self._method[1][1], send)
         awaited: Awaitable[Any] = send(request, **options)
         return awaited
 
     def _unlogged(self, request: Any, **options: Any) -> Awaitable[Any]:
         return _Call(self._method, request, **options).answered()
-
-
-def _is_logging(interceptor: Any) -> bool:
-    # The SDK's own writes a log, or costs time for nothing.
-    return _logger(type(interceptor).__module__).isEnabledFor(logging.DEBUG)
-
-
-_logger = functools.cache(logging.getLogger)
 
 
 async def _logged(interceptor: Any, method: str, send: Any, request: Any, **options: Any) -> Any:

@@ -94,8 +94,8 @@ class _Call:
         self._request = request
         self._others = others
         self._options = options
-        self._metadata = opened(metadata)
-        self.attempts = Attempts(self._metadata.credentials(method.channel.fallback), timeout)
+        self._metadata, credentials = opened(metadata, method.channel.fallback)
+        self.attempts = Attempts(credentials, timeout)
 
     def attempt(self, how: str, *, goes_on: bool = False) -> tuple[Any, BaseException | None]:
         """Sends the request: what gRPC returns, or its error without the frames it came through.

@@ -84,12 +84,11 @@ class JsonCall:
         self.server = destination.server
         self._destination = destination
         self._not_sent = destination.without | _OF_HTTP
-        self._metadata = opened(metadata)
+        self._metadata, own = opened(metadata, destination.fallback)
         self._body = None if exchange.body is None else _json(exchange.body)
         query = f"?{urlencode(exchange.query, safe=';=')}" if exchange.query else ""
         self._url = f"{destination.url}{exchange.path}{query}"
-        credentials = self._metadata.credentials(destination.fallback)
-        self._call = HttpCall(destination.session, self._url, credentials, timeout)
+        self._call = HttpCall(destination.session, self._url, own, timeout)
         response, error = self._call.send(lambda headers: self._exchange(headers, stream=stream))
         if error is not None:
             raise self._failure(error)

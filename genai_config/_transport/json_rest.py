@@ -106,7 +106,7 @@ class _Method:
         self, request: Any, timeout: float | None, metadata: Any, *, stream: bool
     ) -> JsonCall:
         message = type(request).pb(request) if isinstance(request, proto.Message) else request
-        metadata = opened(metadata)
+        metadata, _ = opened(metadata, NoCredentials)
         exchange = self._channel.translate(self._name, message, metadata.context)
         return JsonCall(self._channel.destination, exchange, metadata, timeout, stream=stream)
 

@@ -1,4 +1,4 @@
-"""Bounded pools of things that are costly to make; the least recently used one goes first."""
+"""Bounded pools of things that are costly to make; what has not been used for long goes first."""
 
 from __future__ import annotations
 
@@ -70,16 +70,19 @@ class Itself:
 class _Making(Generic[T]):
     """A thing of a pool, or a place for it while it is made."""
 
-    __slots__ = ("lock", "made", "thing")
+    __slots__ = ("lock", "made", "thing", "used")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.made = False
+        self.used = False
         self.thing: T
 
 
 class Pool(Generic[T]):
-    """Makes each thing once, whoever asks at the same time, and keeps the `size` last used.
+    """Makes each thing once, whoever asks at the same time, and keeps `size` of them.
+
+    One that has been used gets a second chance before it has to go.
 
     What falls out is not closed: others may hold it still, and all that is pooled here closes
     with its last reference. A forked child starts with empty pools: connections and threads stay
@@ -93,16 +96,15 @@ class Pool(Generic[T]):
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The thing for a key, made if there is none; only those who want the same one wait."""
+        making = self._things.get(key)
+        if making is not None and making.made:
+            making.used = True  # no lock and no order to keep: each request comes by here
+            return making.thing
         with self._lock:
             making = self._things.get(key)
             if making is None:
+                self._make_room()
                 making = self._things[key] = _Making()
-                if len(self._things) > self._size:
-                    self._things.popitem(last=False)
-            else:
-                self._things.move_to_end(key)
-        if making.made:
-            return making.thing
         with making.lock:
             if not making.made:
                 try:
@@ -111,6 +113,13 @@ class Pool(Generic[T]):
                     if not making.made:
                         self._drop(key, making)
             return making.thing
+
+    def _make_room(self) -> None:
+        while len(self._things) >= self._size:
+            key, oldest = self._things.popitem(last=False)
+            if oldest.used:  # since it was passed over last
+                oldest.used = False
+                self._things[key] = oldest
 
     def _drop(self, key: Hashable, making: _Making[T]) -> None:
         with self._lock:
