@@ -274,8 +274,9 @@ class RoutingClient:
                 plan, context = plan.at_vertex(snapshot, self._service, resource, project)
             else:
                 context = plan.context()
-            method = getattr(self._client(plan), name)
-            result = method(*args, **_carrying(context, plan.config, kwargs))
+            given, default = kwargs.get("metadata") or (), plan.config.default_metadata
+            kwargs["metadata"] = [*given, *default, context.entry]
+            result = getattr(self._client(plan), name)(*args, **kwargs)
             return _following(result, context) if _is_operation(result.__class__) else result
 
         return call
@@ -302,7 +303,8 @@ class RoutingClient:
                 found = await asyncio.to_thread(asked)
                 certificate = lambda: found  # noqa: E731 -- what is known already
             method = getattr(self._client(plan, certificate), name)
-            kwargs = _carrying(context, plan.config, kwargs)
+            given, default = kwargs.get("metadata") or (), plan.config.default_metadata
+            kwargs["metadata"] = [*given, *default, context.entry]
             if plan.route.transport == "rest":
                 from genai_config._transport.threads import OffTheLoop
 
@@ -326,12 +328,6 @@ def _unpickled(
         pinned = Snapshot(config, ())
         return RoutingClient(service, asynchronous=asynchronous, pinned=pinned)
     return RoutingClient(service, asynchronous=asynchronous, identity=state.hand_out(package))
-
-
-def _carrying(context: CallContext, config: GenAIConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A call's arguments with what it carries, and with the configured metadata."""
-    given = kwargs.get("metadata") or ()
-    return {**kwargs, "metadata": [*given, *config.default_metadata, context.entry]}
 
 
 @functools.cache

@@ -50,7 +50,7 @@ class Connection(Generic[C]):
         self._lock = lock
         # Weak, as a call that is forgotten is cancelled, and a callback for its end would hold it.
         self.kept: set[weakref.ref[Any]] = set()
-        self._methods: dict[tuple[Any, ...], Any] = {}
+        self.methods: dict[tuple[Any, ...], Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,19 +72,17 @@ class Connection(Generic[C]):
         return self.calls() < _ROOM_AGAIN
 
     def keep_for(self, call: Any) -> None:
-        """Leaves a place to a call that outlives the block."""
+        """Leaves a place to a call until it ends, or is forgotten."""
         self.kept.add(weakref.ref(call, self.kept.discard))
 
     def method(self, description: tuple[Any, ...]) -> Any:
-        """A method of the channel, made once: gRPC makes it anew each time it is asked.
+        """A method of the channel, kept in `methods`: gRPC makes it anew each time it is asked.
 
         Args:
             description: "unary_unary" or "unary_stream", the path, serializer and deserializer.
         """
-        method = self._methods.get(description)
-        if method is None:
-            kind, *others = description
-            method = self._methods[description] = getattr(self.channel, kind)(*others)
+        kind, *others = description
+        method = self.methods[description] = getattr(self.channel, kind)(*others)
         return method
 
 
@@ -108,15 +106,19 @@ class ChannelPool(Generic[C]):
         """The channel that is always there."""
         return self._connections[0].channel
 
-    def take(self) -> Connection[C]:
-        """The first connection that has a place for one more call, for a ``with`` block."""
+    def take(self, places: int = 1) -> Connection[C]:
+        """The first connection that has a place for one more call.
+
+        Args:
+            places: 1: for a ``with`` block, which gives it back; 0: for a call that keeps it.
+        """
         with self._lock:
             for connection in self._connections:
                 if connection.taken + len(connection.kept) < FULL or connection.has_room():
                     break
             else:
                 connection = self._another()
-            connection.taken += 1
+            connection.taken += places
             if len(self._connections) > 1:
                 self._drop_idle(connection)
             return connection

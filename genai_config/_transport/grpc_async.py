@@ -119,14 +119,16 @@ class _Call:
     def started(self) -> Any:
         """GRPC's call, under way with the headers that have been asked for."""
         try:
-            with self._channel.pool.take() as connection:
-                call = connection.method(self._description)(
-                    self._request,
-                    timeout=self.attempts.timeout(),
-                    metadata=aio.Metadata(*self._metadata.with_headers(self.attempts.sent)),
-                    **self._options,
-                )
-                connection.keep_for(call)
+            description = self._description
+            connection = self._channel.pool.take(0)
+            method = connection.methods.get(description) or connection.method(description)
+            call = method(
+                self._request,
+                timeout=self.attempts.timeout(),
+                metadata=aio.Metadata(*self._metadata.with_headers(self.attempts.sent)),
+                **self._options,
+            )
+            connection.keep_for(call)
         except BaseException as error:  # noqa: BLE001 -- raised below
             failed = without_frames(error)
         else:

@@ -106,9 +106,10 @@ class _Call:
         """
         headers = self.attempts.headers()
         try:
+            description = self._method.description
             with self._method.channel.pool.take() as connection:
-                method = getattr(connection.method(self._method.description), how)
-                result = method(
+                method = connection.methods.get(description) or connection.method(description)
+                result = getattr(method, how)(
                     self._request,
                     self.attempts.timeout(),
                     self._metadata.with_headers(headers),
