@@ -243,32 +243,33 @@ class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc] # grpc has 
     def __call__(self, request: Any, **options: Any) -> aio.UnaryUnaryCall:
         return _UnaryCall(self._answered(request, **options))
 
-    async def answer(self, request: Any, **options: Any) -> Any:
-        """The answer, for a caller that wants nothing else of the call.
-
-        Raises:
-            AioRpcError: There is none.
-        """
+    def answer(self, request: Any, **options: Any) -> Awaitable[Any]:
+        """The answer, for a caller that waits for it, and wants nothing else of the call."""
         for _, logger in self._logs:
             if logger.isEnabledFor(logging.DEBUG):
-                return await (await self._answered(request, **options))
+                return _answer_of(self._answered(request, **options))
         call = _Call(self._method, request, **options)
-        if call.attempts.is_last:
-            call.attempts.headers()  # a key: there is nothing to wait for
-            return await call.started()
-        return await (await call.answered())
+        if not call.attempts.is_last:
+            return _answer_of(call.answered())
+        call.attempts.headers()  # a key: there is nothing to wait for
+        started: Awaitable[Any] = call.started()
+        return started
 
     def _answered(self, request: Any, **options: Any) -> Awaitable[Any]:
         """GRPC's call, answered."""
         send: Any = self._unlogged
-        for interceptor, logger in self._logs:
-            if logger.isEnabledFor(logging.DEBUG):
-                send = functools.partial(_logged, interceptor, self._method[1][1], send)
+        reads = [one for one, logger in self._logs if logger.isEnabledFor(logging.DEBUG)]
+        for interceptor in reads:
+            send = functools.partial(_logged, interceptor, self._method[1][1], send)
         awaited: Awaitable[Any] = send(request, **options)
         return awaited
 
     def _unlogged(self, request: Any, **options: Any) -> Awaitable[Any]:
         return _Call(self._method, request, **options).answered()
+
+
+async def _answer_of(call: Awaitable[Any]) -> Any:
+    return await (await call)
 
 
 async def _logged(interceptor: Any, method: str, send: Any, request: Any, **options: Any) -> Any:

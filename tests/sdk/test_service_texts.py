@@ -19,7 +19,7 @@ from google.rpc import error_details_pb2 as details
 
 from genai_config import openai, safe_configure
 from genai_config._masking import MASK, mask_exception
-from genai_config._sdk.methods import AsyncMethod
+from genai_config._sdk.methods import AsyncMethod, Method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,11 +189,17 @@ async def test_a_stream_that_is_read_by_hand(server: GeminiServer) -> None:
 async def test_a_call_past_this_librarys_client() -> None:
     """What is not sent for a configuration is sent as it is."""
 
-    async def send(request: str, **options: Any) -> tuple[str, Any]:
+    def send(request: str, **options: Any) -> tuple[str, Any]:
         return request, options["metadata"]
 
-    wrapped = SimpleNamespace(
-        _target=send, _retry=None, _timeout=None, _compression=None, _metadata=None
-    )
-    answer = await AsyncMethod(wrapped)("asked", metadata=[("a", "b")])
-    assert answer == ("asked", [("a", "b")])
+    async def send_async(request: str, **options: Any) -> tuple[str, Any]:
+        return send(request, **options)
+
+    def wrapped(target: Any) -> Any:
+        return SimpleNamespace(
+            _target=target, _retry=None, _timeout=None, _compression=None, _metadata=None
+        )
+
+    sent = Method(wrapped(send))("asked", metadata=[("a", "b")])
+    assert sent == ("asked", [("a", "b")])
+    assert await AsyncMethod(wrapped(send_async))("asked", metadata=[("a", "b")]) == sent
