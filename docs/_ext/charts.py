@@ -108,7 +108,7 @@ def ratios(page: str) -> str:
                 Bar(
                     f"{row['what']} / {row['against']}",
                     value,
-                    f"{value:.2f}",
+                    cell.partition(" ")[0],
                     spread,
                     float(limit[1]) if limit else None,
                     ours=True,
