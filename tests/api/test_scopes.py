@@ -147,6 +147,15 @@ class TestAsAContextManager:
         assert timeout() == 5
 
 
+@pytest.mark.parametrize("scope", [override, base_models, tuned_models])
+def test_where_a_scope_was_made(scope: Any) -> None:
+    """Its settings come from the line that called for it, not from the one around."""
+    safe_configure(api_key="key", auth="api_key")
+    made, line = scope(timeout=3), inspect.currentframe().f_lineno  # type: ignore[union-attr] # CPython has frames
+    assert made._layer.origin == ("override", f"{__file__}:{line}")
+    made.__exit__()
+
+
 class TestAroundFunctions:
     def test_a_function_runs_inside(self) -> None:
         """It keeps its name, its signature and its result."""
